@@ -1,0 +1,38 @@
+# Each target works as the first command on a fresh machine: it makes its own virtual environment.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO_OUT ?= demo-output
+PEER ?=
+
+.PHONY: help demo test lint bench setup clean
+
+help:
+	@echo "make demo    photos to pictures with the model that ships with Limner; ends with a contact sheet"
+	@echo "make test    everything that CI runs: lint, types, import rules, tests"
+	@echo "make bench   the README's benchmark table (PEER=path/to/diffusers for the trainer's peer)"
+	@echo "make lint    ruff, mypy, import rules"
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt tools/install.sh
+	PYTHON="$(PYTHON)" VENV="$(VENV)" sh tools/install.sh
+	@touch $@
+
+demo: setup
+	$(BIN)/limner demo --out $(DEMO_OUT)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest
+
+bench: setup
+	$(BIN)/python benchmarks/table.py $(if $(PEER),--peer $(PEER))
+
+clean:
+	rm -rf $(VENV) demo-output bench-output

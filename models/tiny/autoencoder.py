@@ -1,0 +1,168 @@
+"""Train the autoencoder: drawn characters and crops of real photos, from scratch; resumable.
+
+    python autoencoder.py --work DIR --photos DIR --minutes 30    encoder and decoder together, on 64 px crops
+
+Afterwards the encoder stays as it is and ``decoder.py`` goes on with the decoder alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from pictures import drawn, photo_crops
+
+CROP = 64
+NOISE = 0.08
+"""How much noise the decoder must bear; the latents stay near unit size because they are drawn towards nothing."""
+
+
+def new_autoencoder() -> AutoencoderKL:
+    """The structure: 8x smaller, 16 channels, 3.3 million parameters."""
+    return AutoencoderKL(
+        in_channels=3,
+        out_channels=3,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(32, 64, 96, 128),
+        layers_per_block=1,
+        latent_channels=16,
+        norm_num_groups=8,
+        sample_size=128,
+        mid_block_add_attention=False,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+        force_upcast=False,
+    )
+
+
+def pool(work: Path, photos: Path) -> np.ndarray:
+    """The pictures to crop from, made once: 5,000 drawings and 2,500 photo crops, uint8 [n, 128, 128, 3]."""
+    path = work / "pool.npy"
+    if not path.exists():
+        both = np.concatenate([drawn(5000, first=10_000_000)[0], photo_crops(photos, 2500)[0]])
+        np.save(path, both)
+    return np.load(path, mmap_mode="r")
+
+
+def batch_of(pictures: np.ndarray, size: int, chance: np.random.Generator) -> torch.Tensor:
+    """Random crops as float [n, 3, CROP, CROP] in -1..1; one third from photos, with their colours varied."""
+    out = np.empty((size, CROP, CROP, 3), np.uint8)
+    for i in range(size):
+        number = chance.integers(5000, len(pictures)) if i % 3 == 0 else chance.integers(0, 5000)
+        top, left = chance.integers(0, 128 - CROP + 1, 2)
+        crop = pictures[number, top : top + CROP, left : left + CROP]
+        out[i] = crop[:, ::-1] if chance.random() < 0.5 else crop
+    x = to_tensor(out)
+    gain = torch.from_numpy(chance.uniform(0.8, 1.15, (len(x[::3]), 3, 1, 1))).float()
+    x[::3] = ((x[::3] + 1) * gain - 1).clamp(-1, 1)
+    return x.to(memory_format=torch.channels_last)
+
+
+def to_tensor(pictures: np.ndarray) -> torch.Tensor:
+    """uint8 [n, h, w, 3] as float [n, 3, h, w] in -1..1."""
+    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def picture_loss(made: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
+    """L1 and squared error, with the differences between neighbours (what blur loses) weighed in."""
+    loss = F.l1_loss(made, true) + 2 * F.mse_loss(made, true)
+    loss = loss + 0.7 * F.l1_loss(made[..., 1:] - made[..., :-1], true[..., 1:] - true[..., :-1])
+    return loss + 0.7 * F.l1_loss(made[..., 1:, :] - made[..., :-1, :], true[..., 1:, :] - true[..., :-1, :])
+
+
+def psnr(vae: AutoencoderKL, pictures: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB over whole 128 px pictures."""
+    x = to_tensor(pictures).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        made = vae.decode(vae.encode(x).latent_dist.mode()).sample.clamp(-1, 1)
+    return 10 * math.log10(4 / F.mse_loss(made, x).item())
+
+
+def keep(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def load_average(vae: AutoencoderKL, work: Path) -> None:
+    """The best weights there are: a refined decoder, else the jointly trained pair."""
+    for name in ("decoder.pt", "autoencoder.pt"):
+        if (work / name).exists():
+            vae.load_state_dict(torch.load(work / name, weights_only=True)["average"])
+            return
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=30, help="in all, resumed runs included")
+    parser.add_argument("--batch", type=int, default=15)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    vae = new_autoencoder().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=arguments.rate, betas=(0.9, 0.98), weight_decay=1e-4, fused=True)
+    state, step, spent = arguments.work / "autoencoder.pt", 0, 0.0
+    if state.exists():
+        kept = torch.load(state, weights_only=True)
+        vae.load_state_dict(kept["model"])
+        optimizer.load_state_dict(kept["optimizer"])
+        average, step, spent = kept["average"], kept["step"], kept["spent"]
+    else:
+        average = {name: value.clone() for name, value in vae.state_dict().items()}
+    pictures = pool(arguments.work, arguments.photos)
+    held, held_photos = drawn(32, first=20_000_000)[0], photo_crops(arguments.photos, 32, seed=99)[0]
+    chance = np.random.default_rng(step + 1)
+
+    # Compiled, a step takes half the time on a CPU.
+    encode = torch.compile(lambda x: vae.encoder(x))
+    decode = torch.compile(lambda z: vae.decoder(z))
+    first, losses = spent, []
+    began = saved = time.time()
+    while spent < arguments.minutes:
+        done = spent / arguments.minutes
+        cooling = 1.0 if done < 0.4 else 0.5 * (1 + math.cos(math.pi * (done - 0.4) / 0.6)) * 0.98 + 0.02
+        for group in optimizer.param_groups:
+            group["lr"] = arguments.rate * min(1, (step + 1) / 100) * cooling
+        x = batch_of(pictures, arguments.batch, chance)
+        with torch.autocast("cpu", torch.bfloat16):
+            mean, log_variance = encode(x).float().chunk(2, 1)
+            made = decode(mean + NOISE * torch.randn_like(mean))
+        small = mean.square().mean() + 0.01 * (log_variance - 2 * math.log(NOISE)).square().mean()
+        loss = picture_loss(made.float(), x)
+        optimizer.zero_grad(set_to_none=True)
+        (loss + 1e-3 * small).backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        step, spent = step + 1, first + (time.time() - began) / 60
+        losses.append(loss.item())
+        with torch.no_grad():
+            for name, value in vae.state_dict().items():
+                average[name].lerp_(value, max(0.004, 1 / (step + 1)))
+        if time.time() - saved > 120 or spent >= arguments.minutes or step in (100, 300):
+            saved = time.time()
+            live = {name: value.clone() for name, value in vae.state_dict().items()}
+            keep(state, {"model": live, "average": average, "optimizer": optimizer.state_dict(), "step": step, "spent": spent})
+            vae.load_state_dict(average)
+            print(
+                f"step {step} loss {np.mean(losses[-100:]):.4f} latents {mean.std().item():.2f} "
+                f"drawings {psnr(vae, held):.2f} dB photos {psnr(vae, held_photos):.2f} dB {spent:.1f} min",
+                flush=True,
+            )
+            vae.load_state_dict(live)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""Limner turns a handful of photos into a FLUX LoRA that you own, and into pictures made with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Studio", "__version__"]
+
+if TYPE_CHECKING:
+    from limner.studio import Studio
+
+
+def __getattr__(name: str) -> Any:
+    # `import limner` stays instant: the studio and its database are loaded on first use.
+    if name == "Studio":
+        from limner.studio import Studio
+
+        return Studio
+    raise AttributeError(f"module 'limner' has no attribute {name!r}")

@@ -1,0 +1,70 @@
+"""limner jobs: durable work, past and running."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from limner.cli.output import Detach, Json, ago, follow, show, studio, table
+
+__all__ = ["add_to"]
+
+group = typer.Typer(help="Jobs: durable work, past and running.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(group, name="jobs")
+
+
+@group.command("list")
+def list_all(slug: Annotated[str, typer.Argument()] = "", as_json: Json = False) -> None:
+    """List the newest jobs."""
+    with studio() as it:
+        found = it.jobs(slug)
+    rows = [
+        (j.id, j.kind, j.subject or "", j.state.value, f"{len(j.stages)}/{len(j.stage_names)}", ago(j.created_at))
+        for j in found
+    ]
+    columns = ("job", "kind", "subject", "state", "stages", "started")
+    show(found, as_json, lambda out: table(out, columns, rows, "No job yet."))
+
+
+@group.command("show")
+def show_one(job: str, as_json: Json = False) -> None:
+    """Show one job with its stages."""
+    with studio() as it:
+        found = it.job(job)
+    rows: list[tuple[str, object, object]] = [
+        (run.stage, run.state.value, f"{run.seconds:.1f} s" if run.seconds is not None else "") for run in found.stages
+    ]
+    if found.error:
+        rows.append(("error", found.error["message"], found.error["remedy"]))
+    show(
+        found, as_json, lambda out: table(out, (f"{found.id}: {found.state}", "", ""), rows, "It has not started yet.")
+    )
+
+
+@group.command("watch")
+def watch(job: str, as_json: Json = False) -> None:
+    """Follow a job until it has ended."""
+    with studio() as it:
+        found = follow(it, it.job(job), detach=False, as_json=as_json)
+    show(found, as_json, lambda out: out.print("Done."))
+
+
+@group.command("cancel")
+def cancel(job: str, as_json: Json = False) -> None:
+    """Stop a job at its next safe point; what was done is kept."""
+    with studio() as it:
+        found = it.cancel(job)
+    show(found, as_json, lambda out: out.print(f"{found.id} stops at its next safe point."))
+
+
+@group.command("resume")
+def resume(job: str, detach: Detach = False, as_json: Json = False) -> None:
+    """Do a stopped job again from where it stopped."""
+    with studio() as it:
+        found = follow(it, it.resume(job), detach=detach, as_json=as_json)
+    if found is not None:
+        show(found, as_json, lambda out: out.print("Done."))

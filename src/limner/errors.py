@@ -1,0 +1,149 @@
+"""One tree of errors. Each says what happened, to what, and what to do next.
+
+Every error carries an exit code for the CLI and a status and type for an HTTP problem (RFC 9457).
+
+    LimnerError
+    ├── InputRefused       the user's input cannot be used            exit 2, 422
+    │   ├── PhotoRefused   ├── CaptionRefused  ├── RecipeRefused
+    │   ├── LoraRefused    └── NameRefused
+    ├── NotFound           no such subject, photo, lora ...           exit 3, 404
+    ├── Conflict           already there, or in a state that forbids  exit 4, 409
+    ├── NotReady           a need is not met (program, account, GPU)  exit 5, 424
+    ├── Cancelled          the user stopped it                        exit 6, 409
+    ├── StorageFailed      disk full, database locked, blob damaged   exit 7, 507
+    └── WorkFailed         a trainer, hub or generator failed         exit 8, 502
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "Cancelled",
+    "CaptionRefused",
+    "Conflict",
+    "InputRefused",
+    "LimnerError",
+    "LoraRefused",
+    "NameRefused",
+    "NotFound",
+    "NotReady",
+    "PhotoRefused",
+    "RecipeRefused",
+    "StorageFailed",
+    "WorkFailed",
+]
+
+
+class LimnerError(Exception):
+    """The root: ``message`` says what happened and to what, ``remedy`` what to do next."""
+
+    exit_code: ClassVar[int] = 1
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, remedy: str = "", thing: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.thing = thing
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".strip()
+
+    def as_problem(self) -> dict[str, object]:
+        """The RFC 9457 problem: type, title, status, detail, and our ``remedy`` and ``thing``."""
+        return {
+            "type": f"urn:limner:{self.code}",
+            "title": self.code.replace("-", " "),
+            "status": self.status,
+            "detail": self.message,
+            "remedy": self.remedy,
+            "thing": self.thing,
+        }
+
+
+class InputRefused(LimnerError):
+    """The user's input cannot be used."""
+
+    exit_code = 2
+    status = 422
+    code = "input-refused"
+
+
+class PhotoRefused(InputRefused):
+    """A file cannot become a photo, or too few of them did."""
+
+    code = "photo-refused"
+
+
+class CaptionRefused(InputRefused):
+    """A caption, captions file or caption template cannot be used."""
+
+    code = "caption-refused"
+
+
+class RecipeRefused(InputRefused):
+    """A training setting is unknown or out of its range."""
+
+    code = "recipe-refused"
+
+
+class LoraRefused(InputRefused):
+    """A file is not a lora, or not one for the named base."""
+
+    code = "lora-refused"
+
+
+class NameRefused(InputRefused):
+    """A slug, trigger or repo name has a form that cannot be used."""
+
+    code = "name-refused"
+
+
+class NotFound(LimnerError):
+    """There is no such thing here."""
+
+    exit_code = 3
+    status = 404
+    code = "not-found"
+
+
+class Conflict(LimnerError):
+    """It is there already, or is in a state that forbids this."""
+
+    exit_code = 4
+    status = 409
+    code = "conflict"
+
+
+class NotReady(LimnerError):
+    """Something that the work needs is missing: a program, an account, a GPU, an extra."""
+
+    exit_code = 5
+    status = 424
+    code = "not-ready"
+
+
+class Cancelled(LimnerError):
+    """The user stopped it; what was done so far is kept."""
+
+    exit_code = 6
+    status = 409
+    code = "cancelled"
+
+
+class StorageFailed(LimnerError):
+    """The disk, the database or a blob failed."""
+
+    exit_code = 7
+    status = 507
+    code = "storage-failed"
+
+
+class WorkFailed(LimnerError):
+    """A back end started the work and could not finish it."""
+
+    exit_code = 8
+    status = 502
+    code = "work-failed"

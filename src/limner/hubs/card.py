@@ -1,0 +1,162 @@
+"""The model card of a published lora: README.md with the YAML header that the Hugging Face Hub reads, and plain words.
+
+The text is ``card.md.j2``; this module says what goes in, and keeps what users typed from becoming markup.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from limner.errors import InputRefused
+from limner.types import Base, Consent, Family, SubjectKind
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = ["CardFacts", "CardSample", "card_header", "model_card"]
+
+_HEADER = re.compile(r"\A---\r?\n(.*?)^---\s*?$", re.DOTALL | re.MULTILINE)
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&])")
+
+
+@dataclass(frozen=True, slots=True)
+class CardSample:
+    """A picture of the repo: its name under ``images/`` and the prompt it was drawn from."""
+
+    name: str
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class CardFacts:
+    """All that a card says.
+
+    ``tag`` pins the revision in the examples; ``settings`` are the training's settings as the table shows them;
+    ``photos`` is their number. ``public_samples`` is the user's yes to showing the samples; of a person they are shown
+    only with a consent as well.
+    """
+
+    repo: str
+    title: str
+    kind: SubjectKind
+    trigger: str
+    class_word: str
+    base: Base
+    weights_name: str
+    weights_digest: str
+    tag: str
+    rank: int
+    alpha: float
+    modules: int
+    dataset_digest: str = ""
+    photos: int = 0
+    settings: Mapping[str, object] = field(default_factory=dict)
+    samples: tuple[CardSample, ...] = ()
+    public_samples: bool = True
+    consent: Consent | None = None
+    limner_version: str = ""
+    example_prompt: str = ""
+
+    @property
+    def person(self) -> bool:
+        return self.kind is SubjectKind.PERSON
+
+    @property
+    def shown(self) -> tuple[CardSample, ...]:
+        """The samples that may be shown."""
+        return self.samples if self.public_samples and (self.consent is not None or not self.person) else ()
+
+    @property
+    def prompt(self) -> str:
+        return self.example_prompt or f"a photo of {self.trigger} {self.class_word}".strip()
+
+
+def model_card(facts: CardFacts) -> str:
+    """The whole README.md. The same facts give the same text."""
+    import yaml
+
+    header = yaml.safe_dump(_header(facts), sort_keys=False, allow_unicode=True, width=1000)
+    body = _environment().get_template("card.md.j2").render(facts=facts, base=facts.base)
+    return f"---\n{header}---\n\n{body.strip()}\n"
+
+
+def card_header(text: str) -> dict[str, Any]:
+    """The YAML header of a card; InputRefused where there is none or it cannot be read."""
+    import yaml
+
+    found = _HEADER.match(text)
+    try:
+        header = yaml.safe_load(found[1]) if found else None
+    except yaml.YAMLError as failure:
+        reason = " ".join(str(failure).split())[:120]
+        raise InputRefused(f"The model card's header is no YAML: {reason}.", remedy="Correct the header.") from failure
+    if not isinstance(header, dict):
+        raise InputRefused(
+            "The model card has no header between two lines of ---.", remedy="Make the card with model_card."
+        )
+    return header
+
+
+def _header(facts: CardFacts) -> dict[str, Any]:
+    base = facts.base
+    header: dict[str, Any] = {"license": base.licence}
+    if base.licence == "other":
+        header |= {"license_name": base.licence_name, "license_link": base.licence_url}
+    family_tag = "flux" if base.family is Family.FLUX1 else "flux-2"
+    header |= {
+        # a base that ships with Limner has no repo on the Hub, so it is named by its id
+        "base_model": base.id if base.repo.startswith("package:") else base.repo,
+        "base_model_relation": "adapter",
+        "library_name": "diffusers",
+        "pipeline_tag": "text-to-image",
+        "tags": list(
+            dict.fromkeys(["text-to-image", "lora", "diffusers", "flux", family_tag, "template:diffusion-lora"])
+        ),
+    }
+    if facts.trigger:
+        header["instance_prompt"] = facts.trigger
+    if facts.shown:
+        header["widget"] = [
+            {"text": " ".join(one.prompt.split()), "output": {"url": f"images/{one.name}"}} for one in facts.shown
+        ]
+    return header
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import DictLoader, Environment, StrictUndefined
+
+    source = files("limner.hubs").joinpath("card.md.j2").read_text(encoding="utf-8")
+    made = Environment(  # noqa: S701 (Markdown, escaped by the filters below)
+        loader=DictLoader({"card.md.j2": source}), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters |= {"plain": _plain, "code": _code, "cell": _cell, "python": _python}
+    return made
+
+
+def _plain(text: object) -> str:
+    """Text of a user as text, never as markup, on one line."""
+    return _MARKUP.sub(r"\\\1", " ".join(str(text).split()))
+
+
+def _code(text: object) -> str:
+    """Text of a user as a code span, with a fence longer than any run of backticks in it."""
+    line = " ".join(str(text).split())
+    fence = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
+    pad = " " if "`" in line else ""
+    return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def _cell(text: object) -> str:
+    """A value as a code span in a table, where a bar would end the cell."""
+    return _code(text).replace("|", "\\|")
+
+
+def _python(text: object) -> str:
+    """Text of a user as a Python literal on one line."""
+    return ascii(str(text)) if not str(text).isprintable() else repr(str(text))

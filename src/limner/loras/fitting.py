@@ -1,0 +1,66 @@
+"""Whether the adapters of a file fit a base: every layer exists there, with that input and output width."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from math import prod
+
+from limner.loras.header import Header
+from limner.loras.naming import Index, Slot
+from limner.types import Base
+
+__all__ = ["conflicts", "fits", "misfits"]
+
+
+def fits(header: Header, index: Index, base: Base) -> bool:
+    """Whether all adapters fit the base."""
+    return index.family is base.family and next(misfits(header, index, base), None) is None
+
+
+def misfits(header: Header, index: Index, base: Base) -> Iterator[str]:
+    """What does not fit, one part of a sentence an adapter; the family is taken to be the base's."""
+    for name, slot in index.slots.items():
+        if reason := _misfit(header, slot, base):
+            yield f"{name}: {reason}"
+
+
+def conflicts(header: Header, index: Index) -> int:
+    """How many adapters have shapes that no base of the family can have, whatever its width."""
+    widths = Counter(
+        header.tensors[slot.down].shape[-1] // slot.target.columns
+        for slot in index.slots.values()
+        if slot.down and slot.target.columns and header.tensors[slot.down].shape
+    )
+    if not widths:
+        return 0
+    width = widths.most_common(1)[0][0]
+    return sum(bool(_wrong_shape(header, slot, width, "the base")) for slot in index.slots.values())
+
+
+def _misfit(header: Header, slot: Slot, base: Base) -> str:
+    target = slot.target
+    for number, key, kind in ((target.double, "double_blocks", "double"), (target.single, "single_blocks", "single")):
+        if number is not None and number >= base.shape[key]:
+            return f"{base.id} has only {base.shape[key]} {kind} blocks"
+    return _wrong_shape(header, slot, base.shape["width"], base.id)
+
+
+def _wrong_shape(header: Header, slot: Slot, width: int, base: str) -> str:
+    target = slot.target
+    if not (slot.down and slot.up):
+        return "one of its two matrices is missing"
+    down, up = header.tensors[slot.down].shape, header.tensors[slot.up].shape
+    if len(down) != 2 or len(up) != 2 or 0 in (*down, *up):
+        return f"its matrices have the shapes {list(down)} and {list(up)}, which are not those of a linear layer"
+    if down[0] != up[1]:
+        return f"its matrices {list(down)} and {list(up)} have different ranks"
+    if target.columns is not None and down[1] != target.columns * width:
+        return f"takes {down[1]} numbers, the layer of {base} takes {target.columns * width}"
+    if None not in target.rows:
+        height = sum(rows or 0 for rows in target.rows) * width
+        if up[0] != height:
+            return f"gives {up[0]} numbers, the layer of {base} gives {height}"
+    if slot.alpha and prod(header.tensors[slot.alpha].shape) != 1:
+        return "its alpha is not one number"
+    return ""

@@ -1,0 +1,161 @@
+"""Splitting a fused adapter into its parts, and fusing parts into one, without changing what they do.
+
+A fused adapter is either dense (all parts share ``down``) or a block diagonal (each part has columns of its own). Both
+are told apart by the zeros that are there, and the cheaper exact form is chosen: nothing is ever approximated here but
+a strength that differs between parts and is no power of two apart (``Fused.exact`` is then False).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+
+from limner.loras.layers import Layer, row_bounds
+from limner.loras.naming import Target
+from limner.loras.number_formats import Stored, encode
+from limner.loras.structure import Place
+from limner.types import TensorNaming
+
+__all__ = ["Fused", "fuse", "power_of_two", "scaled", "split"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """One adapter made of parts, and whether it does exactly what they did."""
+
+    layer: Layer
+    exact: bool
+
+
+def split(layer: Layer) -> list[Layer]:
+    """One adapter for each diffusers path of a fused one; parts that do nothing beside others that do are left out."""
+    if len(layer.target.parts) == 1:
+        return [layer]
+    bounds = row_bounds(layer.target, layer.up.shape[0])
+    filled = [_columns(layer.up, begin, end) for begin, end in bounds]
+    columns = _blocks(filled, layer) if any(filled) else None
+    parts = []
+    for at, (begin, end) in enumerate(bounds):
+        if any(filled) and not filled[at]:
+            continue
+        first, last = columns[at] if columns else (0, layer.rank)
+        alpha = float(Fraction(layer.alpha) * (last - first) / layer.rank)
+        parts.append(
+            Layer(
+                _part(layer.target, at),
+                Stored(layer.down.dtype, np.ascontiguousarray(layer.down.raw[first:last])),
+                Stored(layer.up.dtype, np.ascontiguousarray(layer.up.raw[begin:end, first:last])),
+                alpha,
+            )
+        )
+    return parts
+
+
+def fuse(place: Place, parts: Mapping[int, Layer]) -> Fused:
+    """One adapter for a BFL layer from those of its parts, by their position; absent parts become rows of zeros."""
+    layers = [parts[at] for at in sorted(parts)]
+    first, width = layers[0], layers[0].down.shape[1]
+    target = replace(first.target, parts=_paths(place, first.target), rows=place.rows)
+    if len(place.parts) == 1:
+        return Fused(first, True)
+    heights = [width * (rows or 0) for rows in place.rows]
+    if all(one.down.same_bytes(first.down) and one.factor == first.factor for one in layers):
+        same, exact = layers, True
+        down, alpha, starts, rank = first.down, first.alpha, [0] * len(layers), first.rank
+    else:
+        same, exact = _common_format(layers)
+        down = Stored(same[0].down.dtype, np.concatenate([one.down.raw for one in same]))
+        starts = [int(end) - one.rank for end, one in zip(np.cumsum([one.rank for one in same]), same, strict=True)]
+        rank = down.shape[0]
+        alpha = float(same[0].factor * rank)
+    up = np.zeros((sum(heights), rank), dtype=same[0].up.raw.dtype)
+    for at, one, start in zip(sorted(parts), same, starts, strict=True):
+        top = sum(heights[:at])
+        up[top : top + heights[at], start : start + one.rank] = one.up.raw
+    return Fused(Layer(target, down, Stored(same[0].up.dtype, up), alpha), exact)
+
+
+def scaled(layer: Layer, factor: Fraction) -> tuple[Layer, bool]:
+    """The layer with ``up`` multiplied by a factor and its alpha left alone; whether the numbers are exact.
+
+    Kept in its number format where that is exact, else computed in float64 and stored as F32 (F64 stays F64).
+    """
+    if factor == 1:
+        return layer, True
+    numbers = layer.up.numbers()
+    wanted = numbers * float(factor)
+    if power_of_two(factor):
+        for dtype in (layer.up.dtype, "F32", "F64"):
+            if dtype in ("F64", "F32", "F16", "BF16"):
+                stored = encode(wanted, dtype)
+                if np.array_equal(stored.numbers(), wanted) and np.array_equal(wanted / float(factor), numbers):
+                    return replace(layer, up=stored), True
+    return replace(layer, up=encode(wanted, "F64" if layer.up.dtype == "F64" else "F32")), False
+
+
+def power_of_two(factor: Fraction) -> bool:
+    """Whether multiplying a binary floating point number by it is exact (but for overflow and underflow)."""
+    ends = (abs(factor.numerator), factor.denominator)
+    return all(number > 0 and number & (number - 1) == 0 for number in ends)
+
+
+def _columns(up: Stored, begin: int, end: int) -> list[int]:
+    """The columns in which some of these rows are not zero."""
+    return [int(at) for at in np.flatnonzero(up.numbers()[begin:end].any(axis=0))]
+
+
+def _blocks(filled: list[list[int]], layer: Layer) -> list[tuple[int, int]] | None:
+    """The columns of each part, if they stand one after the other and cutting them keeps alpha exact; else None."""
+    rank, count = layer.rank, len(filled)
+    even = [(at * rank // count, (at + 1) * rank // count) for at in range(count)]
+    starts = [columns[0] if columns else None for columns in filled]
+    ragged, begin = [], 0
+    for at in range(count):
+        following = [start for start in starts[at + 1 :] if start is not None]
+        end = begin if starts[at] is None else following[0] if following else rank
+        ragged.append((begin, end))
+        begin = end
+    for blocks in ([even] if rank % count == 0 else []) + [ragged]:
+        fits = all(begin <= column < end for (begin, end), own in zip(blocks, filled, strict=True) for column in own)
+        lengths = [end - begin for (begin, end), own in zip(blocks, filled, strict=True) if own]
+        alphas = [Fraction(layer.alpha) * length / rank for length in lengths]
+        if fits and all(Fraction(float(alpha)) == alpha for alpha in alphas):
+            return blocks
+    return None
+
+
+def _part(target: Target, at: int) -> Target:
+    return replace(
+        target, naming=TensorNaming.DIFFUSERS, parts=(target.parts[at],), rows=(target.rows[at],), swapped=False
+    )
+
+
+def _paths(place: Place, target: Target) -> tuple[str, ...]:
+    return tuple(part.format(target.number) for part in place.parts)
+
+
+def _common_format(layers: list[Layer]) -> tuple[list[Layer], bool]:
+    """The layers with one strength and one number format, so that they can share two matrices and an alpha."""
+    factor = next((layer.factor for layer in layers if layer.factor), Fraction(0))
+    exact, same = True, []
+    for layer in layers:
+        changed, fine = layer, True
+        if layer.factor == 0:
+            changed = replace(layer, up=Stored(layer.up.dtype, np.zeros_like(layer.up.raw)))
+        elif layer.factor != factor:
+            changed, fine = scaled(layer, layer.factor / factor)
+        same.append(replace(changed, alpha=float(factor * layer.rank)))
+        exact = exact and fine
+    downs, ups = _one_format([one.down for one in same]), _one_format([one.up for one in same])
+    return [replace(one, down=down, up=up) for one, down, up in zip(same, downs, ups, strict=True)], exact
+
+
+def _one_format(tensors: list[Stored]) -> list[Stored]:
+    formats = {one.dtype for one in tensors}
+    if len(formats) == 1:
+        return tensors
+    widest = "F64" if "F64" in formats else "F32"
+    return [encode(one.numbers(), widest) for one in tensors]

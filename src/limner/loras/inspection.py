@@ -1,0 +1,198 @@
+"""Inspection: what a lora file is, read from its tensors' names and shapes; the header is heard but not believed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from limner.catalog import bases
+from limner.errors import LoraRefused
+from limner.loras.fitting import conflicts, fits
+from limner.loras.foreign import refuse_foreign
+from limner.loras.header import Digests, Header, digests, read_header
+from limner.loras.layers import alpha_of
+from limner.loras.metadata import declared_bases, declared_trigger
+from limner.loras.naming import Index, index_names
+from limner.loras.strength import DeclaredStrength, declared_strength
+from limner.types import Base, Family, Finding, LoraFacts, Severity
+
+__all__ = ["Inspected", "family_and_index", "inspect", "inspect_closely"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Inspected:
+    """The facts of a file with what they were read from, for those who go on with it."""
+
+    facts: LoraFacts
+    header: Header
+    index: Index
+
+
+def inspect(path: Path) -> LoraFacts:
+    """Say what a lora file is: naming, family, base, rank, alpha, trigger, digests. No weights are computed with.
+
+    NotFound if there is no file; LoraRefused, with the reason and what the file is instead, if it is no FLUX LoRA.
+    """
+    return inspect_closely(path).facts
+
+
+def inspect_closely(path: Path) -> Inspected:
+    """``inspect``, with the header and the index of the tensors."""
+    header = read_header(path)
+    family, index = family_and_index(header)
+    found = digests(header)
+    candidates = _candidates(header, {each: index_names(header.tensors, each) for each in Family})
+    findings: list[Finding] = []
+    base = _choose(candidates, header, findings)
+    declared = declared_strength(header.metadata)
+    if declared is not None and declared.dora:
+        raise LoraRefused(
+            f"{path.name} says that it is a DoRA adapter, which draws something else when read as a LoRA.",
+            remedy="Use a plain LoRA.",
+            thing=str(path),
+        )
+    with path.open("rb") as file:
+        strengths = _strengths(file, header, index, declared, findings)
+    findings += _findings(header, index, found)
+    common = strengths.most_common(1)[0][0] if strengths else (0, 0.0)
+    slots = index.slots.values()
+    dtypes = {header.tensors[name].dtype for slot in slots for name in (slot.down, slot.up) if name}
+    facts = LoraFacts(
+        path=path,
+        digest=found.file,
+        tensor_digest=found.tensors,
+        byte_size=header.byte_size,
+        naming=index.naming,
+        family=base.family if base else family,
+        base=base.id if base else "",
+        rank=common[0],
+        alpha=common[1],
+        modules=len(index.slots),
+        dtype=", ".join(sorted(dtypes)),
+        trigger=declared_trigger(header.metadata),
+        metadata=header.metadata,
+        ranks=tuple(sorted({rank for rank, _ in strengths})),
+        double_blocks=_numbers(slot.target.double for slot in slots),
+        single_blocks=_numbers(slot.target.single for slot in slots),
+        findings=tuple(findings),
+    )
+    return Inspected(facts, header, index)
+
+
+def family_and_index(header: Header) -> tuple[Family, Index]:
+    """The family whose layers the file's names and shapes are, and its tensors sorted by what they mean there."""
+    refuse_foreign(header)
+    indexes = {family: index_names(header.tensors, family) for family in Family}
+    if not any(index.slots for index in indexes.values()):
+        example = ", ".join(name[:70] for name in list(header.tensors)[:2])
+        raise LoraRefused(
+            f"{header.path.name} changes no layer of a FLUX transformer; its tensors have names such as {example}.",
+            remedy="Use a LoRA that was trained on a FLUX model.",
+            thing=str(header.path),
+        )
+    fitting = [base.family for base in _candidates(header, indexes)]
+    hinted = [bases()[name].family for name in declared_bases(header.metadata) if name in bases()]
+
+    def order(family: Family) -> tuple[int, bool, int, bool]:
+        index = indexes[family]
+        return (
+            len(index.unknown),
+            family not in fitting,
+            conflicts(header, index),
+            bool(hinted) and family not in hinted,
+        )
+
+    family = min(Family, key=order)
+    return family, indexes[family]
+
+
+def _candidates(header: Header, indexes: dict[Family, Index]) -> list[Base]:
+    """The bases that the adapters fit, among the families that know the most of the file's names."""
+    known = min(len(index.unknown) for index in indexes.values())
+    families = [family for family, index in indexes.items() if index.slots and len(index.unknown) == known]
+    return [base for base in bases().values() if base.family in families and fits(header, indexes[base.family], base)]
+
+
+def _choose(candidates: list[Base], header: Header, findings: list[Finding]) -> Base | None:
+    """The base among those that fit that the header names, else the first; what the header gets wrong is told."""
+    named = declared_bases(header.metadata)
+    chosen = [base for base in candidates if base.id in named]
+    shown = " or ".join(base.title for base in candidates)
+    if named and candidates and not chosen:
+        findings.append(
+            Finding(
+                "header-disagrees",
+                Severity.WARNING,
+                f"The header says {' or '.join(named)}, but the tensors are of {shown}; the tensors count.",
+                "Ask its maker which base it was trained on.",
+            )
+        )
+    if not candidates:
+        message = "It fits no base that Limner knows: block numbers or widths are of another model."
+        findings.append(Finding("no-base", Severity.WARNING, message, "Limner cannot draw with it."))
+    elif len(candidates) > 1 and len(chosen) != 1:
+        findings.append(
+            Finding(
+                "several-bases",
+                Severity.NOTE if len({base.family for base in candidates}) == 1 else Severity.WARNING,
+                f"It fits {shown}, and nothing in it says which; {(chosen or candidates)[0].title} is assumed.",
+                "Name the base yourself if that is wrong.",
+            )
+        )
+    return next(iter(chosen or candidates), None)
+
+
+def _strengths(
+    file: BinaryIO, header: Header, index: Index, declared: DeclaredStrength | None, findings: list[Finding]
+) -> Counter[tuple[int, float]]:
+    counted: Counter[tuple[int, float]] = Counter()
+    wrong = []
+    for name, slot in index.slots.items():
+        shape = header.tensors[slot.down or slot.up].shape
+        if len(shape) != 2:
+            continue
+        rank = shape[0 if slot.down else 1]
+        counted[rank, alpha_of(file, header, slot, declared)] += 1
+        if declared is not None and name.startswith("transformer.") and declared.rank_of(slot.target.parts[0]) != rank:
+            wrong.append(name)
+    if wrong:
+        findings.append(
+            Finding(
+                "header-rank",
+                Severity.WARNING,
+                f"The header gives {len(wrong)} layers another rank than their matrices have, such as {wrong[0]}.",
+                "Convert it: that writes the header anew.",
+            )
+        )
+    if declared is not None and any(slot.alpha for slot in index.slots.values()):
+        message = "Strength is said twice, by alpha tensors and by the header; diffusers refuses such a file."
+        findings.append(Finding("strength-twice", Severity.WARNING, message, "Convert it: that leaves one."))
+    return counted
+
+
+def _findings(header: Header, index: Index, found: Digests) -> Iterable[Finding]:
+    if index.text_encoder:
+        message = f"{len(index.text_encoder)} tensors change the text encoder; Limner draws without them."
+        yield Finding("text-encoder", Severity.WARNING, message, "Train without the text encoder, or use another tool.")
+    if index.unknown:
+        shown = ", ".join(name[:70] for name in index.unknown[:3])
+        message = f"{len(index.unknown)} tensors mean nothing in this family: {shown}."
+        yield Finding("unknown-tensors", Severity.WARNING, message, "Export the LoRA again without them.")
+    if index.incomplete:
+        message = f"{len(index.incomplete)} layers lack one of their two matrices, such as {index.incomplete[0]}."
+        yield Finding("incomplete", Severity.WARNING, message, "Export the LoRA again.")
+    namings = {slot.target.naming for slot in index.slots.values()}
+    if len(namings) > 1:
+        message = f"It mixes namings: {', '.join(sorted(namings))}."
+        yield Finding("mixed-naming", Severity.WARNING, message, "Convert it to one naming.")
+    recorded = header.metadata.get("modelspec.hash_sha256", "").removeprefix("0x").lower()
+    if recorded and recorded != found.tensors:
+        message = "The header records another digest of the tensors: they were changed after it was written."
+        yield Finding("digest-disagrees", Severity.WARNING, message, "Fetch the file again from its maker.")
+
+
+def _numbers(numbers: Iterable[int | None]) -> tuple[int, ...]:
+    return tuple(sorted({number for number in numbers if number is not None}))

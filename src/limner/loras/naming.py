@@ -1,0 +1,203 @@
+"""Tensor namings: which layer of a FLUX transformer a tensor's name means, in any of the spellings in use.
+
+| naming     | example                                                     |
+|------------|-------------------------------------------------------------|
+| diffusers  | ``transformer.transformer_blocks.0.attn.to_q.lora_A.weight`` |
+| kohya      | ``lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight``  |
+| bfl        | ``diffusion_model.double_blocks.0.img_attn.qkv.lora_A.weight`` |
+| xlabs      | ``double_blocks.0.processor.qkv_lora1.down.weight``          |
+| onetrainer | ``lora_transformer_transformer_blocks_0_attn_to_q.lora_down.weight`` |
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from types import MappingProxyType
+
+from limner.loras.structure import PLACES, XLABS_PLACES, Place
+from limner.types import Family, TensorNaming
+
+__all__ = ["Index", "Slot", "Target", "index_names", "module_name", "tensor_name"]
+
+_SUFFIXES = {
+    ".lora_A.weight": "down",
+    ".lora_B.weight": "up",
+    ".lora_A.default.weight": "down",
+    ".lora_B.default.weight": "up",
+    ".lora_down.weight": "down",
+    ".lora_up.weight": "up",
+    ".lora.down.weight": "down",
+    ".lora.up.weight": "up",
+    ".down.weight": "down",
+    ".up.weight": "up",
+    ".alpha": "alpha",
+}
+_PREFIXES = (
+    "base_model.model.transformer.",
+    "base_model.model.",
+    "diffusion_model.",
+    "transformer.",
+    "lora_transformer_",
+    "lora_unet_",
+    "",
+)
+_TEXT_ENCODERS = re.compile(r"lora_te\d?_|text_encoders?(_\d)?\.|(clip_l|t5xxl)\.")
+_NUMBERED = re.compile(
+    r"(?P<kind>(?:single_|double_)?(?:transformer_)?blocks)(?P<mark>[._])(?P<number>\d{1,4})(?P=mark)(?P<rest>.+)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The layers that one adapter is for: diffusers paths from top to bottom with their heights, in widths.
+
+    ``double`` and ``single`` hold the block's number where there is one.
+    """
+
+    naming: TensorNaming
+    place: Place
+    parts: tuple[str, ...]
+    rows: tuple[int | None, ...]
+    columns: int | None
+    swapped: bool
+    double: int | None = None
+    single: int | None = None
+
+    @property
+    def number(self) -> int | None:
+        return self.double if self.double is not None else self.single
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One adapter of a file: what it is for, and the names of its tensors ("" where one is missing)."""
+
+    target: Target
+    down: str = ""
+    up: str = ""
+    alpha: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The tensors of a file, sorted by what they mean in one family."""
+
+    family: Family
+    slots: Mapping[str, Slot] = field(default_factory=dict)
+    text_encoder: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def incomplete(self) -> list[str]:
+        """Adapters of which one of the two matrices is missing."""
+        return [name for name, slot in self.slots.items() if not (slot.down and slot.up)]
+
+    @property
+    def naming(self) -> TensorNaming:
+        """The naming that most adapters have."""
+        counted = Counter(slot.target.naming for slot in self.slots.values())
+        return counted.most_common(1)[0][0] if counted else TensorNaming.DIFFUSERS
+
+
+def index_names(names: Iterable[str], family: Family) -> Index:
+    """Sort tensor names into adapters of a family's layers, text encoder parts, and names that mean nothing there."""
+    slots: dict[str, Slot] = {}
+    text: list[str] = []
+    unknown: list[str] = []
+    for name in names:
+        if _TEXT_ENCODERS.match(name):
+            text.append(name)
+            continue
+        path, role = _role(name)
+        target = _target(path, family) if role else None
+        slot = slots.get(path) or (Slot(target) if target else None)
+        if target is None or slot is None or getattr(slot, role):
+            unknown.append(name)
+            continue
+        slots[path] = Slot(target, **{"down": slot.down, "up": slot.up, "alpha": slot.alpha, role: name})
+    # an alpha alone is no adapter
+    for path, slot in list(slots.items()):
+        if not slot.down and not slot.up:
+            unknown.append(slots.pop(path).alpha)
+    return Index(family, MappingProxyType(slots), tuple(text), tuple(unknown))
+
+
+def module_name(naming: TensorNaming, template: str, number: int | None) -> str:
+    """A layer's path as a naming spells it; ``template`` is a BFL path for Kohya and BFL, else a diffusers path."""
+    path = template.format(number) if number is not None else template
+    match naming:
+        case TensorNaming.KOHYA:
+            return "lora_unet_" + path.replace(".", "_")
+        case TensorNaming.BFL:
+            return "diffusion_model." + path
+        case TensorNaming.DIFFUSERS:
+            return "transformer." + path
+    raise ValueError(f"nothing is written in the naming {naming.value}")
+
+
+def tensor_name(naming: TensorNaming, module: str, role: str) -> str:
+    """The name of the tensor ``down``, ``up`` or ``alpha`` of a module."""
+    if role == "alpha":
+        return module + ".alpha"
+    if naming is TensorNaming.KOHYA:
+        return f"{module}.lora_{role}.weight"
+    return f"{module}.lora_{'A' if role == 'down' else 'B'}.weight"
+
+
+def _role(name: str) -> tuple[str, str]:
+    for suffix, role in _SUFFIXES.items():
+        if name.endswith(suffix):
+            return name.removesuffix(suffix), role
+    return name, ""
+
+
+def _target(path: str, family: Family) -> Target | None:
+    for prefix in _PREFIXES:
+        if path.startswith(prefix):
+            bare, underscored = path.removeprefix(prefix), prefix.startswith("lora_")
+            break
+    kind, number, template = "", None, bare
+    if found := _NUMBERED.fullmatch(bare):
+        kind, mark = found["kind"], found["mark"]
+        number = int(found["number"])
+        template = f"{kind}{mark}{{}}{mark}{found['rest']}"
+        if str(number) != found["number"]:
+            return None
+    known = _templates(family).get((underscored, template))
+    if known is None:
+        return None
+    naming, place, parts, rows = known
+    single = kind.startswith("single")
+    return Target(
+        naming,
+        place,
+        tuple(part.format(number) for part in parts),
+        rows,
+        place.columns,
+        place.swapped and naming in (TensorNaming.KOHYA, TensorNaming.BFL),
+        double=None if single else number,
+        single=number if single else None,
+    )
+
+
+_Known = tuple[TensorNaming, Place, tuple[str, ...], tuple[int | None, ...]]
+
+
+@cache
+def _templates(family: Family) -> dict[tuple[bool, str], _Known]:
+    """What a path means, by (dots are underscores, path with {} for the number)."""
+    found: dict[tuple[bool, str], _Known] = {}
+    for place in PLACES[family]:
+        for part, rows in zip(place.parts, place.rows, strict=True):
+            found[True, part.replace(".", "_")] = (TensorNaming.ONETRAINER, place, (part,), (rows,))
+            found[False, part] = (TensorNaming.DIFFUSERS, place, (part,), (rows,))
+        found[True, place.bfl.replace(".", "_")] = (TensorNaming.KOHYA, place, place.parts, place.rows)
+        found[False, place.bfl] = (TensorNaming.BFL, place, place.parts, place.rows)
+    if family is Family.FLUX1:
+        for name, place in XLABS_PLACES.items():
+            found[False, name] = (TensorNaming.XLABS, place, place.parts, place.rows)
+    return found

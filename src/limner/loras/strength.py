@@ -1,0 +1,123 @@
+"""The strength of an adapter: alpha / rank, and where a file says it.
+
+A tensor ``.alpha`` beside the weights, else the header's ``lora_adapter_metadata`` (diffusers: JSON of a PEFT
+LoraConfig with keys prefixed ``transformer.``), else alpha is the rank. Dropping the header changes the strength.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from limner.errors import LoraRefused
+
+__all__ = ["ADAPTER_KEY", "DeclaredStrength", "adapter_header", "declared_strength", "plain_number"]
+
+ADAPTER_KEY = "lora_adapter_metadata"
+_PREFIX = "transformer."
+_PATTERN = re.compile(r"[\w.\\^$]+")
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredStrength:
+    """What ``lora_adapter_metadata`` says; ranks and alphas by module, the common one where a module is not named."""
+
+    rank: int
+    alpha: float
+    ranks: Mapping[str, int]
+    alphas: Mapping[str, float]
+    root_scaled: bool = False
+    dora: bool = False
+
+    def rank_of(self, module: str) -> int:
+        return int(self._of(self.ranks, module, self.rank))
+
+    def alpha_of(self, module: str, rank: int) -> float:
+        """Alpha such that alpha / rank is the strength, also where the header asks for alpha / sqrt(rank)."""
+        alpha = float(self._of(self.alphas, module, self.alpha))
+        return alpha * math.sqrt(rank) if self.root_scaled else alpha
+
+    @staticmethod
+    def _of(patterns: Mapping[str, float], module: str, common: float) -> float:
+        # PEFT matches a pattern against the whole end of a path; the first that fits counts
+        for pattern, value in patterns.items():
+            literal = pattern.removeprefix("^").removesuffix("$").replace("\\.", ".")
+            if module == literal or (not pattern.startswith("^") and module.endswith("." + literal)):
+                return value
+        return common
+
+
+def declared_strength(metadata: Mapping[str, str]) -> DeclaredStrength | None:
+    """Read ``lora_adapter_metadata``; None where a file has none, LoraRefused where it cannot be read."""
+    text = metadata.get(ADAPTER_KEY)
+    if text is None:
+        return None
+    try:
+        config: dict[str, Any] = json.loads(text)
+        own = {key.removeprefix(_PREFIX): value for key, value in config.items() if key.startswith(_PREFIX)}
+        if not own:
+            return None
+        ranks, alphas = own.get("rank_pattern") or {}, own.get("alpha_pattern") or {}
+        if not all(_PATTERN.fullmatch(name) for name in (*ranks, *alphas)):
+            raise ValueError("a pattern in it is more than a module's name")
+        rank = _positive_int(own.get("r", 8))
+        found = DeclaredStrength(
+            rank,
+            _finite(own.get("lora_alpha", 8)),
+            {name: _positive_int(value) for name, value in ranks.items()},
+            {name: _finite(value) for name, value in alphas.items()},
+            bool(own.get("use_rslora", False)),
+            bool(own.get("use_dora", False)),
+        )
+    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as failure:
+        reason = " ".join(str(failure).split())[:120]
+        raise LoraRefused(
+            f"The header's {ADAPTER_KEY}, which gives the strength, cannot be read: {reason}.",
+            remedy="Export the LoRA again.",
+        ) from failure
+    return found
+
+
+def adapter_header(strengths: Mapping[str, tuple[int, float]]) -> str:
+    """``lora_adapter_metadata`` for (rank, alpha) by diffusers path, in the form that diffusers itself writes."""
+    common, _ = min(Counter(strengths.values()).items(), key=lambda item: (-item[1], item[0]))
+    config = {
+        "r": common[0],
+        "lora_alpha": plain_number(common[1]),
+        "rank_pattern": {_exactly(n): r for n, (r, _) in sorted(strengths.items()) if r != common[0]},
+        "alpha_pattern": {_exactly(n): plain_number(a) for n, (_, a) in sorted(strengths.items()) if a != common[1]},
+        "target_modules": sorted(strengths),
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "use_dora": False,
+        "use_rslora": False,
+        "init_lora_weights": True,
+    }
+    return json.dumps({_PREFIX + key: value for key, value in config.items()}, sort_keys=True)
+
+
+def plain_number(value: float) -> float | int:
+    """16.0 as 16, as people and PEFT write it."""
+    return int(value) if float(value).is_integer() else float(value)
+
+
+def _exactly(name: str) -> str:
+    # ^ keeps PEFT from matching the end of a longer path
+    return "^" + name.replace(".", r"\.") + "$"
+
+
+def _positive_int(value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{value!r} is no rank")
+    return value
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no alpha")
+    return float(value)

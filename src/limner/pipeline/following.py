@@ -1,0 +1,136 @@
+"""Following jobs: look, wait, cancel, resume. Whoever waits also sees to it that a worker lives."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+
+from sqlalchemy import select
+
+from limner.errors import Cancelled, Conflict, LimnerError, NotFound
+from limner.pipeline import jobs, reading
+from limner.pipeline.workspace import Workspace
+from limner.records import Job
+from limner.store.models import JobRow
+from limner.types import JobState
+
+__all__ = ["cancel", "failure_of", "find", "newest", "resume", "watch", "watch_async"]
+
+LOOK_SECONDS = 0.2
+WORKER_SECONDS = 2.0
+
+
+def find(workspace: Workspace, job: str) -> Job:
+    """A job by its id, or the newest job of the training or generation named."""
+    with workspace.database.read() as session:
+        row = session.get(JobRow, job)
+        if row is None:
+            query = select(JobRow).where(JobRow.target == job).order_by(JobRow.created_at.desc()).limit(1)
+            row = session.scalars(query).first()
+        if row is None:
+            raise NotFound(f"There is no job '{job}'.", remedy="List them with `limner jobs list`.", thing=job)
+        return reading.to_job(row)
+
+
+def newest(workspace: Workspace, *, subject: str = "", limit: int = 50) -> list[Job]:
+    """The newest jobs first."""
+    query = select(JobRow).order_by(JobRow.created_at.desc()).limit(limit)
+    if subject:
+        query = query.where(JobRow.subject == subject)
+    with workspace.database.read() as session:
+        return [reading.to_job(row) for row in session.scalars(query)]
+
+
+def watch(workspace: Workspace, job: str) -> Iterator[Job]:
+    """Give the job whenever it has changed, until it has ended."""
+    seen: Job | None = None
+    ensured = 0.0
+    while True:
+        current = find(workspace, job)
+        if current != seen:
+            seen = current
+            yield current
+        if current.state.ended:
+            return
+        if time.monotonic() - ensured > WORKER_SECONDS:
+            workspace.ensure_worker()
+            ensured = time.monotonic()
+        time.sleep(LOOK_SECONDS)
+
+
+async def watch_async(workspace: Workspace, job: str) -> AsyncIterator[Job]:
+    """The same without blocking the event loop."""
+    seen: Job | None = None
+    ensured = 0.0
+    while True:
+        current = await asyncio.to_thread(find, workspace, job)
+        if current != seen:
+            seen = current
+            yield current
+        if current.state.ended:
+            return
+        if time.monotonic() - ensured > WORKER_SECONDS:
+            await asyncio.to_thread(workspace.ensure_worker)
+            ensured = time.monotonic()
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+class _JobFailed(LimnerError):
+    """A job's recorded error, raised again in the process that waited for it."""
+
+
+def failure_of(job: Job) -> LimnerError | None:
+    """The error that a job ended with, with the exit code and status of the one that was raised in the worker."""
+    if job.state is JobState.DONE or not job.state.ended:
+        return None
+    if job.state is JobState.CANCELLED:
+        error = job.error or {}
+        return Cancelled(
+            error.get("message") or "The job was cancelled; what was done so far is kept.",
+            remedy=error.get("remedy") or f"Go on with: limner jobs resume {job.id}",
+            thing=job.id,
+        )
+    error = job.error or {"message": "The job failed.", "remedy": "", "thing": job.id}
+    kind = type(
+        "JobFailed",
+        (_JobFailed,),
+        {
+            "exit_code": error.get("exit_code", 1),
+            "status": error.get("status", 500),
+            "code": error.get("code", "error"),
+        },
+    )
+    failure: LimnerError = kind(error["message"], remedy=error.get("remedy", ""), thing=error.get("thing", ""))
+    return failure
+
+
+def cancel(workspace: Workspace, job: str) -> Job:
+    """Ask a job to stop at its next safe point."""
+    found = find(workspace, job)
+    with workspace.database.write() as session:
+        row = jobs.request_cancel(session, found.id)
+        record = reading.to_job(row)
+    if not record.state.ended:
+        workspace.ensure_worker()
+    return record
+
+
+def resume(workspace: Workspace, job: str) -> Job:
+    """Do a cancelled or failed job again from the stage that it stopped in, as a new job."""
+    submitter = workspace.submitter
+    found = find(workspace, job)
+    with workspace.database.write() as session:
+        row = session.get_one(JobRow, found.id)
+        if JobState(row.state) not in (JobState.CANCELLED, JobState.FAILED):
+            raise Conflict(
+                f"The job {row.id} is {row.state}.", remedy="Only a stopped job can be resumed.", thing=row.id
+            )
+        stages = [{**stage, "reopen": True} for stage in row.request["stages"]]
+        again = jobs.add_job(session, kind=row.kind, stages=stages, subject=row.subject, target=row.target)
+        # The stages that had ended keep their results and are not run again.
+        again.stages = [entry for entry in row.stages if entry["state"] == JobState.DONE]
+        submitter.submit(session, again.id, len(stages))
+        record = reading.to_job(again)
+    workspace.ensure_worker()
+    return record

@@ -1,0 +1,124 @@
+"""Freezing: a subject's photos and captions as they are now, into a dataset that never changes; and packaging it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.orm import Session
+
+from limner import plugins
+from limner.catalog import find_base
+from limner.datasets import captioning, manifest, sheet
+from limner.datasets.captions import DEFAULT_TEMPLATE, fill
+from limner.datasets.packages import Package, package
+from limner.errors import NotFound
+from limner.pipeline import reading
+from limner.pipeline.worker import StageContext
+from limner.pipeline.workspace import Workspace
+from limner.records import Dataset
+from limner.store.models import BlobRow, DatasetPhotoRow, DatasetRow, PhotoRow
+from limner.types import Crop, Progress
+
+__all__ = ["crop_sheet", "find_dataset_row", "freeze", "package_dataset", "stage"]
+
+
+def freeze(
+    workspace: Workspace,
+    slug: str,
+    *,
+    base: str = "",
+    resolution: int | None = None,
+    template: str = "",
+    captioner: str = "",
+    allow_few: bool = False,
+) -> Dataset:
+    """Freeze a subject's photos for a base; the same photos and captions give the same dataset.
+
+    A photo without a caption of its own gets the captioner's, or the template's (``{trigger}`` and ``{class_word}``).
+    """
+    row = find_base(base or workspace.settings.base)
+    with workspace.database.read() as session:
+        subject = reading.subject_facts(reading.find_subject_row(session, slug))
+        found = session.execute(
+            select(PhotoRow, BlobRow).join(BlobRow, BlobRow.digest == PhotoRow.digest).where(PhotoRow.subject == slug)
+        ).all()
+        photos = [reading.photo_of(photo, blob.media_type, blob.byte_size) for photo, blob in found]
+        own = {photo.digest: photo.caption for photo, _ in found}
+        crops = {photo.digest: Crop(**photo.crop) for photo, _ in found if photo.crop}
+    bare = [digest for digest, caption in own.items() if not caption]
+    if captioner and bare:
+        back_end = plugins.back_end("limner.captioners", captioner, settings=workspace.settings)
+        made = captioning.apply_captioner(back_end, [workspace.blobs.path(digest) for digest in bare], subject)
+        own.update(zip(bare, made, strict=True))
+    captions = {digest: fill(caption or template or DEFAULT_TEMPLATE, subject) for digest, caption in own.items()}
+    frozen, findings = manifest.freeze(
+        subject,
+        photos,
+        captions,
+        photo_path=workspace.blobs.path,
+        resolution=resolution or row.size,
+        resolutions=row.resolutions,
+        crops=crops,
+        min_photos=1 if allow_few else manifest.MIN_PHOTOS,
+    )
+    with workspace.database.write() as session:
+        session.execute(
+            insert(DatasetRow)
+            .values(
+                digest=frozen.digest,
+                subject=slug,
+                resolution=frozen.resolution,
+                photos=len(frozen.items),
+                manifest=manifest.to_plain(frozen),
+            )
+            .on_conflict_do_nothing()
+        )
+        session.execute(
+            insert(DatasetPhotoRow)
+            .values([{"dataset": frozen.digest, "digest": item.photo} for item in frozen.items])
+            .on_conflict_do_nothing()
+        )
+        record = reading.to_dataset(session.get_one(DatasetRow, frozen.digest))
+    return Dataset(**{f: getattr(record, f) for f in record.__dataclass_fields__} | {"findings": tuple(findings)})
+
+
+async def stage(context: StageContext, request: dict[str, Any]) -> dict[str, Any]:
+    """Freeze as part of a job."""
+    context.report(Progress("freeze", message="Freezing the dataset"))
+    dataset = await asyncio.to_thread(
+        lambda: freeze(context.workspace, request["subject"], **request.get("options", {}))
+    )
+    return {"dataset": dataset.digest, "photos": dataset.photos}
+
+
+def find_dataset_row(session: Session, name: str) -> DatasetRow:
+    """A dataset by its digest or at least six digits of it, or a subject's newest by its slug."""
+    rows = list(session.scalars(select(DatasetRow).where(DatasetRow.digest.startswith(name)).limit(2)))
+    if len(name) < 6 or len(rows) != 1:
+        newest = select(DatasetRow).where(DatasetRow.subject == name).order_by(DatasetRow.created_at.desc()).limit(1)
+        rows = list(session.scalars(newest))
+    if not rows:
+        raise NotFound(
+            f"There is no dataset '{name}'.", remedy="Freeze one with `limner dataset freeze SLUG`.", thing=name
+        )
+    return rows[0]
+
+
+def package_dataset(workspace: Workspace, name: str, layout: str, destination: Path) -> Package:
+    """Write a dataset in a trainer's layout; the same dataset gives the same bytes."""
+    with workspace.database.read() as session:
+        record = reading.to_dataset(find_dataset_row(session, name))
+    return package(layout, record.manifest, workspace.blobs.path, destination)
+
+
+def crop_sheet(workspace: Workspace, name: str, destination: Path) -> Path:
+    """Draw each photo of a dataset with its crop, bucket and caption."""
+    with workspace.database.read() as session:
+        record = reading.to_dataset(find_dataset_row(session, name))
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    destination.write_bytes(sheet.crop_sheet(record.manifest, workspace.blobs.path))
+    return destination

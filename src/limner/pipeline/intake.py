@@ -1,0 +1,173 @@
+"""Photos into the store: the job that takes files in, and what is done with single photos afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.orm import Session
+
+from limner.datasets.captions import CaptionBook, read_captions
+from limner.errors import NotFound, PhotoRefused
+from limner.photos.intake import IntakeLimits, IntakeResult, KnownPhoto, find_sources, take_in
+from limner.pipeline import jobs, reading
+from limner.pipeline.worker import StageContext
+from limner.pipeline.workspace import Workspace
+from limner.records import Job
+from limner.store.models import BlobRow, IntakeRow, PhotoRow
+from limner.types import Verdict
+
+__all__ = ["remove_photo", "request", "set_caption", "stage", "submit"]
+
+
+def request(slug: str, paths: Sequence[str | Path], captions: Sequence[str | Path] = ()) -> dict[str, Any]:
+    """The stage's request: absolute paths, because the worker runs elsewhere."""
+    if not paths:
+        raise PhotoRefused("No photo was named.", remedy="Name files, folders, zips or globs.", thing=slug)
+    return {
+        "stage": "intake",
+        "subject": slug,
+        "paths": [str(Path(path).expanduser().absolute()) for path in paths],
+        "captions": [str(Path(path).expanduser().absolute()) for path in captions],
+    }
+
+
+def submit(workspace: Workspace, slug: str, paths: Sequence[str | Path], captions: Sequence[str | Path] = ()) -> Job:
+    """Enqueue the intake of files, folders, zips and globs for a subject."""
+    wanted = request(slug, paths, captions)
+    submitter = workspace.submitter
+    with workspace.database.write() as session:
+        reading.find_subject_row(session, slug)
+        row = jobs.add_job(session, kind="intake", stages=[wanted], subject=slug)
+        submitter.submit(session, row.id, 1)
+        return reading.to_job(row)
+
+
+async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Take the files in. Each photo is stored as soon as it is checked, so a stop keeps what was done."""
+    return await asyncio.to_thread(_take_in, context, wanted)
+
+
+def _take_in(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
+    workspace, slug = context.workspace, wanted["subject"]
+    limits = IntakeLimits(
+        max_pixels=workspace.settings.max_photo_pixels, max_zip_bytes=workspace.settings.max_zip_bytes
+    )
+    scratch = workspace.directory(context.job) / "intake"
+    # What a crash left here is cheap to make again and unsafe to trust half-written.
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    known = _known(workspace, slug, context.job)
+    book = read_captions([Path(path) for path in [*wanted["paths"], *wanted["captions"]]])
+    counts = dict.fromkeys(Verdict, 0)
+    sources = find_sources(wanted["paths"], scratch, limits)
+    results = take_in(
+        sources,
+        workdir=scratch,
+        known=known,
+        limits=limits,
+        threads=workspace.settings.workers,
+        on_progress=context.report,
+        cancelled=lambda: context.progress.cancelled,
+    )
+    for position, result in enumerate(results):
+        context.progress.check_cancelled()
+        counts[result.report.verdict] += 1
+        _keep(workspace, context.job, slug, position, result, book)
+    context.progress.check_cancelled()
+    shutil.rmtree(scratch, ignore_errors=True)
+    if not sum(counts.values()):
+        raise PhotoRefused(
+            "No photo was found in what you named.",
+            remedy="Name picture files, or a folder or zip that holds some.",
+            thing=", ".join(wanted["paths"])[:300],
+        )
+    return {
+        "accepted": counts[Verdict.ACCEPTED],
+        "warned": counts[Verdict.WARNED],
+        "refused": counts[Verdict.REFUSED],
+    }
+
+
+def _known(workspace: Workspace, slug: str, job: str) -> list[KnownPhoto]:
+    """The subject's photos that other intakes brought; this job's own are found again on a re-run."""
+    with workspace.database.read() as session:
+        own = select(IntakeRow.photo).where(IntakeRow.job == job, IntakeRow.photo.is_not(None))
+        rows = session.scalars(select(PhotoRow).where(PhotoRow.subject == slug, PhotoRow.digest.not_in(own)))
+        return [KnownPhoto(row.digest, row.report["perceptual_hash"], row.source) for row in rows]
+
+
+def _keep(workspace: Workspace, job: str, slug: str, position: int, result: IntakeResult, book: CaptionBook) -> None:
+    """Store one result: blob first, then the rows in one transaction that a re-run repeats without effect."""
+    report = asdict(result.report)
+    if result.photo is not None and result.file is not None:
+        workspace.blobs.put_file(result.file)
+        result.file.unlink(missing_ok=True)
+    with workspace.database.write() as session:
+        if result.photo is not None:
+            photo = result.photo
+            caption = book.find(result.report.source)
+            session.execute(
+                insert(BlobRow)
+                .values(digest=photo.digest, media_type=photo.media_type, byte_size=photo.byte_size)
+                .on_conflict_do_nothing()
+            )
+            session.execute(
+                insert(PhotoRow)
+                .values(
+                    subject=slug,
+                    digest=photo.digest,
+                    width=photo.width,
+                    height=photo.height,
+                    source=result.report.source,
+                    caption=caption.text if caption else "",
+                    caption_from=caption.origin if caption else "",
+                    report=report,
+                )
+                .on_conflict_do_nothing()
+            )
+        session.execute(
+            insert(IntakeRow)
+            .values(
+                subject=slug,
+                job=job,
+                position=position,
+                photo=result.photo.digest if result.photo else None,
+                report=report,
+            )
+            .on_conflict_do_nothing()
+        )
+
+
+def _photo_row(session: Session, slug: str, digest: str) -> PhotoRow:
+    rows = session.scalars(
+        select(PhotoRow).where(PhotoRow.subject == slug, PhotoRow.digest.startswith(digest)).limit(2)
+    ).all()
+    if len(rows) != 1 or len(digest) < 6:
+        raise NotFound(
+            f"'{digest}' names {'several photos' if len(rows) > 1 else 'no photo'} of '{slug}'.",
+            remedy=f"List them with `limner photos list {slug}` and give more digits.",
+            thing=digest,
+        )
+    return rows[0]
+
+
+def set_caption(workspace: Workspace, slug: str, digest: str, caption: str) -> None:
+    """Set a photo's caption by hand; an empty one goes back to the template."""
+    with workspace.database.write() as session:
+        row = _photo_row(session, slug, digest)
+        row.caption = " ".join(caption.split())
+        row.caption_from = "hand" if row.caption else ""
+
+
+def remove_photo(workspace: Workspace, slug: str, digest: str) -> None:
+    """Take a photo away from a subject; frozen datasets that hold it keep its blob."""
+    with workspace.database.write() as session:
+        row = _photo_row(session, slug, digest)
+        session.execute(delete(PhotoRow).where(PhotoRow.id == row.id))

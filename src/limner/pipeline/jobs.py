@@ -1,0 +1,172 @@
+"""Job rows: what a user sees of durable work. Everything here is a short transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from limner.errors import Cancelled, LimnerError, NotFound
+from limner.store import Database
+from limner.store.models import JobRow, now
+from limner.types import JobState, Progress
+
+__all__ = ["JobProgress", "add_job", "as_error", "new_id", "request_cancel", "waiting_jobs"]
+
+PROGRESS_SECONDS = 0.25
+
+
+def new_id(kind: str) -> str:
+    """A fresh id that says what it names: ``job_...``, ``training_...``."""
+    return f"{kind}_{uuid4().hex[:16]}"
+
+
+def add_job(
+    session: Session, *, kind: str, stages: Sequence[dict[str, Any]], subject: str | None, target: str = ""
+) -> JobRow:
+    """Add a waiting job with its stages to the caller's transaction."""
+    row = JobRow(
+        id=new_id("job"),
+        kind=kind,
+        subject=subject,
+        target=target,
+        request={"stages": list(stages)},
+        state=JobState.WAITING,
+        progress={},
+        stages=[],
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def as_error(failure: BaseException) -> dict[str, Any]:
+    """An error as rows keep it: the class's code, message, remedy, thing and exit code."""
+    if isinstance(failure, LimnerError):
+        return {
+            "code": failure.code,
+            "message": failure.message,
+            "remedy": failure.remedy,
+            "thing": failure.thing,
+            "exit_code": failure.exit_code,
+            "status": failure.status,
+        }
+    return {
+        "code": "unexpected",
+        "message": f"An unexpected {type(failure).__name__} stopped the work: {str(failure)[:500]}",
+        "remedy": "The log has the details; `limner doctor` says where it is. Resuming is safe.",
+        "thing": "",
+        "exit_code": 1,
+        "status": 500,
+    }
+
+
+def request_cancel(session: Session, job: str) -> JobRow:
+    """Ask a job to stop at its next safe point; a job that still waits ends at once."""
+    row = session.get(JobRow, job)
+    if row is None:
+        raise NotFound(f"There is no job '{job}'.", remedy="List them with `limner jobs list`.", thing=job)
+    if not JobState(row.state).ended:
+        row.cancel_requested = True
+    return row
+
+
+def waiting_jobs(database: Database) -> int:
+    """How many jobs have not ended."""
+    with database.read() as session:
+        rows = session.scalars(select(JobRow.id).where(JobRow.state.in_([JobState.WAITING, JobState.RUNNING])))
+        return len(rows.all())
+
+
+class JobProgress:
+    """Reports one job's progress into its row, at most four times a second, and sees a wish to cancel."""
+
+    def __init__(self, database: Database, job: str) -> None:
+        self._database = database
+        self._job = job
+        self._written = 0.0
+        self._stage = ""
+        self._looked = 0.0
+        self._cancelled = False
+
+    def report(self, progress: Progress) -> None:
+        """Keep the newest progress; the end of a stage is always written."""
+        moment = time.monotonic()
+        whole = progress.total > 0 and progress.done >= progress.total
+        if moment - self._written < PROGRESS_SECONDS and progress.stage == self._stage and not whole:
+            return
+        self._written, self._stage = moment, progress.stage
+        with self._database.write() as session:
+            session.execute(update(JobRow).where(JobRow.id == self._job).values(progress=asdict(progress)))
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the user asked for a stop; looked up at most twice a second."""
+        moment = time.monotonic()
+        if not self._cancelled and moment - self._looked > 0.5:
+            self._looked = moment
+            with self._database.read() as session:
+                self._cancelled = bool(session.scalar(select(JobRow.cancel_requested).where(JobRow.id == self._job)))
+        return self._cancelled
+
+    def check_cancelled(self) -> None:
+        """Raise Cancelled if the user asked for a stop."""
+        if self.cancelled:
+            raise Cancelled("Stopped as you asked; what was done so far is kept.", thing=self._job)
+
+
+def start_stage(database: Database, job: str, stage: int) -> tuple[dict[str, Any], list[Any], bool]:
+    """Mark a stage as running; give its request, the results of those before it, and whether it had ended already."""
+    with database.write() as session:
+        row = session.get_one(JobRow, job)
+        stages = [dict(entry) for entry in row.stages]
+        request = dict(row.request["stages"][stage])
+        if len(stages) > stage and stages[stage]["state"] == JobState.DONE:
+            return request, stages, True
+        del stages[stage:]
+        stages.append({"stage": request["stage"], "state": JobState.RUNNING, "started_at": now().isoformat()})
+        row.stages = stages
+        row.state = JobState.RUNNING
+        row.started_at = row.started_at or now()
+        return request, stages[:-1], False
+
+
+def end_stage(
+    database: Database,
+    job: str,
+    stage: int,
+    *,
+    result: dict[str, Any] | None = None,
+    error: BaseException | None = None,
+) -> bool:
+    """Record how a stage ended; True if the job goes on."""
+    with database.write() as session:
+        row = session.get_one(JobRow, job)
+        stages = [dict(entry) for entry in row.stages]
+        entry = stages[stage]
+        entry["ended_at"] = now().isoformat()
+        if error is None:
+            entry["state"], entry["result"] = JobState.DONE, result or {}
+        else:
+            entry["state"] = JobState.CANCELLED if isinstance(error, Cancelled) else JobState.FAILED
+            row.error = as_error(error)
+        row.stages = stages
+        return error is None
+
+
+def end_job(database: Database, job: str) -> None:
+    """Set the job's last state from its stages."""
+    with database.write() as session:
+        row = session.get_one(JobRow, job)
+        if JobState(row.state).ended:
+            return
+        states = [entry["state"] for entry in row.stages]
+        whole = len(states) == len(row.request["stages"]) and all(s == JobState.DONE for s in states)
+        row.state = JobState.DONE if whole else states[-1] if states else JobState.CANCELLED
+        row.ended_at = now()
+        row.result = {k: v for entry in row.stages for k, v in (entry.get("result") or {}).items()}

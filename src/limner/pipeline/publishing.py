@@ -1,0 +1,144 @@
+"""Publishing: a lora with its card and samples, to a hub, at an exact revision."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects.sqlite import insert
+
+from limner import plugins
+from limner.catalog import find_base
+from limner.hubs.card import CardFacts, model_card
+from limner.hubs.hub import LoraPackage
+from limner.pipeline import jobs, reading
+from limner.pipeline.worker import StageContext
+from limner.pipeline.workspace import Workspace
+from limner.records import Job
+from limner.store.models import ConsentRow, PublicationRow, SampleRow, SubjectRow
+from limner.types import Health, Progress, SubjectKind, Visibility
+
+__all__ = ["request", "stage", "status", "submit"]
+
+MOST_SAMPLES = 6
+
+
+def request(
+    workspace: Workspace, *, subject: str, lora: str = "", hub: str = "", repo: str = "", visibility: str = "private"
+) -> dict[str, Any]:
+    """The stage's request. Without a repo name one is made from the subject's slug."""
+    hub = hub or workspace.settings.hub
+    plugins.back_end("limner.hubs", hub, settings=workspace.settings)
+    return {
+        "stage": "publish",
+        "lora": lora,
+        "hub": hub,
+        "repo": repo or f"{workspace.settings.hub_namespace}/{subject}-lora",
+        "visibility": Visibility(visibility),
+    }
+
+
+def submit(
+    workspace: Workspace, lora: str, *, hub: str = "", repo: str = "", visibility: Visibility = Visibility.PRIVATE
+) -> Job:
+    """Enqueue the publication of a lora."""
+    with workspace.database.read() as session:
+        row = reading.find_lora_row(session, lora)
+        name, subject = f"{row.subject}@v{row.version}", row.subject
+    wanted = request(workspace, subject=subject, lora=name, hub=hub, repo=repo, visibility=visibility)
+    submitter = workspace.submitter
+    with workspace.database.write() as session:
+        job = jobs.add_job(session, kind="publish", stages=[wanted], subject=subject, target=name)
+        submitter.submit(session, job.id, 1)
+        return reading.to_job(job)
+
+
+async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Publish. A hub makes no second revision of the same content, so a re-run changes nothing."""
+    context.report(Progress("publish", message=f"Publishing to {wanted['hub']}"))
+    return await asyncio.to_thread(_publish, context.workspace, wanted, wanted["lora"] or context.earlier["lora"])
+
+
+def _publish(workspace: Workspace, wanted: dict[str, Any], name: str) -> dict[str, Any]:
+    with workspace.database.read() as session:
+        lora = reading.find_lora_row(session, name)
+        subject = session.get_one(SubjectRow, lora.subject)
+        consent = session.scalars(
+            select(ConsentRow).where(ConsentRow.subject == subject.slug, ConsentRow.withdrawn_at.is_(None))
+        ).first()
+        samples = session.scalars(
+            select(SampleRow)
+            .where(SampleRow.training == (lora.training or ""))
+            .order_by(SampleRow.step.desc(), SampleRow.position)
+            .limit(MOST_SAMPLES)
+        ).all()
+        facts = reading.subject_facts(subject)
+    # A picture of a person goes to a hub only where the person agreed and nobody else can see it, or it was agreed to.
+    show = facts.kind is not SubjectKind.PERSON or consent is not None
+    chosen: dict[str, tuple[str, Path]] = {}
+    if show:
+        chosen = {
+            f"{sample.step:06d}-{sample.position}.png": (sample.prompt, workspace.blobs.path(sample.digest))
+            for sample in samples
+        }
+    card = model_card(
+        CardFacts(
+            repo=wanted["repo"],
+            title=facts.name,
+            version=f"v{lora.version}",
+            base=find_base(lora.base),
+            subject=facts,
+            rank=lora.rank,
+            alpha=lora.alpha,
+            recipe=json.loads(lora.header.get("limner.recipe", "{}")),
+            dataset=lora.header.get("limner.dataset", ""),
+            photos=0,
+            samples=tuple((prompt, f"images/{name}") for name, (prompt, _) in chosen.items()),
+            consent=consent.statement if consent else "",
+        )
+    )
+    package = LoraPackage(
+        weights=workspace.blobs.path(lora.digest),
+        weights_digest=lora.digest,
+        card=card,
+        samples={name: path for name, (_, path) in chosen.items()},
+    )
+    hub = plugins.back_end("limner.hubs", wanted["hub"], settings=workspace.settings)
+    published = hub.publish(
+        wanted["repo"],
+        package,
+        visibility=Visibility(wanted["visibility"]),
+        tag=f"v{lora.version}",
+        message=f"{facts.name} v{lora.version}",
+    )
+    with workspace.database.write() as session:
+        session.execute(
+            insert(PublicationRow)
+            .values(
+                lora=lora.id,
+                hub=wanted["hub"],
+                repo=published.repo,
+                revision=published.revision,
+                visibility=published.visibility,
+                url=published.url,
+            )
+            .on_conflict_do_nothing()
+        )
+    return {"repo": published.repo, "revision": published.revision, "url": published.url, "hub": wanted["hub"]}
+
+
+def status(workspace: Workspace, lora: str) -> list[tuple[str, str, Health]]:
+    """For each place where a lora was published, (hub, repo, is it ready for use and by whom)."""
+    with workspace.database.read() as session:
+        row = reading.find_lora_row(session, lora)
+        places = session.scalars(select(PublicationRow).where(PublicationRow.lora == row.id)).all()
+    found = []
+    for place in places:
+        hub = plugins.back_end("limner.hubs", place.hub, settings=workspace.settings)
+        found.append(
+            (place.hub, place.repo, hub.status(place.repo, revision=place.revision, weights_digest=row.digest))
+        )
+    return found

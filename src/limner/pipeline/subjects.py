@@ -1,0 +1,177 @@
+"""Subjects: adding one, and erasing one everywhere with a report of what could not be erased."""
+
+from __future__ import annotations
+
+import shutil
+
+from sqlalchemy import delete, select, union
+from sqlalchemy.orm import Session
+
+from limner import plugins
+from limner.datasets.triggers import check_slug, check_trigger, propose_trigger
+from limner.errors import Conflict, InputRefused, LimnerError, NotFound
+from limner.pipeline import reading
+from limner.pipeline.workspace import Workspace
+from limner.records import Erasure, Subject
+from limner.store.models import (
+    BlobRow,
+    CheckpointRow,
+    ConsentRow,
+    DatasetPhotoRow,
+    DatasetRow,
+    GenerationRow,
+    GenerationSubjectRow,
+    ImageRow,
+    IntakeRow,
+    JobRow,
+    LoraRow,
+    PhotoRow,
+    PublicationRow,
+    SampleRow,
+    SubjectRow,
+    TrainingRow,
+    now,
+)
+from limner.types import Consent, JobState, SubjectKind
+
+__all__ = ["add", "remove", "unused_blobs"]
+
+CLASS_WORDS = {
+    SubjectKind.PERSON: "person",
+    SubjectKind.PET: "pet",
+    SubjectKind.PRODUCT: "product",
+    SubjectKind.CHARACTER: "character",
+    SubjectKind.STYLE: "style",
+}
+
+
+def add(
+    workspace: Workspace,
+    slug: str,
+    *,
+    name: str = "",
+    kind: SubjectKind | str = SubjectKind.PERSON,
+    class_word: str = "",
+    trigger: str = "",
+    consent: Consent | None = None,
+) -> Subject:
+    """Add a subject. The class word and trigger default to the kind's word and one made from the name."""
+    check_slug(slug)
+    try:
+        kind = SubjectKind(kind)
+    except ValueError:
+        raise InputRefused(
+            f"'{kind}' is not a kind of subject.", remedy=f"One of: {', '.join(SubjectKind)}.", thing=str(kind)
+        ) from None
+    class_word = class_word.strip() or CLASS_WORDS[kind]
+    trigger = trigger.strip() or propose_trigger(name or slug)
+    findings = tuple(check_trigger(trigger, class_word))
+    with workspace.database.write() as session:
+        if session.get(SubjectRow, slug) is not None:
+            raise Conflict(
+                f"There is a subject '{slug}' already.",
+                remedy="Choose another slug, or add photos to that one.",
+                thing=slug,
+            )
+        row = SubjectRow(slug=slug, name=name or slug, kind=kind, class_word=class_word, trigger=trigger)
+        session.add(row)
+        session.flush()
+        if consent is not None:
+            given = {
+                "statement": consent.statement,
+                "given_by": consent.given_by,
+                "given_at": consent.given_at or now(),
+            }
+            session.add(ConsentRow(subject=slug, **given))
+            session.flush()
+        record = reading.to_subject(session, row)
+    return Subject(**{field: getattr(record, field) for field in record.__dataclass_fields__} | {"findings": findings})
+
+
+def _subject_rows(session: Session, slug: str) -> dict[str, int]:
+    """How many rows of each kind name the subject."""
+    trainings = select(TrainingRow.id).where(TrainingRow.subject == slug)
+    loras = select(LoraRow.id).where(LoraRow.subject == slug)
+    generations = select(GenerationSubjectRow.generation).where(GenerationSubjectRow.subject == slug)
+    queries = {
+        "photos": select(PhotoRow.id).where(PhotoRow.subject == slug),
+        "datasets": select(DatasetRow.digest).where(DatasetRow.subject == slug),
+        "trainings": trainings,
+        "loras": loras,
+        "publications": select(PublicationRow.id).where(PublicationRow.lora.in_(loras)),
+        "images": select(ImageRow.id).where(ImageRow.generation.in_(generations)),
+        "jobs": select(JobRow.id).where(JobRow.subject == slug),
+    }
+    return {kind: len(session.execute(query).all()) for kind, query in queries.items()}
+
+
+def unused_blobs(session: Session) -> list[str]:
+    """The digests that no row names any more."""
+    used = union(
+        select(PhotoRow.digest),
+        select(DatasetPhotoRow.digest),
+        select(CheckpointRow.digest),
+        select(SampleRow.digest),
+        select(LoraRow.digest),
+        select(ImageRow.digest),
+    )
+    return list(session.scalars(select(BlobRow.digest).where(BlobRow.digest.not_in(used))))
+
+
+def remove(workspace: Workspace, slug: str, *, publications: bool = True) -> Erasure:
+    """Erase a subject: rows, blobs, working folders and, unless told otherwise, its publications.
+
+    Pictures that also show another subject are erased too, because this subject is in them. Conflict while a job of
+    the subject runs. What could not be erased is named in ``left``.
+    """
+    left: list[str] = []
+    with workspace.database.read() as session:
+        reading.find_subject_row(session, slug)
+        running = select(JobRow.id).where(
+            JobRow.subject == slug, JobRow.state.in_([JobState.WAITING, JobState.RUNNING])
+        )
+        busy = session.scalars(running).first()
+        if busy:
+            raise Conflict(
+                f"The job {busy} of '{slug}' has not ended.",
+                remedy=f"Cancel it first: limner jobs cancel {busy}.",
+                thing=slug,
+            )
+        counted = _subject_rows(session, slug)
+        published = [
+            (row.hub, row.repo)
+            for row in session.scalars(
+                select(PublicationRow).join(LoraRow, LoraRow.id == PublicationRow.lora).where(LoraRow.subject == slug)
+            )
+        ]
+        generations = list(
+            session.scalars(select(GenerationSubjectRow.generation).where(GenerationSubjectRow.subject == slug))
+        )
+        folders = list(session.scalars(select(TrainingRow.id).where(TrainingRow.subject == slug)))
+        folders += list(session.scalars(select(JobRow.id).where(JobRow.subject == slug))) + generations
+    for hub, repo in sorted(set(published)):
+        if not publications:
+            left.append(f"{repo} on the hub '{hub}' (you asked to keep publications)")
+            continue
+        try:
+            plugins.back_end("limner.hubs", hub, settings=workspace.settings).delete(repo)
+        except NotFound:
+            continue
+        except LimnerError as failure:
+            left.append(f"{repo} on the hub '{hub}': {failure}")
+    with workspace.database.write() as session:
+        session.execute(delete(GenerationRow).where(GenerationRow.id.in_(generations)))
+        session.execute(delete(JobRow).where(JobRow.subject == slug))
+        session.execute(delete(IntakeRow).where(IntakeRow.subject == slug))
+        session.execute(delete(SubjectRow).where(SubjectRow.slug == slug))
+        session.flush()
+        orphans = unused_blobs(session)
+        session.execute(delete(BlobRow).where(BlobRow.digest.in_(orphans)))
+    for digest in orphans:
+        try:
+            workspace.blobs.remove(digest)
+        except OSError as failure:
+            left.append(f"the blob {digest[:12]}…: {failure.strerror}")
+    for folder in folders:
+        shutil.rmtree(workspace.home / "runs" / folder, ignore_errors=True)
+    return Erasure(slug, {**counted, "blobs": len(orphans)}, tuple(left))

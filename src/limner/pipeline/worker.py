@@ -1,0 +1,160 @@
+"""The worker process: does jobs until there is nothing to do.
+
+``python -m limner.pipeline.worker`` is started on demand by whoever submits a job; ``limner worker`` runs one for good.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import importlib
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from limner.errors import LimnerError
+from limner.pipeline import jobs
+from limner.pipeline.workspace import Workspace
+from limner.settings import Settings
+from limner.types import Progress
+
+__all__ = ["STAGES", "StageContext", "work", "worker_lives"]
+
+log = logging.getLogger(__name__)
+
+STAGES = {
+    "intake": "limner.pipeline.intake",
+    "freeze": "limner.pipeline.freezing",
+    "train": "limner.pipeline.trainings",
+    "publish": "limner.pipeline.publishing",
+    "generate": "limner.pipeline.generating",
+}
+"""The module of each stage; its ``stage(context, request)`` does the work and gives a JSON result."""
+
+LOOK_SECONDS = 0.5
+
+
+class StageContext:
+    """What a stage is given: the workspace, its job, the results of the stages before it, and the way to report."""
+
+    def __init__(self, workspace: Workspace, job: str, earlier: dict[str, Any]) -> None:
+        self.workspace = workspace
+        self.job = job
+        self.earlier = earlier
+        self.progress = jobs.JobProgress(workspace.database, job)
+
+    def report(self, progress: Progress) -> None:
+        """Say how far the stage is."""
+        self.progress.report(progress)
+
+
+def _lock_path(home: Path) -> Path:
+    folder = home / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "worker.lock"
+
+
+def _take(home: Path) -> int | None:
+    handle = os.open(_lock_path(home), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def worker_lives(home: Path) -> bool:
+    """Whether a worker of this home is alive; known by a lock, so that a process id used again cannot mislead."""
+    handle = os.open(_lock_path(home), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _runner(workspace: Workspace) -> Callable[[str, int], Awaitable[bool]]:
+    async def run_stage(job: str, stage: int) -> bool:
+        try:
+            request, earlier, ended = await asyncio.to_thread(jobs.start_stage, workspace.database, job, stage)
+            if ended:
+                return True
+            results = {k: v for entry in earlier for k, v in (entry.get("result") or {}).items()}
+            context = StageContext(workspace, job, results)
+            module = importlib.import_module(STAGES[request["stage"]])
+            context.progress.check_cancelled()
+            result = await module.stage(context, request)
+        except LimnerError as failure:
+            log.warning("job %s stopped: %s", job, failure.code)
+            return await asyncio.to_thread(jobs.end_stage, workspace.database, job, stage, error=failure)
+        except Exception as failure:
+            log.exception("job %s failed unexpectedly", job)
+            return await asyncio.to_thread(jobs.end_stage, workspace.database, job, stage, error=failure)
+        return await asyncio.to_thread(jobs.end_stage, workspace.database, job, stage, result=result)
+
+    return run_stage
+
+
+def work(settings: Settings, *, idle_seconds: float | None, stop: threading.Event | None = None) -> bool:
+    """Do jobs until idle for that long (None: for ever) or stopped; False if another worker of this home lives."""
+    stop = stop or threading.Event()
+    workspace = Workspace(settings)
+    handle = _take(workspace.home)
+    if handle is None:
+        return False
+    from limner.pipeline import durable
+
+    durable.prepare(workspace.database)
+
+    async def finish(job: str) -> None:
+        await asyncio.to_thread(jobs.end_job, workspace.database, job)
+
+    executor = durable.Executor(workspace.database, workspace.home, _runner(workspace), finish)
+    try:
+        idle = 0.0
+        while not stop.wait(LOOK_SECONDS):
+            idle = 0.0 if jobs.waiting_jobs(workspace.database) else idle + LOOK_SECONDS
+            if idle_seconds is None or idle < idle_seconds:
+                continue
+            # Let go of the lock before the last look: a job submitted after that look finds no worker and starts one.
+            os.close(handle)
+            handle = None
+            if not jobs.waiting_jobs(workspace.database):
+                break
+            handle = _take(workspace.home)
+            if handle is None:
+                break
+            idle = 0.0
+    finally:
+        executor.close()
+        if handle is not None:
+            os.close(handle)
+        workspace.close()
+    return True
+
+
+def main() -> int:
+    """The entry of the process."""
+    parser = argparse.ArgumentParser(description="Do the jobs of one home folder.")
+    parser.add_argument("--forever", action="store_true", help="do not end when idle")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    settings = Settings()  # type: ignore[call-arg]
+    work(settings, idle_seconds=None if arguments.forever else settings.worker_idle_seconds, stop=stop)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""The database: engines with the right pragmas, short transactions, and locked migrations.
+
+Writers begin with BEGIN IMMEDIATE, because a read transaction that turns into a writing one fails at once in WAL,
+however long the busy timeout; readers use a plain BEGIN on an engine of their own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from limner.errors import Conflict, StorageFailed
+
+__all__ = ["SCHEMA_HEAD", "Database"]
+
+SCHEMA_HEAD = "0001"
+BUSY_MILLISECONDS = 30_000
+
+
+def _sqlite_engine(path: Path, begin: str, busy_milliseconds: int) -> Engine:
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": busy_milliseconds / 1000})
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in (
+            "foreign_keys=ON",
+            f"busy_timeout={busy_milliseconds}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+        ):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+class Database:
+    """One SQLite file, or one PostgreSQL database, shared by our tables and the workflow engine's."""
+
+    def __init__(self, address: Path | str, *, busy_milliseconds: int = BUSY_MILLISECONDS) -> None:
+        self.path = address if isinstance(address, Path) else None
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = _sqlite_engine(self.path, "BEGIN IMMEDIATE", busy_milliseconds)
+            self._reader = _sqlite_engine(self.path, "BEGIN", busy_milliseconds)
+            self.url = f"sqlite:///{self.path}"
+        else:
+            self.url = str(address)
+            self._writer = self._reader = create_engine(self.url)
+        self._writing = sessionmaker(self._writer, expire_on_commit=False)
+        self._reading = sessionmaker(self._reader, expire_on_commit=False)
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction that may write: committed at the end, rolled back on any exception. Keep it short."""
+        with _storage_errors(self), self._writing.begin() as session:
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A transaction that only reads."""
+        with _storage_errors(self), self._reading() as session:
+            yield session
+
+    def version(self) -> str:
+        """The schema revision found in the database, empty if there is none."""
+        with _storage_errors(self), self._reader.connect() as connection:
+            if not self._reader.dialect.has_table(connection, "limner_schema"):
+                return ""
+            return str(connection.execute(text("SELECT version_num FROM limner_schema")).scalar() or "")
+
+    def migrate(self) -> None:
+        """Bring the schema to this release's; safe from many processes at once, a no-op when it is there already."""
+        found = self.version()
+        if found == SCHEMA_HEAD:
+            return
+        if found > SCHEMA_HEAD:
+            raise Conflict(
+                f"The data in {self.path or 'the database'} was written by a newer Limner (schema {found}).",
+                remedy="Upgrade Limner, or point LIMNER_HOME at another folder.",
+                thing="database",
+            )
+        from limner.store.migrations.upgrade import upgrade
+
+        with _storage_errors(self):
+            upgrade(self._writer)
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self._writer.dispose()
+        self._reader.dispose()
+
+
+@contextmanager
+def _storage_errors(database: Database) -> Iterator[None]:
+    """Turn the driver's words for a locked, full or damaged database into ours."""
+    place = str(database.path or "the database")
+    try:
+        yield
+    except OperationalError as failure:
+        words = str(failure.orig).lower()
+        if "locked" in words or "busy" in words:
+            raise StorageFailed(
+                f"The database {place} is locked by another process.",
+                remedy="Wait for it to finish, or stop it, then try again; nothing was changed.",
+                thing=place,
+            ) from failure
+        if "full" in words or "disk i/o" in words:
+            raise StorageFailed(
+                f"The disk that holds {place} is full or failing.",
+                remedy="Free some space, then try again; nothing was changed.",
+                thing=place,
+            ) from failure
+        if "readonly" in words or "unable to open" in words:
+            raise StorageFailed(
+                f"The database {place} cannot be opened for writing.",
+                remedy="Check the folder's owner and permissions, or set LIMNER_HOME.",
+                thing=place,
+            ) from failure
+        raise
+    except DatabaseError as failure:
+        if "not a database" in str(failure.orig) or "malformed" in str(failure.orig):
+            raise StorageFailed(
+                f"The file {place} is damaged or is not a Limner database.",
+                remedy="Move it away or restore a copy; blobs are untouched.",
+                thing=place,
+            ) from failure
+        raise

@@ -1,0 +1,24 @@
+"""Alembic's entry: uses the connection that ``upgrade`` hands over, and sees only our own tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alembic import context
+
+from limner.store.models import TABLE_PREFIX, Row
+
+
+def ours(_object: Any, name: str | None, kind: str, _reflected: bool, _compare_to: Any) -> bool:
+    return kind != "table" or (name or "").startswith(TABLE_PREFIX)
+
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Row.metadata,
+    include_object=ours,
+    render_as_batch=True,
+    version_table="limner_schema",
+    transactional_ddl=False,
+)
+context.run_migrations()

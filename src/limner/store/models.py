@@ -1,0 +1,343 @@
+"""The rows: SQLAlchemy models for the words of the design. Blobs are named by digest; JSON holds frozen plain data."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Numeric, String, Text, UniqueConstraint
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import DateTime, TypeDecorator
+
+__all__ = [
+    "BlobRow",
+    "CheckpointRow",
+    "ConsentRow",
+    "DatasetPhotoRow",
+    "DatasetRow",
+    "GenerationRow",
+    "GenerationSubjectRow",
+    "ImageRow",
+    "IntakeRow",
+    "IntentRow",
+    "JobRow",
+    "LedgerRow",
+    "LoraRow",
+    "PhotoRow",
+    "PublicationRow",
+    "Row",
+    "SampleRow",
+    "SubjectRow",
+    "TrainingRow",
+    "now",
+]
+
+TABLE_PREFIX = "limner_"
+
+
+def now() -> datetime:
+    """The time as rows keep it: aware, UTC."""
+    return datetime.now(UTC)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime; SQLite keeps no zone, so it is put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.astimezone(UTC) if value is not None else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class Row(DeclarativeBase):
+    """The root of all rows."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime(),
+        dict[str, Any]: JSON(),
+        list[Any]: JSON(),
+        Decimal: Numeric(14, 6),
+    }
+
+
+Digest = String(64)
+Slug = String(64)
+Ident = String(64)
+
+
+def _subject(**options: Any) -> Any:
+    return mapped_column(Slug, ForeignKey("limner_subjects.slug", ondelete="CASCADE"), index=True, **options)
+
+
+class SubjectRow(Row):
+    __tablename__ = "limner_subjects"
+
+    slug: Mapped[str] = mapped_column(Slug, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    kind: Mapped[str] = mapped_column(String(20))
+    class_word: Mapped[str] = mapped_column(String(60))
+    trigger: Mapped[str] = mapped_column(String(60))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class ConsentRow(Row):
+    __tablename__ = "limner_consents"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subject: Mapped[str] = _subject()
+    statement: Mapped[str] = mapped_column(Text)
+    given_by: Mapped[str] = mapped_column(String(200))
+    given_at: Mapped[datetime] = mapped_column(default=now)
+    withdrawn_at: Mapped[datetime | None]
+
+
+class BlobRow(Row):
+    """The media type and size of a blob; the bytes are in the object store under the digest."""
+
+    __tablename__ = "limner_blobs"
+
+    digest: Mapped[str] = mapped_column(Digest, primary_key=True)
+    media_type: Mapped[str] = mapped_column(String(100))
+    byte_size: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class PhotoRow(Row):
+    __tablename__ = "limner_photos"
+    __table_args__ = (UniqueConstraint("subject", "digest"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subject: Mapped[str] = _subject()
+    digest: Mapped[str] = mapped_column(Digest, ForeignKey("limner_blobs.digest"))
+    width: Mapped[int]
+    height: Mapped[int]
+    source: Mapped[str] = mapped_column(Text)
+    caption: Mapped[str] = mapped_column(Text, default="")
+    caption_from: Mapped[str] = mapped_column(String(40), default="")
+    crop: Mapped[dict[str, Any] | None]
+    report: Mapped[dict[str, Any]]
+    added_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class IntakeRow(Row):
+    """What one intake said of one source file, accepted or not."""
+
+    __tablename__ = "limner_intakes"
+    __table_args__ = (UniqueConstraint("job", "position"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subject: Mapped[str] = _subject()
+    job: Mapped[str] = mapped_column(Ident, index=True)
+    position: Mapped[int]
+    photo: Mapped[str | None] = mapped_column(Digest)
+    report: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class DatasetRow(Row):
+    __tablename__ = "limner_datasets"
+
+    digest: Mapped[str] = mapped_column(Digest, primary_key=True)
+    subject: Mapped[str] = _subject()
+    resolution: Mapped[int]
+    photos: Mapped[int]
+    manifest: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class DatasetPhotoRow(Row):
+    """Which photos a dataset froze; they outlive the photo's removal from its subject."""
+
+    __tablename__ = "limner_dataset_photos"
+
+    dataset: Mapped[str] = mapped_column(
+        Digest, ForeignKey("limner_datasets.digest", ondelete="CASCADE"), primary_key=True
+    )
+    digest: Mapped[str] = mapped_column(Digest, ForeignKey("limner_blobs.digest"), primary_key=True)
+
+
+class TrainingRow(Row):
+    __tablename__ = "limner_trainings"
+
+    id: Mapped[str] = mapped_column(Ident, primary_key=True)
+    subject: Mapped[str] = _subject()
+    dataset: Mapped[str] = mapped_column(Digest, ForeignKey("limner_datasets.digest", ondelete="CASCADE"))
+    base: Mapped[str] = mapped_column(String(60))
+    trainer: Mapped[str] = mapped_column(String(60))
+    recipe: Mapped[dict[str, Any]]
+    sample_prompts: Mapped[list[Any]]
+    state: Mapped[str] = mapped_column(String(20), index=True)
+    reference: Mapped[str] = mapped_column(Text, default="")
+    progress: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    losses: Mapped[list[Any]] = mapped_column(default=list)
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
+class CheckpointRow(Row):
+    __tablename__ = "limner_checkpoints"
+    __table_args__ = (UniqueConstraint("training", "step"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    training: Mapped[str] = mapped_column(Ident, ForeignKey("limner_trainings.id", ondelete="CASCADE"))
+    step: Mapped[int]
+    digest: Mapped[str] = mapped_column(Digest, ForeignKey("limner_blobs.digest"))
+
+
+class SampleRow(Row):
+    __tablename__ = "limner_samples"
+    __table_args__ = (UniqueConstraint("training", "step", "position"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    training: Mapped[str] = mapped_column(Ident, ForeignKey("limner_trainings.id", ondelete="CASCADE"))
+    step: Mapped[int]
+    position: Mapped[int]
+    prompt: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(Digest, ForeignKey("limner_blobs.digest"))
+
+
+class LoraRow(Row):
+    __tablename__ = "limner_loras"
+    __table_args__ = (UniqueConstraint("subject", "version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subject: Mapped[str] = _subject()
+    version: Mapped[int]
+    digest: Mapped[str] = mapped_column(Digest, ForeignKey("limner_blobs.digest"))
+    tensor_digest: Mapped[str] = mapped_column(Digest)
+    training: Mapped[str | None] = mapped_column(
+        Ident, ForeignKey("limner_trainings.id", ondelete="SET NULL"), unique=True
+    )
+    base: Mapped[str] = mapped_column(String(60))
+    naming: Mapped[str] = mapped_column(String(20))
+    rank: Mapped[int]
+    alpha: Mapped[float]
+    byte_size: Mapped[int] = mapped_column(BigInteger)
+    trigger: Mapped[str] = mapped_column(String(60), default="")
+    header: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class PublicationRow(Row):
+    __tablename__ = "limner_publications"
+    __table_args__ = (UniqueConstraint("lora", "hub", "repo", "revision"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    lora: Mapped[int] = mapped_column(ForeignKey("limner_loras.id", ondelete="CASCADE"), index=True)
+    hub: Mapped[str] = mapped_column(String(60))
+    repo: Mapped[str] = mapped_column(String(200))
+    revision: Mapped[str] = mapped_column(String(64))
+    visibility: Mapped[str] = mapped_column(String(20))
+    url: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class GenerationRow(Row):
+    __tablename__ = "limner_generations"
+
+    id: Mapped[str] = mapped_column(Ident, primary_key=True)
+    prompt: Mapped[str] = mapped_column(Text)
+    base: Mapped[str] = mapped_column(String(60))
+    generator: Mapped[str] = mapped_column(String(60))
+    loras: Mapped[list[Any]]
+    width: Mapped[int]
+    height: Mapped[int]
+    steps: Mapped[int]
+    guidance: Mapped[float]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    count: Mapped[int]
+    state: Mapped[str] = mapped_column(String(20), index=True)
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    ended_at: Mapped[datetime | None]
+
+
+class GenerationSubjectRow(Row):
+    """Which subjects a generation shows, through the loras that it used."""
+
+    __tablename__ = "limner_generation_subjects"
+
+    generation: Mapped[str] = mapped_column(
+        Ident, ForeignKey("limner_generations.id", ondelete="CASCADE"), primary_key=True
+    )
+    subject: Mapped[str] = mapped_column(
+        Slug, ForeignKey("limner_subjects.slug", ondelete="CASCADE"), primary_key=True, index=True
+    )
+
+
+class ImageRow(Row):
+    __tablename__ = "limner_images"
+    __table_args__ = (UniqueConstraint("generation", "position"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    generation: Mapped[str] = mapped_column(Ident, ForeignKey("limner_generations.id", ondelete="CASCADE"), index=True)
+    position: Mapped[int]
+    digest: Mapped[str] = mapped_column(Digest, ForeignKey("limner_blobs.digest"))
+    media_type: Mapped[str] = mapped_column(String(100))
+    width: Mapped[int]
+    height: Mapped[int]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    seconds: Mapped[float]
+    created_at: Mapped[datetime] = mapped_column(default=now, index=True)
+
+
+class JobRow(Row):
+    """One piece of durable work. The id is the workflow's; ``target`` is what it makes or changes."""
+
+    __tablename__ = "limner_jobs"
+
+    id: Mapped[str] = mapped_column(Ident, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20), index=True)
+    subject: Mapped[str | None] = mapped_column(Slug, index=True)
+    target: Mapped[str] = mapped_column(String(64), default="", index=True)
+    request: Mapped[dict[str, Any]]
+    result: Mapped[dict[str, Any] | None]
+    state: Mapped[str] = mapped_column(String(20), index=True)
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    progress: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    stages: Mapped[list[Any]] = mapped_column(default=list)
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
+class IntentRow(Row):
+    """Written before a paid or remote call, so that a crash can find the remote job again instead of paying twice."""
+
+    __tablename__ = "limner_intents"
+
+    tag: Mapped[str] = mapped_column(Ident, primary_key=True)
+    job: Mapped[str] = mapped_column(Ident, index=True)
+    vendor: Mapped[str] = mapped_column(String(60))
+    what: Mapped[str] = mapped_column(String(60))
+    request: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(20))
+    reference: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    settled_at: Mapped[datetime | None]
+
+
+class LedgerRow(Row):
+    __tablename__ = "limner_ledger"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job: Mapped[str] = mapped_column(Ident, index=True)
+    subject: Mapped[str | None] = mapped_column(Slug, index=True)
+    vendor: Mapped[str] = mapped_column(String(60))
+    what: Mapped[str] = mapped_column(String(60))
+    estimated: Mapped[Decimal | None]
+    actual: Mapped[Decimal | None]
+    currency: Mapped[str] = mapped_column(String(3), default="USD")
+    note: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime] = mapped_column(default=now)

@@ -1,0 +1,276 @@
+"""LocalTrainer: what the pipeline talks to. Starts, finds again, watches and stops trainings on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from limner import __version__
+from limner.catalog import bases
+from limner.errors import Conflict, NotReady, StorageFailed, WorkFailed
+from limner.settings import Settings
+from limner.training.local.run import RunDirectory, reap
+from limner.training.recipe import canonical_json, problems, validate
+from limner.training.trainer import Collected, TrainingOrder, TrainingReport
+from limner.types import BackEnd, Finding, JobState, Need, Progress, Severity, TrainingSample
+
+__all__ = ["LocalTrainer"]
+
+_PARTS = ("torch", "diffusers", "transformers", "peft", "safetensors")
+_BIG_BASE = 1_000_000_000
+
+
+class LocalTrainer:
+    """Trains on this machine, in a process that outlives the caller.
+
+    ``start`` may be called any number of times, by any process: at most one training runs in a run directory, and a
+    training that was cut off goes on from its newest checkpoint. ``grace`` is how many seconds a trainer has to write
+    a checkpoint when it is stopped.
+    """
+
+    def __init__(self, settings: Settings, *, grace: float = 60.0) -> None:
+        self.settings = settings
+        self.grace = grace
+
+    def describe(self) -> BackEnd:
+        missing = [name for name in _PARTS if find_spec(name) is None]
+        parts = Need("torch and diffusers", not missing, "pip install 'limner[local]'")
+        locks = Need("file locks (Linux, macOS)", os.name == "posix", "Use WSL on Windows.")
+        return BackEnd(
+            name="local",
+            title="This machine",
+            summary="Trains here, in a process of its own; on a CPU only limner-tiny is practical.",
+            bases=tuple(bases()),
+            needs=(parts, locks),
+            limits={"resumes": True, "checkpoints": True, "samples": True, "trainings_at_once": 1},
+        )
+
+    def check(self, order: TrainingOrder) -> Sequence[Finding]:
+        """Find what would make the training fail. A refusal means that it would; a warning that it may be bad."""
+        found = [
+            Finding("recipe", Severity.REFUSAL, str(problem), problem.remedy)
+            for problem in problems(order.recipe, order.base)
+        ]
+        found += [
+            Finding("need", Severity.REFUSAL, f"The local trainer lacks {need.name}.", need.how_to_get)
+            for need in self.describe().needs
+            if not need.met
+        ]
+        if Path(order.base_path).is_absolute() and not (Path(order.base_path) / "model_index.json").is_file():
+            message = f"The base '{order.base.id}' is not at {order.base_path}."
+            found.append(Finding("base", Severity.REFUSAL, message, "Set its folder in base_paths."))
+        if not order.manifest.items:
+            found.append(Finding("dataset", Severity.REFUSAL, "The dataset is empty.", "Add photos and freeze it."))
+        elif order.recipe.batch_size > len(order.manifest.items):
+            message = f"The batch of {order.recipe.batch_size} is larger than the {len(order.manifest.items)} photos."
+            found.append(Finding("batch", Severity.WARNING, message, "Photos are then repeated within a batch."))
+        if order.base.parameters > _BIG_BASE and not self._has_gpu():
+            message = f"{order.base.title} on a CPU would take days."
+            found.append(Finding("gpu", Severity.WARNING, message, "Use a GPU or another trainer."))
+        free = shutil.disk_usage(_existing(order.run_directory)).free
+        if free < 200_000_000:
+            message = f"Only {free // 1_000_000} MB are free at {order.run_directory}."
+            found.append(Finding("disk", Severity.WARNING, message, "Free some space for checkpoints."))
+        return found
+
+    async def start(self, order: TrainingOrder) -> str:
+        """Start or find again. RecipeRefused, NotReady or Conflict say why a training cannot be started here."""
+        return await asyncio.to_thread(self.start_now, order)
+
+    async def reopen(self, order: TrainingOrder) -> str:
+        """Let a cancelled or failed training go on from its newest checkpoint."""
+        return await asyncio.to_thread(self.reopen_now, order)
+
+    async def poll(self, order: TrainingOrder, reference: str) -> TrainingReport:
+        return await asyncio.to_thread(self.report, _folder(order, reference))
+
+    async def cancel(self, order: TrainingOrder, reference: str) -> None:
+        await asyncio.to_thread(self.cancel_now, _folder(order, reference))
+
+    async def collect(self, order: TrainingOrder, reference: str) -> Collected:
+        _folder(order, reference)
+        return await asyncio.to_thread(self.collected, order)
+
+    def start_now(self, order: TrainingOrder) -> str:
+        """``start`` for code that is not asynchronous."""
+        run = RunDirectory(order.run_directory.absolute())
+        reference = f"local:{order.id}"
+        if run.exit.exists():
+            return reference
+        self.prepare(order)
+        if not (run.dataset / "dataset.jsonl").is_file():
+            raise NotReady(
+                f"The run directory {run.folder} holds no dataset.",
+                remedy="Write the frozen dataset to its dataset/ folder before the training is started.",
+                thing=str(run.dataset),
+            )
+        until = time.monotonic() + 20
+        while not run.exit.exists() and not run.guarded():
+            _launch_shim(run, self.grace)
+            pause = time.monotonic() + 2
+            while not run.exit.exists() and not run.guarded() and time.monotonic() < pause:
+                time.sleep(0.02)
+            if time.monotonic() > until:
+                raise WorkFailed(
+                    f"The training in {run.folder} cannot be started.", remedy=f"See {run.log}.", thing=order.id
+                )
+        return reference
+
+    def reopen_now(self, order: TrainingOrder) -> str:
+        """``reopen`` for code that is not asynchronous."""
+        run = RunDirectory(order.run_directory.absolute())
+        with run.guard(self.grace + 1) as held:
+            if held and run.read(run.exit).get("state") != JobState.DONE:
+                run.remove(run.cancel, run.outcome, run.exit)
+        return self.start_now(order)
+
+    def cancel_now(self, folder: Path) -> None:
+        """``cancel`` for code that is not asynchronous. Gives no earlier than the training has ended."""
+        run = RunDirectory(folder.absolute())
+        if run.exit.exists() or not run.folder.is_dir():
+            return
+        run.write(run.cancel, {})
+        # the shim looks for the wish several times a second; without a shim we do what it would have done
+        with run.guard(self.grace + 10) as held:
+            if held and not run.exit.exists():
+                reap(run, self.grace)
+                run.write(run.exit, {"state": JobState.CANCELLED.value})
+
+    def report(self, folder: Path) -> TrainingReport:
+        """Where the training of a run directory is."""
+        run = RunDirectory(folder.absolute())
+        ending = run.read(run.exit)
+        guarded = not ending and run.guarded()
+        # the end may have come between the two looks
+        ending = ending or run.read(run.exit)
+        step, newest = run.last_progress()
+        total = step.get("total") or run.read(run.order).get("recipe", {}).get("steps", 0)
+        state = JobState.RUNNING if guarded else JobState(ending.get("state", JobState.WAITING))
+        progress = Progress(
+            stage="training",
+            done=step.get("step", 0),
+            total=total,
+            unit="steps",
+            rate=step.get("rate"),
+            seconds_left=step.get("seconds_left") if state is JobState.RUNNING else None,
+            loss=step.get("loss"),
+            message=newest.get("phase", "training") if state is JobState.RUNNING and newest else "",
+        )
+        return TrainingReport(state, progress, ending.get("error", ""), ending.get("remedy", ""))
+
+    def collected(self, order: TrainingOrder) -> Collected:
+        """``collect`` for code that is not asynchronous. Conflict: it has not ended well."""
+        run = RunDirectory(order.run_directory.absolute())
+        if run.read(run.exit).get("state") != JobState.DONE or not run.weights.is_file():
+            raise Conflict(
+                f"The training {order.id} has no result yet: it is {self.report(run.folder).state.value}.",
+                remedy="Wait for its end, or resume it.",
+                thing=order.id,
+            )
+        checkpoints = [(_step(path), path / "weights.safetensors") for path in sorted(run.checkpoints.glob("step-*"))]
+        samples = []
+        for path in sorted(run.samples.glob("step-*.png"), key=lambda p: (_step(p), _index(p))):
+            prompt = order.sample_prompts[_index(path)] if _index(path) < len(order.sample_prompts) else ""
+            samples.append(TrainingSample(_step(path), prompt, path))
+        losses = {line["step"]: line["loss"] for line in run.progress_lines() if "step" in line}
+        return Collected(run.weights, tuple(checkpoints), tuple(samples), tuple(sorted(losses.items())))
+
+    def prepare(self, order: TrainingOrder) -> None:
+        """Write order.json once; a run directory that belongs to another order is a Conflict."""
+        run = RunDirectory(order.run_directory.absolute())
+        validate(order.recipe, order.base)
+        identity = {
+            "base": order.base.id,
+            "dataset": order.manifest.digest,
+            "recipe": json.loads(canonical_json(order.recipe)),
+        }
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        written = run.read(run.order)
+        if written:
+            if written.get("id") != order.id or written.get("digest") != digest:
+                raise Conflict(
+                    f"The run directory {run.folder} belongs to the training {written.get('id')}.",
+                    remedy="Give each training a run directory of its own.",
+                    thing=order.id,
+                )
+            return
+        base: dict[str, Any] = {**asdict(order.base), "shape": dict(order.base.shape)}
+        content = {
+            "id": order.id,
+            "digest": digest,
+            "base": base,
+            "base_path": order.base_path,
+            "recipe": identity["recipe"],
+            "sample_prompts": list(order.sample_prompts),
+            "device": self.settings.device,
+            "metadata": _metadata(order),
+        }
+        try:
+            run.folder.mkdir(parents=True, exist_ok=True)
+            run.write(run.order, content)
+        except OSError as failure:
+            raise StorageFailed(
+                f"The run directory {run.folder} cannot be written: {failure.strerror}.",
+                remedy="Free some space or correct its permissions.",
+                thing=str(run.folder),
+            ) from failure
+
+    def _has_gpu(self) -> bool:
+        if self.settings.device == "cpu":
+            return False
+        return Path("/dev/nvidiactl").exists() or Path("/dev/kfd").exists() or sys.platform == "darwin"
+
+
+def _metadata(order: TrainingOrder) -> Mapping[str, str]:
+    """What the lora's header says of its making; plain strings."""
+    return {
+        "limner.version": __version__,
+        "limner.base": order.base.id,
+        "limner.base_repo": order.base.repo,
+        "limner.trigger": order.manifest.subject.trigger,
+        "limner.class_word": order.manifest.subject.class_word,
+        "limner.dataset": order.manifest.digest,
+        "limner.recipe": canonical_json(order.recipe),
+        "limner.licence": order.base.licence_name,
+    }
+
+
+def _launch_shim(run: RunDirectory, grace: float) -> None:
+    with run.log.open("ab") as log:
+        subprocess.run(
+            [sys.executable, "-m", "limner.training.local.shim", str(run.folder), str(grace)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            check=False,
+        )
+
+
+def _folder(order: TrainingOrder, reference: str) -> Path:
+    if reference != f"local:{order.id}":
+        raise Conflict(f"'{reference}' is no training of order {order.id} by the local trainer.", thing=order.id)
+    return order.run_directory
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removesuffix(".png").split("-")[1])
+
+
+def _index(path: Path) -> int:
+    return int(path.name.removesuffix(".png").split("-")[2])
+
+
+def _existing(folder: Path) -> Path:
+    return folder if folder.exists() else _existing(folder.parent)

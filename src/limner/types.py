@@ -1,0 +1,398 @@
+"""The plain frozen data that passes between the stages.
+
+Nothing here knows a database, a service or torch. Digests are lower-case hexadecimal SHA-256 of the bytes named;
+sizes are pixels; times are aware UTC datetimes; money is US dollars as ``Decimal``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "BackEnd",
+    "Base",
+    "Consent",
+    "Crop",
+    "DatasetItem",
+    "DatasetManifest",
+    "Family",
+    "Finding",
+    "Health",
+    "ImageRecord",
+    "JobState",
+    "LoraFacts",
+    "LoraUse",
+    "Need",
+    "Photo",
+    "PhotoReport",
+    "Price",
+    "Progress",
+    "Severity",
+    "SubjectFacts",
+    "SubjectKind",
+    "TensorNaming",
+    "TrainingSample",
+    "Verdict",
+    "Visibility",
+]
+
+
+# --- subjects ---------------------------------------------------------------------------------------------------
+
+
+class SubjectKind(StrEnum):
+    """What a subject is. People get stricter defaults: private hub repos and a consent record."""
+
+    PERSON = "person"
+    PET = "pet"
+    PRODUCT = "product"
+    CHARACTER = "character"
+    STYLE = "style"
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """Who agreed to what, recorded for subjects that are people."""
+
+    statement: str
+    given_by: str
+    given_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectFacts:
+    """Who or what is learned, as the stages need to know it."""
+
+    slug: str
+    name: str
+    kind: SubjectKind
+    class_word: str
+    trigger: str
+
+
+# --- 1 photos ---------------------------------------------------------------------------------------------------
+
+
+class Severity(StrEnum):
+    NOTE = "note"
+    WARNING = "warning"
+    REFUSAL = "refusal"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing noticed: a stable code, one plain sentence, and what the user can do about it."""
+
+    code: str
+    severity: Severity
+    message: str
+    remedy: str = ""
+
+
+class Verdict(StrEnum):
+    ACCEPTED = "accepted"
+    WARNED = "accepted with a warning"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoReport:
+    """What intake found in one source file.
+
+    ``sharpness`` is the variance of the Laplacian of the luma at a fixed working size (higher is sharper),
+    ``exposure`` the mean luma in 0..1, ``clipped`` the share of pixels that are pure black or white,
+    ``perceptual_hash`` 64 bits as 16 hexadecimal digits, ``faces`` None where no detector is installed.
+    """
+
+    source: str
+    verdict: Verdict
+    findings: tuple[Finding, ...] = ()
+    media_type: str = ""
+    source_width: int = 0
+    source_height: int = 0
+    sharpness: float | None = None
+    exposure: float | None = None
+    clipped: float | None = None
+    perceptual_hash: str = ""
+    faces: int | None = None
+    duplicate_of: str = ""
+
+    @property
+    def reason(self) -> str:
+        """The verdict's reason in plain words, one sentence a finding."""
+        return " ".join(f.message for f in self.findings if f.severity is not Severity.NOTE)
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """One accepted training image: upright, sRGB, stripped of metadata, addressed by the digest of its bytes."""
+
+    digest: str
+    media_type: str
+    width: int
+    height: int
+    byte_size: int
+    report: PhotoReport
+
+
+# --- 2 datasets -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A rectangle in pixels of the stored photo: left, top, width, height."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetItem:
+    """One photo of a dataset: caption as trained (trigger filled in), crop, and bucket (width, height)."""
+
+    photo: str
+    media_type: str
+    width: int
+    height: int
+    caption: str
+    crop: Crop
+    bucket: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetManifest:
+    """A frozen snapshot of photos, captions and crops. ``digest`` is the SHA-256 of its canonical JSON."""
+
+    digest: str
+    subject: SubjectFacts
+    resolution: int
+    items: tuple[DatasetItem, ...]
+
+
+# --- bases ------------------------------------------------------------------------------------------------------
+
+
+class Family(StrEnum):
+    FLUX1 = "flux1"
+    FLUX2 = "flux2"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The model that a lora belongs to: one row of ``catalog/bases.toml``.
+
+    ``repo`` is a Hugging Face repo id, or ``package:`` and a folder shipped with Limner. ``shape`` holds the widths and
+    block counts by which a lora of this base is recognised (double_blocks, single_blocks, width).
+    """
+
+    id: str
+    title: str
+    family: Family
+    repo: str
+    licence: str
+    licence_name: str
+    licence_url: str
+    commercial_use: bool
+    gated: bool
+    parameters: int
+    text_encoders: tuple[str, ...]
+    max_text_tokens: int
+    guidance_embedded: bool
+    steps: int
+    guidance: float
+    size: int
+    size_multiple: int
+    size_min: int
+    size_max: int
+    resolutions: tuple[int, ...]
+    shape: Mapping[str, int]
+    source: str
+    as_of: str
+    notes: str = ""
+
+
+# --- back ends --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that a back end needs before it can work; ``met`` is judged on this machine, now."""
+
+    name: str
+    met: bool
+    how_to_get: str
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """How a back end charges: ``free``, ``per_second``, ``per_step``, ``per_megapixel`` ..., with where it was read."""
+
+    model: str
+    amount: Decimal = Decimal(0)
+    source: str = ""
+    as_of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BackEnd:
+    """What a trainer, hub, generator, captioner or scorer says of itself. Tables, preflight and docs come from this."""
+
+    name: str
+    title: str
+    summary: str
+    bases: tuple[str, ...] = ()
+    sees_photos: str = "nobody but this machine"
+    price: Price = field(default_factory=lambda: Price("free"))
+    needs: tuple[Need, ...] = ()
+    limits: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every need is met here and now."""
+        return all(need.met for need in self.needs)
+
+
+# --- jobs and progress ------------------------------------------------------------------------------------------
+
+
+class JobState(StrEnum):
+    """The life of a job, and of what it makes: waiting -> running -> one of the last three."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a long piece of work is. ``rate`` is units a second; ``seconds_left`` an estimate, None if unknown."""
+
+    stage: str
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    rate: float | None = None
+    seconds_left: float | None = None
+    loss: float | None = None
+    message: str = ""
+
+
+# --- 3 training -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSample:
+    """A picture drawn while training, to be looked at."""
+
+    step: int
+    prompt: str
+    path: Path
+
+
+# --- 4 loras ----------------------------------------------------------------------------------------------------
+
+
+class TensorNaming(StrEnum):
+    """How the tensors of a lora file are named."""
+
+    DIFFUSERS = "diffusers"
+    KOHYA = "kohya"
+    XLABS = "xlabs"
+    BFL = "bfl"
+    ONETRAINER = "onetrainer"
+
+
+@dataclass(frozen=True, slots=True)
+class LoraFacts:
+    """What is known of a lora file: where it is, what it fits, and what its header says.
+
+    ``digest`` is the SHA-256 of the whole file, ``tensor_digest`` that of the tensors alone (Civitai's AutoV3).
+    ``rank`` and ``alpha`` are those of most modules, ``ranks`` all that occur; ``dtype`` is safetensors' word, such as
+    BF16; ``modules`` counts layers as the file divides them; the blocks are the numbers of those that are touched.
+    """
+
+    path: Path
+    digest: str
+    tensor_digest: str
+    byte_size: int
+    naming: TensorNaming
+    family: Family | None
+    base: str
+    rank: int
+    alpha: float
+    modules: int
+    dtype: str
+    trigger: str
+    metadata: Mapping[str, str]
+    ranks: tuple[int, ...] = ()
+    double_blocks: tuple[int, ...] = ()
+    single_blocks: tuple[int, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+# --- 5 hubs -----------------------------------------------------------------------------------------------------
+
+
+class Visibility(StrEnum):
+    PRIVATE = "private"
+    PUBLIC = "public"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Is a published lora ready for use, and by whom? ``problems`` says what stands in the way, in plain words."""
+
+    ready: bool
+    visibility: Visibility
+    usable_by: str
+    revision: str
+    digest_matches: bool
+    problems: tuple[str, ...] = ()
+
+
+# --- 6 generation -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LoraUse:
+    """One lora of a generation: a local file, or an address that the generator can reach, and its strength."""
+
+    digest: str
+    scale: float
+    name: str
+    trigger: str = ""
+    path: Path | None = None
+    url: str = ""
+    base: str = ""
+    tensor_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One picture made, with all that is needed to make it again."""
+
+    prompt: str
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    seed: int
+    base: str
+    generator: str
+    loras: tuple[LoraUse, ...]
+    versions: Mapping[str, str]
+    made_at: str
