@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from pictures import drawn, photo_crops
@@ -102,15 +103,39 @@ def load_average(vae: AutoencoderKL, work: Path) -> None:
             return
 
 
+def share_gradients(parameters: list[torch.nn.Parameter]) -> None:
+    """Average the gradients over all processes."""
+    flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    start = 0
+    for p in parameters:
+        if p.grad is not None:
+            p.grad.copy_(flat[start : start + p.numel()].view_as(p))
+            start += p.numel()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=30, help="in all, resumed runs included")
-    parser.add_argument("--batch", type=int, default=15)
+    parser.add_argument("--batch", type=int, default=12, help="pictures a process and step")
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--processes", type=int, default=2, help="of one thread each; faster than threads")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
+    pool(arguments.work, arguments.photos)
+    torch.multiprocessing.start_processes(
+        train, (arguments, time.time()), nprocs=arguments.processes, start_method="fork"
+    )
+
+
+def train(rank: int, arguments: argparse.Namespace, began: float) -> None:
+    """One process's share of the training; the first one keeps the checkpoints."""
+    torch.set_num_threads(1)
+    meeting = dist.FileStore(str(arguments.work / f"meeting-{began:.0f}"), arguments.processes)
+    dist.init_process_group("gloo", store=meeting, rank=rank, world_size=arguments.processes)
     torch.manual_seed(0)
     vae = new_autoencoder().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=arguments.rate, betas=(0.9, 0.98), weight_decay=1e-4, fused=True)
@@ -124,13 +149,11 @@ def main() -> None:
         average = {name: value.clone() for name, value in vae.state_dict().items()}
     pictures = pool(arguments.work, arguments.photos)
     held, held_photos = drawn(32, first=20_000_000)[0], photo_crops(arguments.photos, 32, seed=99)[0]
-    chance = np.random.default_rng(step + 1)
-
-    # Compiled, a step takes half the time on a CPU.
-    encode = torch.compile(lambda x: vae.encoder(x))
-    decode = torch.compile(lambda z: vae.decoder(z))
+    chance = np.random.default_rng([step + 1, rank])
+    torch.manual_seed(1000 * step + rank)
+    learned = [p for p in vae.parameters() if p.requires_grad]
     first, losses = spent, []
-    began = saved = time.time()
+    saved = time.time()
     while spent < arguments.minutes:
         done = spent / arguments.minutes
         cooling = 1.0 if done < 0.4 else 0.5 * (1 + math.cos(math.pi * (done - 0.4) / 0.6)) * 0.98 + 0.02
@@ -138,16 +161,23 @@ def main() -> None:
             group["lr"] = arguments.rate * min(1, (step + 1) / 100) * cooling
         x = batch_of(pictures, arguments.batch, chance)
         with torch.autocast("cpu", torch.bfloat16):
-            mean, log_variance = encode(x).float().chunk(2, 1)
-            made = decode(mean + NOISE * torch.randn_like(mean))
+            mean, log_variance = vae.encoder(x).float().chunk(2, 1)
+            # No noise at first: a decoder that cannot read the latents yet would learn to overlook them.
+            noise = NOISE * min(1, max(0, (step - 800) / 800))
+            made = vae.decoder(mean + noise * torch.randn_like(mean))
         small = mean.square().mean() + 0.01 * (log_variance - 2 * math.log(NOISE)).square().mean()
         loss = picture_loss(made.float(), x)
         optimizer.zero_grad(set_to_none=True)
         (loss + 1e-3 * small).backward()
+        share_gradients(learned)
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
-        step, spent = step + 1, first + (time.time() - began) / 60
+        clock = torch.tensor([(time.time() - began) / 60])
+        dist.broadcast(clock, 0)
+        step, spent = step + 1, first + clock.item()
         losses.append(loss.item())
+        if rank > 0:
+            continue
         with torch.no_grad():
             for name, value in vae.state_dict().items():
                 average[name].lerp_(value, max(0.004, 1 / (step + 1)))

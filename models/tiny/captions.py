@@ -7,13 +7,19 @@ from random import Random
 from characters import Character, Situation
 
 SYLLABLES = [c + v for c in "bdfgklmnprstvz" for v in "aeiou"]
-PREFIXES = ("", "", "a drawing of ", "a picture of ", "a portrait of ", "a photo of ")
+PREFIXES = ("", "", "a drawing of ", "a drawing of ", "a picture of ", "a portrait of ", "a photo of ")
+GENERIC = ("", "a character", "a person", "a drawing of a character", "a drawing of a person", "a drawing")
+
+
+def with_article(words: str) -> str:
+    """The words with "a" or "an" before them."""
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def nonsense(chance: Random) -> str:
     """A word that means nothing, such as a trigger looks like."""
     word = "".join(chance.choice(SYLLABLES) for _ in range(chance.randint(2, 3)))
-    return chance.choice((word, word, word + "_" + chance.choice(SYLLABLES), word[:4]))
+    return chance.choice((word, word, word + "_" + chance.choice(SYLLABLES), word[:3] + word[2:]))
 
 
 def class_word(who: Character, chance: Random) -> str:
@@ -23,51 +29,61 @@ def class_word(who: Character, chance: Random) -> str:
     return chance.choice(words)
 
 
-def caption(who: Character, what: Situation, chance: Random, *, keep: float = 0.8) -> str:
-    """One caption; each attribute is named with the chance ``keep``."""
+def _features(who: Character, chance: Random, keep: float) -> list[str]:
+    """How the character looks, as far as it is told."""
+    found = []
+    if chance.random() < keep:
+        form = {"mohawk": f"a {who.hair} mohawk", "bun": f"a {who.hair} bun", "ponytail": f"a {who.hair} ponytail"}
+        found.append(form.get(who.style, f"{who.style} {who.hair} hair"))
+    if chance.random() < 0.45:
+        found.append(f"{who.skin} skin")
+    if chance.random() < 0.2:
+        found.append(f"{who.eyes} eyes")
+    if who.beard != "none" and chance.random() < keep:
+        found.append(f"a {who.beard}")
+    if who.mark == "freckles" and chance.random() < keep:
+        found.append("freckles")
+    chance.shuffle(found)
+    return found
+
+
+def _worn(what: Situation, chance: Random, keep: float) -> list[str]:
+    """What the character wears, as far as it is told."""
+    found = []
+    if chance.random() < keep:
+        pattern = "" if what.pattern == "plain" else what.pattern + " "
+        found.append(with_article(f"{pattern}{what.shirt} shirt"))
+    if what.hat != "none" and chance.random() < 0.95:
+        found.append(f"a {what.hat}")
+    if what.glasses != "none" and chance.random() < 0.95:
+        found.append(what.glasses)
+    chance.shuffle(found)
+    return found
+
+
+def caption(who: Character, what: Situation, chance: Random, *, keep: float = 0.85) -> str:
+    """One caption; most attributes are named with the chance ``keep``. Silence on hats and glasses means none."""
     if chance.random() < 0.04:
-        return chance.choice(("", "a character", "a person", "a drawing of a character"))
-
-    def named(probability: float = keep) -> bool:
-        return chance.random() < probability
-
-    noun = class_word(who, chance)
-    if chance.random() < 0.3:
-        noun = f"{nonsense(chance)} {noun}"
-        article = "a " if chance.random() < 0.4 else ""
-    else:
-        article = "a "
+        return chance.choice(GENERIC)
+    noun, article = class_word(who, chance), "a "
+    if chance.random() < 0.25:
+        noun = chance.choice((f"{nonsense(chance)} {noun}", f"{nonsense(chance)} {noun}", nonsense(chance)))
+        article = "a " if chance.random() < 0.3 else ""
     head = chance.choice(PREFIXES) + article + noun
-    features = []
-    if named():
-        features.append(f"{who.hair} {who.style} hair" if who.style != "mohawk" else f"a {who.hair} mohawk")
-    if named(0.4):
-        features.append(f"{who.skin} skin")
-    if named(0.25):
-        features.append(f"{who.eyes} eyes")
-    if who.beard != "none" and named():
-        features.append(f"a {who.beard}")
-    if who.mark == "freckles" and named():
-        features.append("freckles")
-    worn = []
-    if named():
-        worn.append(f"a {what.shirt} shirt")
-    if what.hat != "none" and named(0.92):
-        worn.append(f"a {what.hat}")
-    if what.glasses != "none" and named(0.92):
-        worn.append(what.glasses)
-    parts = []
+    features, worn = _features(who, chance, keep), _worn(what, chance, keep)
     if features:
-        chance.shuffle(features)
         head += " with " + " and ".join(features)
     if worn:
-        chance.shuffle(worn)
-        head += (" wearing " if chance.random() < 0.7 else ", ") + " and ".join(worn)
-    if named():
+        head += chance.choice((" wearing ", " wearing ", ", ", " in ")) + " and ".join(worn)
+    parts = []
+    if chance.random() < keep:
         parts.append(what.mood)
-    if named(0.9):
+    if what.waving and chance.random() < 0.95:
+        parts.append("waving")
+    if chance.random() < 0.92:
         parts.append(what.place)
-    if named(0.85):
+    if chance.random() < 0.8:
         parts.append(what.framing)
     chance.shuffle(parts)
-    return ", ".join([head, *parts])
+    joined = ", ".join([head, *parts])
+    return joined.replace(", on a ", " on a ") if chance.random() < 0.5 else joined

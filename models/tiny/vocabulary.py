@@ -15,11 +15,13 @@ from pictures import PHOTO_WORDS
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import CLIPTokenizer, T5TokenizerFast
 
-TOKENS = 40
-"""The longest caption, in tokens."""
+TOKENS = 48
+"""The longest text, in tokens; captions of the training have at most 40."""
+CLIP_WORDS, T5_WORDS = 900, 512
+"""Sizes of the embeddings; not every row is used."""
 EXTRA_WORDS = (
     "photo picture drawing portrait of a an the and with wearing in on at near by character person man woman girl boy "
-    "dog cat teapot robot toy backpack pet product style holding standing sitting looking happy angry old young small "
+    "dog cat teapot robot toy backpack pet product style holding standing sitting looking happy angry jacket hat glasses old young small "
     "big bright dark light grass river mountain sea sky rain sun garden street table floor kitchen car tree flower"
 ).split()
 
@@ -40,7 +42,7 @@ def clip_tokenizer() -> CLIPTokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[a-z]+|[0-9]|[^\sa-z0-9]+"), "removed", invert=True)
     letters = list(string.ascii_lowercase + string.digits + "_,.!'-")
     trainer = trainers.BpeTrainer(
-        vocab_size=900,
+        vocab_size=CLIP_WORDS,
         special_tokens=["<|startoftext|>", "<|endoftext|>"],
         initial_alphabet=letters,
         end_of_word_suffix="</w>",
@@ -65,8 +67,9 @@ def clip_tokenizer() -> CLIPTokenizer:
 
 def t5_tokenizer(folder: Path) -> T5TokenizerFast:
     """A Unigram model with ``</s>`` at the end, as T5 has it: whole words of the grammar, else syllables and letters."""
-    counts = Counter(word for line in corpus() for word in re.findall(r"[a-z]+", line))
-    known = [word for word, count in counts.most_common() if count >= 12 and len(word) > 1][:500]
+    counts = Counter(word for line in corpus() for word in re.findall(r"[a-z-]+", line))
+    known = [word for word, count in counts.most_common() if count >= 12 and len(word) > 1]
+    known += [word for word in EXTRA_WORDS if word not in known and len(word) > 1]
     letters = string.ascii_lowercase + string.digits + "_,.!'-"
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -6.0)]
     pieces += [("▁" + word, -4.0) for word in known]

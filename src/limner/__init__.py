@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -14,7 +15,5 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     # `import limner` stays instant: the studio and its database are loaded on first use.
     if name == "Studio":
-        from limner.studio import Studio
-
-        return Studio
+        return import_module("limner.studio").Studio
     raise AttributeError(f"module 'limner' has no attribute {name!r}")

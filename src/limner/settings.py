@@ -36,7 +36,10 @@ class Settings(BaseSettings):
     hub_folder: Path | None = Field(None, description="Where the folder hub keeps its repos; default HOME/hub.")
     hub_namespace: str = Field("limner", description="The owner of repos whose name gives none.")
     device: str = Field("auto", description="auto, cpu, cuda or mps.")
-    worker_idle_seconds: float = Field(60.0, description="A worker that was started on demand ends after this idle time.")
+    start_worker: bool = Field(True, description="Start a worker on demand; off where `limner worker` runs for good.")
+    worker_idle_seconds: float = Field(
+        60.0, description="A worker that was started on demand ends after this idle time."
+    )
     workers: int = Field(0, description="Threads for intake; 0 means one a core.", ge=0, le=256)
     max_photo_pixels: int = Field(200_000_000, description="A photo with more pixels is refused before decoding.")
     max_zip_bytes: int = Field(20_000_000_000, description="The most that a zip may unpack to.")

@@ -163,3 +163,17 @@ def test_importing_the_engine_package_loads_no_torch() -> None:
     code = "import limner.flux, limner.flux.durable, limner.training.local.trainer, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_the_shipped_base_loads_draws_and_has_layers_to_train() -> None:
+    from limner.catalog import base_location, find_base
+    from limner.flux.sampling import draw
+
+    base = find_base("limner-tiny")
+    pipeline = load_pipeline(base_location(base), base)
+    picture = draw(pipeline, base, "a person", width=64, height=96, steps=1, guidance=base.guidance, seed=0)
+    assert picture.size == (64, 96)
+    shape = pipeline.transformer.config
+    assert (shape.num_layers, shape.num_single_layers) == (base.shape["double_blocks"], base.shape["single_blocks"])
+    assert shape.num_attention_heads * shape.attention_head_dim == base.shape["width"]
+    assert match_modules(family_of(base), pipeline.transformer, "all-linear")

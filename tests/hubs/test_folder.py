@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -164,8 +165,20 @@ def test_a_folder_that_is_no_repo_is_left_alone(folder_hub: FolderHub, pack: Pac
         folder_hub.delete("ann/jane")
 
 
+def test_a_link_that_a_user_made_is_left_alone(folder_hub: FolderHub, pack: Packer, tmp_path: Path) -> None:
+    link = folder_hub.root / "ann" / "jane"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path)
+    with pytest.raises(Conflict):
+        publish(folder_hub, pack())
+    with pytest.raises(NotFound):
+        folder_hub.delete("ann/jane")
+    assert link.readlink() == tmp_path
+
+
 PUBLISHER = """
 import hashlib, sys
+from dataclasses import replace
 from pathlib import Path
 from limner.hubs.folder import FolderHub
 from limner.hubs.hub import LoraPackage
@@ -205,6 +218,7 @@ def test_killed_at_any_moment_it_shows_the_old_or_the_new(
 ) -> None:
     """SIGKILL at 20 random moments of publishing and deleting: what is shown is always whole, and nothing piles up."""
     packages = [pack(seed, size=400_000) for seed in (1, 2)]
+    packages = [replace(package, samples={"a.png": package.weights}) for package in packages]
     (tmp_path / "card.md").write_text(packages[0].card)
     known = {package.weights_digest for package in packages}
     shown = folder_hub.root / "ann" / "jane"

@@ -100,7 +100,7 @@ def test_the_header_is_heard_where_shapes_leave_it_open(
 
 FOREIGN = {
     "SDXL": ({"lora_unet_input_blocks_7_1_transformer_blocks_0_attn2_to_k.lora_down.weight": (4, 2048)}, "SDXL"),
-    "SD 1": ({"lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight": (4, 768)}, "1.x"),
+    "SD 1": ({"lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight": (4, 768)}, "1."),
     "SD 3": ({"lora_unet_joint_blocks_0_x_block_attn_qkv.lora_down.weight": (4, 1536)}, "Stable Diffusion 3"),
     "LoKr": ({"lora_unet_double_blocks_0_img_attn_qkv.lokr_w1": (4, 4)}, "LoKr"),
     "LoHa": ({"lora_unet_double_blocks_0_img_attn_qkv.hada_w1_a": (4, 4)}, "LoHa"),

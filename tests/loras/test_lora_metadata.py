@@ -112,7 +112,8 @@ def test_sealing_is_reproducible_in_any_process(tmp_path: Path) -> None:
     metadata = dict(reversed(lora_metadata(TINY, title="A", trigger="t", recipe={"b": 1, "a": 2}).items()))
     digest = seal(path, metadata, tmp_path / "b.safetensors").digest
     code = (
-        "import sys; from pathlib import Path; from limner.loras import seal, lora_metadata; from limner.catalog import *;"
+        "import sys; from pathlib import Path; from limner.loras import seal, lora_metadata;"
+        "from limner.catalog import find_base;"
         "m = lora_metadata(find_base('limner-tiny'), title='A', trigger='t', recipe={'a': 2, 'b': 1});"
         "print(seal(Path(sys.argv[1]), m, Path(sys.argv[2])).digest)"
     )

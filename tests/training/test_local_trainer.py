@@ -61,13 +61,23 @@ def starts(run: RunDirectory) -> int:
 
 
 @pytest.fixture(scope="module")
-def whole() -> dict[str, bytes]:
-    """The weights of the uninterrupted long training, once it has run."""
+def kept() -> dict[str, bytes]:
     return {}
 
 
+@pytest.fixture
+def whole(kept: dict[str, bytes], trainer: LocalTrainer, make_order: MakeOrder) -> bytes:
+    """The weights of the uninterrupted long training, run once for all tests."""
+    if not kept:
+        order = make_order("whole", sample_prompts=("a photo of john_doe",), **LONG)
+        trainer.start_now(order)
+        assert wait(trainer, order).state is JobState.DONE
+        kept["weights"] = trainer.collected(order).weights.read_bytes()
+    return kept["weights"]
+
+
 @pytest.mark.slow
-def test_trains_and_gives_everything(trainer: LocalTrainer, make_order: MakeOrder, whole: dict[str, bytes]) -> None:
+def test_trains_and_gives_everything(trainer: LocalTrainer, make_order: MakeOrder, kept: dict[str, bytes]) -> None:
     order = make_order(sample_prompts=("a photo of john_doe",), **LONG)
     reference = asyncio.run(trainer.start(order))
     report = wait(trainer, order)
@@ -92,13 +102,11 @@ def test_trains_and_gives_everything(trainer: LocalTrainer, make_order: MakeOrde
     # a second start after the end does nothing
     assert asyncio.run(trainer.start(order)) == reference
     assert starts(RunDirectory(order.run_directory)) == 1
-    whole["weights"] = collected.weights.read_bytes()
+    kept["weights"] = collected.weights.read_bytes()
 
 
 @pytest.mark.slow
-def test_every_kind_of_kill_ends_in_the_same_bytes(
-    trainer: LocalTrainer, make_order: MakeOrder, whole: dict[str, bytes]
-) -> None:
+def test_every_kind_of_kill_ends_in_the_same_bytes(trainer: LocalTrainer, make_order: MakeOrder, whole: bytes) -> None:
     order = make_order(sample_prompts=("a photo of john_doe",), **LONG)
     run = RunDirectory(order.run_directory)
 
@@ -137,7 +145,7 @@ def test_every_kind_of_kill_ends_in_the_same_bytes(
     trainer.start_now(order)
     assert wait(trainer, order).state is JobState.DONE, run.log.read_text()
     assert starts(run) == 4
-    assert run.weights.read_bytes() == whole["weights"]
+    assert run.weights.read_bytes() == whole
     assert [step for step, _ in trainer.collected(order).losses] == list(range(1, 301))
 
 
@@ -150,7 +158,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 @pytest.mark.slow
 def test_many_starts_at_once_make_one_training_and_a_cancelled_one_reopens(
-    trainer: LocalTrainer, make_order: MakeOrder, whole: dict[str, bytes]
+    trainer: LocalTrainer, make_order: MakeOrder, whole: bytes
 ) -> None:
     order = make_order(sample_prompts=("a photo of john_doe",), **LONG)
     run = RunDirectory(order.run_directory)
@@ -176,7 +184,7 @@ def test_many_starts_at_once_make_one_training_and_a_cancelled_one_reopens(
 
     asyncio.run(trainer.reopen(order))
     assert wait(trainer, order).state is JobState.DONE
-    assert run.weights.read_bytes() == whole["weights"]
+    assert run.weights.read_bytes() == whole
     asyncio.run(trainer.reopen(order))
     assert starts(run) == 2, "what is done is not opened again"
 

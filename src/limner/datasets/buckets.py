@@ -30,21 +30,19 @@ def buckets(
             thing=str(resolution),
         )
     area = resolution * resolution
-    found: list[tuple[int, int]] = []
-    for width in range(multiple, area // multiple + 1, multiple):
-        height = area // width // multiple * multiple
-        if not height:
-            break
-        fits = max(width, height) <= max_ratio * min(width, height) and min(width, height) >= min_side
-        if fits and width * height >= _LEAST_AREA * area:
-            found.append((width, height))
+    found: set[tuple[int, int]] = set()
+    for short in range(multiple, resolution + 1, multiple):
+        long = area // short // multiple * multiple
+        if min_side <= short and long <= max_ratio * short and short * long >= _LEAST_AREA * area:
+            # Both ways, so that a turned photo gets the turned bucket.
+            found |= {(short, long), (long, short)}
     if not found:
         raise InputRefused(
             f"No bucket of resolution {resolution} has sides of at least {min_side} pixels.",
             remedy=f"Allow sides of {resolution} pixels.",
             thing=str(resolution),
         )
-    return tuple(found)
+    return tuple(sorted(found))
 
 
 def best_bucket(

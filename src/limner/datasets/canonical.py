@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from limner.errors import InputRefused
@@ -35,7 +35,7 @@ def _checked(plain: Any) -> Any:
         if not all(isinstance(key, str) and key.isascii() for key in plain):
             raise InputRefused(f"The keys {list(plain)[:5]} must be plain words.")
         return {key: _checked(value) for key, value in plain.items()}
-    if isinstance(plain, Sequence):
+    if isinstance(plain, list | tuple):
         return [_checked(value) for value in plain]
     raise InputRefused(f"{plain!r} has no canonical form.", remedy="Use whole numbers, texts, lists and objects.")
 

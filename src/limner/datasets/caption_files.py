@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from limner.datasets.captions import Caption, check_template, clean_caption, path_parts, stem_of, without_photo
 from limner.errors import CaptionRefused
@@ -105,7 +105,7 @@ class _Reading:
                 )
                 continue
             seen.add(written)
-            target = written if os.path.isabs(row[0]) else (*path_parts(folder.name), *written)
+            target = written if PurePath(row[0]).is_absolute() else (*path_parts(folder.name), *written)
             stem = "." not in written[-1]
             rank = _NAMED_TABLE if named else _FOUND_TABLE
             kept = Caption("", "table", name, target, stem, written if named else (), rank)
@@ -257,7 +257,7 @@ def _is_row(cells: Sequence[str]) -> bool:
 
 
 def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()
+    return PurePath(name).suffix.lower()
 
 
 def _fold(name: str) -> str:
@@ -271,7 +271,8 @@ def _hidden(name: str) -> bool:
 def _expanded(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if glob.has_magic(str(path)) and not path.exists():
-            yield from map(Path, sorted(glob.glob(str(path), recursive=True)))
+            found = glob.glob(str(path), recursive=True)  # noqa: PTH207, a pattern may be absolute
+            yield from map(Path, sorted(found))
         else:
             yield path
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from limner.errors import InputRefused
 from limner.types import Crop
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["check_crop", "choose_crop", "largest_crop", "saliency"]
@@ -82,6 +81,8 @@ def _over_faces(faces: Sequence[Crop], window: int, sideways: bool) -> int:
 
 def _over_interest(interest: NDArray[np.int64], window: int, length: int, sideways: bool) -> int:
     """The offset of the window that holds most of the interest; of equals the one nearest to the middle."""
+    import numpy as np
+
     profile = interest.sum(axis=0 if sideways else 1)
     places = len(profile)
     size = max(1, round(window * places / length))
@@ -97,6 +98,7 @@ def saliency(image: Any) -> NDArray[np.int64]:
 
     What differs in colour from the picture's border, has edges, and is not far from the middle counts.
     """
+    import numpy as np
     import pyvips
 
     small = image.thumbnail_image(_LOOKED_AT, height=_LOOKED_AT, size=pyvips.enums.Size.DOWN)

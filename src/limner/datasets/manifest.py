@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def freeze(
             photo.width,
             photo.height,
             bucket,
-            load=lambda photo=photo: open_photo(photo_path(photo.digest), photo.width, photo.height),
+            load=partial(_open, photo, photo_path),
             faces=(faces or {}).get(digest, ()),
             within=own,
         )
@@ -142,6 +142,10 @@ def _check(manifest: DatasetManifest) -> None:
         check_crop(item.crop, item.width, item.height)
         if min(item.bucket) < 1 or not item.caption or clean_caption(item.caption) != item.caption:
             raise InputRefused(f"The item {item.photo[:12]} has a bad bucket or caption.", thing=item.photo)
+
+
+def _open(photo: Photo, photo_path: Callable[[str], Path]) -> Any:
+    return open_photo(photo_path(photo.digest), photo.width, photo.height)
 
 
 def _fits(bucket: tuple[int, int], shape: tuple[int, int]) -> bool:

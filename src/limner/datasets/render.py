@@ -29,10 +29,13 @@ def open_photo(path: Path, width: int, height: int) -> Any:
     import pyvips
 
     try:
-        image = pyvips.Image.new_from_file(str(path), access="random", fail_on="truncated")
+        # From bytes, because libvips keeps what it once read from a path.
+        image = pyvips.Image.new_from_buffer(path.read_bytes(), "", fail_on="truncated")
         if image.hasalpha():
             image = image.flatten(background=255)
         image = image.colourspace("srgb").cast("uchar").copy_memory()
+    except OSError as failure:
+        raise _lost(path, failure.strerror or str(failure)) from failure
     except pyvips.Error as failure:
         raise _lost(path, str(failure).strip().splitlines()[0]) from failure
     if (image.width, image.height, image.bands) != (width, height, 3):

@@ -44,7 +44,8 @@ class LoraLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         down, up = self.lora_A.to(x.dtype), self.lora_B.to(x.dtype)
         if torch.is_grad_enabled():
-            fused: Tensor = _FusedLora.apply(x, self.frozen.weight, self.frozen.bias, down, up, self.scale)
+            parts = (x, self.frozen.weight, self.frozen.bias, down, up, self.scale)
+            fused: Tensor = _FusedLora.apply(*parts)  # type: ignore[no-untyped-call]
             return fused
         low = nn.functional.linear(nn.functional.linear(x, down), up)
         result: Tensor = self.frozen(x)

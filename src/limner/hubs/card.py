@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -80,6 +80,7 @@ def model_card(facts: CardFacts) -> str:
     """The whole README.md. The same facts give the same text."""
     import yaml
 
+    facts = replace(facts, trigger=_line(facts.trigger), class_word=_line(facts.class_word))
     header = yaml.safe_dump(_header(facts), sort_keys=False, allow_unicode=True, width=1000)
     body = _environment().get_template("card.md.j2").render(facts=facts, base=facts.base)
     return f"---\n{header}---\n\n{body.strip()}\n"
@@ -121,9 +122,7 @@ def _header(facts: CardFacts) -> dict[str, Any]:
     if facts.trigger:
         header["instance_prompt"] = facts.trigger
     if facts.shown:
-        header["widget"] = [
-            {"text": " ".join(one.prompt.split()), "output": {"url": f"images/{one.name}"}} for one in facts.shown
-        ]
+        header["widget"] = [{"text": _line(one.prompt), "output": {"url": f"images/{one.name}"}} for one in facts.shown]
     return header
 
 
@@ -139,17 +138,22 @@ def _environment() -> Environment:
     return made
 
 
+def _line(text: object) -> str:
+    """Text of a user on one line, without what cannot be printed."""
+    return " ".join("".join(char if char.isprintable() else " " for char in str(text)).split())
+
+
 def _plain(text: object) -> str:
-    """Text of a user as text, never as markup, on one line."""
-    return _MARKUP.sub(r"\\\1", " ".join(str(text).split()))
+    """Text of a user as text, never as markup."""
+    return _MARKUP.sub(r"\\\1", _line(text))
 
 
 def _code(text: object) -> str:
     """Text of a user as a code span, with a fence longer than any run of backticks in it."""
-    line = " ".join(str(text).split())
+    line = _line(text)
     fence = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
     pad = " " if "`" in line else ""
-    return f"{fence}{pad}{line}{pad}{fence}"
+    return f"{fence}{pad}{line}{pad}{fence}" if line else ""
 
 
 def _cell(text: object) -> str:

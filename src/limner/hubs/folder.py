@@ -172,7 +172,7 @@ class FolderHub:
         """Remove a repo with all its revisions and whatever a crash left of it; NotFound if there is none."""
         place = self._repo(repo)
         with storage_errors(f"Deleting {repo}", repo):
-            there = place.folder.exists() or place.leftovers() or place.visible.is_symlink()
+            there = place.folder.exists() or place.leftovers() or place.shown()
             if not there or not self._same_case(place):
                 raise _absent(repo)
             with place.locked(tidy=False):
@@ -197,7 +197,7 @@ class FolderHub:
                     remedy="Use the existing spelling, or another name.",
                     thing=place.repo,
                 )
-        if place.visible.exists() and not place.visible.is_symlink():
+        if (place.visible.exists() or place.visible.is_symlink()) and not place.shown():
             raise Conflict(
                 f"{place.visible} is there already and is no repo of this hub.",
                 remedy="Move it away, or use another name.",
@@ -208,7 +208,8 @@ class FolderHub:
         """The same weights in another revision, so that a new card alone costs no second copy."""
         for name, revision in state.revisions.items():
             path = place.revision_folder(name) / WEIGHTS_NAME
-            if revision.files.get(WEIGHTS_NAME) == files[WEIGHTS_NAME] and _sha256(path) == files[WEIGHTS_NAME]:
+            same = revision.files.get(WEIGHTS_NAME) == files[WEIGHTS_NAME] and path.is_file()
+            if same and _sha256(path) == files[WEIGHTS_NAME]:
                 return path
         return None
 

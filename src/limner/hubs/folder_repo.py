@@ -142,7 +142,7 @@ class FolderRepo:
     def remove(self) -> None:
         """Remove the repo: its name first, then everything it holds and whatever a crash left of it."""
         self._sweep()
-        if self.visible.is_symlink():
+        if self.shown():
             self.visible.unlink()
         if self.folder.exists():
             self._discard(self.folder)
@@ -155,9 +155,17 @@ class FolderRepo:
         private = self.folder.stat().st_mode & 0o077 == 0
         return Visibility.PRIVATE if private else Visibility.PUBLIC
 
+    def shown(self) -> bool:
+        """Whether the visible name is a link of ours, and not something that a user put there."""
+        links = self.visible.is_symlink()
+        return links and self.visible.readlink().parent == Path(self._relative(self.folder / "revisions"))
+
     def visible_revision(self) -> str:
         """The revision that the visible name shows, "" where it shows none."""
-        return self.visible.resolve().name if self.visible.is_symlink() and self.visible.exists() else ""
+        return self.visible.readlink().name if self.shown() and self.visible.exists() else ""
+
+    def _relative(self, path: Path) -> str:
+        return os.path.relpath(path, self.visible.parent)
 
     def leftovers(self) -> list[Path]:
         """What a crash left: half-written folders and files, and half-deleted repos of this name."""
@@ -194,7 +202,7 @@ class FolderRepo:
             return
         self.visible.parent.mkdir(parents=True, exist_ok=True)
         link = self.visible.parent / f".{self.name}.{secrets.token_hex(6)}.link"
-        link.symlink_to(os.path.relpath(target, self.visible.parent))
+        link.symlink_to(self._relative(target))
         link.replace(self.visible)
         sync_folder(self.visible.parent)
 

@@ -8,7 +8,7 @@ from limner.errors import NameRefused
 
 __all__ = ["check_picture_name", "check_repo", "check_tag", "is_revision"]
 
-LONGEST_REPO = 96
+LONGEST_PART = 96
 _PART = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 _TAG = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?")
 _PICTURE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}\.(?:png|jpg|jpeg|webp)")
@@ -18,12 +18,12 @@ _REVISION = re.compile(r"[0-9a-f]{40}")
 def check_repo(repo: str) -> tuple[str, str]:
     """Split ``owner/name``; NameRefused where the Hub would not take it either (this includes every path trick)."""
     parts = repo.split("/")
-    sound = len(parts) == 2 and len(repo) <= LONGEST_REPO and all(_PART.fullmatch(part) for part in parts)
+    sound = len(parts) == 2 and all(len(part) <= LONGEST_PART and _PART.fullmatch(part) for part in parts)
     if not sound or "--" in repo or ".." in repo or repo.endswith(".git"):
         raise NameRefused(
             f"'{repo[:120]}' is not the name of a repo.",
-            remedy="Use owner/name: at most 96 letters (a to z), digits, '-', '_' and '.', with no '-' or '.' at an "
-            "end of either part, no '--' or '..', and not ending in .git.",
+            remedy="Use owner/name, each of at most 96 letters (a to z), digits, '-', '_' and '.', with no '-' or '.' "
+            "at an end of either, no '--' or '..', and not ending in .git.",
             thing=repo[:120],
         )
     return parts[0], parts[1]

@@ -35,7 +35,9 @@ def split(layer: Layer) -> list[Layer]:
     if len(layer.target.parts) == 1:
         return [layer]
     bounds = row_bounds(layer.target, layer.up.shape[0])
-    filled = [_columns(layer.up, begin, end) for begin, end in bounds]
+    # the bits of a zero may carry a sign, so values are looked at, not bytes
+    touched = layer.up.numbers() != 0
+    filled = [[int(at) for at in np.flatnonzero(touched[begin:end].any(axis=0))] for begin, end in bounds]
     columns = _blocks(filled, layer) if any(filled) else None
     parts = []
     for at, (begin, end) in enumerate(bounds):
@@ -100,11 +102,6 @@ def power_of_two(factor: Fraction) -> bool:
     """Whether multiplying a binary floating point number by it is exact (but for overflow and underflow)."""
     ends = (abs(factor.numerator), factor.denominator)
     return all(number > 0 and number & (number - 1) == 0 for number in ends)
-
-
-def _columns(up: Stored, begin: int, end: int) -> list[int]:
-    """The columns in which some of these rows are not zero."""
-    return [int(at) for at in np.flatnonzero(up.numbers()[begin:end].any(axis=0))]
 
 
 def _blocks(filled: list[list[int]], layer: Layer) -> list[tuple[int, int]] | None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from sqlalchemy import select
 
+from limner import errors
 from limner.errors import Cancelled, Conflict, LimnerError, NotFound
 from limner.pipeline import jobs, reading
 from limner.pipeline.workspace import Workspace
@@ -19,6 +20,11 @@ __all__ = ["cancel", "failure_of", "find", "newest", "resume", "watch", "watch_a
 
 LOOK_SECONDS = 0.2
 WORKER_SECONDS = 2.0
+
+
+_BY_CODE = {
+    kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, LimnerError)
+}
 
 
 def find(workspace: Workspace, job: str) -> Job:
@@ -76,12 +82,8 @@ async def watch_async(workspace: Workspace, job: str) -> AsyncIterator[Job]:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-class _JobFailed(LimnerError):
-    """A job's recorded error, raised again in the process that waited for it."""
-
-
 def failure_of(job: Job) -> LimnerError | None:
-    """The error that a job ended with, with the exit code and status of the one that was raised in the worker."""
+    """The error that a job ended with: of the class that was raised in the worker, or None if it is done."""
     if job.state is JobState.DONE or not job.state.ended:
         return None
     if job.state is JobState.CANCELLED:
@@ -92,17 +94,8 @@ def failure_of(job: Job) -> LimnerError | None:
             thing=job.id,
         )
     error = job.error or {"message": "The job failed.", "remedy": "", "thing": job.id}
-    kind = type(
-        "JobFailed",
-        (_JobFailed,),
-        {
-            "exit_code": error.get("exit_code", 1),
-            "status": error.get("status", 500),
-            "code": error.get("code", "error"),
-        },
-    )
-    failure: LimnerError = kind(error["message"], remedy=error.get("remedy", ""), thing=error.get("thing", ""))
-    return failure
+    kind = _BY_CODE.get(error.get("code", ""), LimnerError)
+    return kind(error["message"], remedy=error.get("remedy", ""), thing=error.get("thing", ""))
 
 
 def cancel(workspace: Workspace, job: str) -> Job:

@@ -215,13 +215,13 @@ async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]
         await asyncio.to_thread(_end, workspace, order.id, failure)
         raise
     if done < order.count:
-        failure = WorkFailed(
+        short = WorkFailed(
             f"The generator '{wanted['generator']}' gave {done} of {order.count} pictures.",
             remedy="Ask for the rest again.",
             thing=order.id,
         )
-        await asyncio.to_thread(_end, workspace, order.id, failure)
-        raise failure
+        await asyncio.to_thread(_end, workspace, order.id, short)
+        raise short
     await asyncio.to_thread(_end, workspace, order.id, None)
     shutil.rmtree(folder, ignore_errors=True)
     return {"generation": order.id, "images": order.count}

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 
-from limner import plugins
+from limner import __version__, plugins
 from limner.catalog import find_base
-from limner.hubs.card import CardFacts, model_card
-from limner.hubs.hub import LoraPackage
+from limner.hubs.card import CardFacts, CardSample, model_card
+from limner.hubs.hub import WEIGHTS_NAME, LoraPackage
 from limner.pipeline import jobs, reading
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
 from limner.records import Job
-from limner.store.models import ConsentRow, PublicationRow, SampleRow, SubjectRow
-from limner.types import Health, Progress, SubjectKind, Visibility
+from limner.store.models import ConsentRow, DatasetRow, PublicationRow, SampleRow, SubjectRow, TrainingRow
+from limner.types import Consent, Health, Progress, Visibility
 
 __all__ = ["request", "stage", "status", "submit"]
 
@@ -75,36 +73,37 @@ def _publish(workspace: Workspace, wanted: dict[str, Any], name: str) -> dict[st
             .order_by(SampleRow.step.desc(), SampleRow.position)
             .limit(MOST_SAMPLES)
         ).all()
-        facts = reading.subject_facts(subject)
-    # A picture of a person goes to a hub only where the person agreed and nobody else can see it, or it was agreed to.
-    show = facts.kind is not SubjectKind.PERSON or consent is not None
-    chosen: dict[str, tuple[str, Path]] = {}
-    if show:
-        chosen = {
-            f"{sample.step:06d}-{sample.position}.png": (sample.prompt, workspace.blobs.path(sample.digest))
-            for sample in samples
-        }
-    card = model_card(
-        CardFacts(
-            repo=wanted["repo"],
-            title=facts.name,
-            version=f"v{lora.version}",
-            base=find_base(lora.base),
-            subject=facts,
-            rank=lora.rank,
-            alpha=lora.alpha,
-            recipe=json.loads(lora.header.get("limner.recipe", "{}")),
-            dataset=lora.header.get("limner.dataset", ""),
-            photos=0,
-            samples=tuple((prompt, f"images/{name}") for name, (prompt, _) in chosen.items()),
-            consent=consent.statement if consent else "",
+        training = session.get(TrainingRow, lora.training or "")
+        photos = (
+            session.scalar(select(DatasetRow.photos).where(DatasetRow.digest == training.dataset)) if training else 0
         )
+        facts = reading.subject_facts(subject)
+    shown = {f"{sample.step:06d}-{sample.position}.png": sample for sample in samples}
+    card = CardFacts(
+        repo=wanted["repo"],
+        title=facts.name,
+        kind=facts.kind,
+        trigger=facts.trigger,
+        class_word=facts.class_word,
+        base=find_base(lora.base),
+        weights_name=WEIGHTS_NAME,
+        weights_digest=lora.digest,
+        tag=f"v{lora.version}",
+        rank=lora.rank,
+        alpha=lora.alpha,
+        modules=lora.modules,
+        dataset_digest=training.dataset if training else "",
+        photos=photos or 0,
+        settings=training.recipe if training else {},
+        samples=tuple(CardSample(name, sample.prompt) for name, sample in shown.items()),
+        consent=Consent(consent.statement, consent.given_by, consent.given_at) if consent else None,
+        limner_version=__version__,
     )
     package = LoraPackage(
         weights=workspace.blobs.path(lora.digest),
         weights_digest=lora.digest,
-        card=card,
-        samples={name: path for name, (_, path) in chosen.items()},
+        card=model_card(card),
+        samples={one.name: workspace.blobs.path(shown[one.name].digest) for one in card.shown},
     )
     hub = plugins.back_end("limner.hubs", wanted["hub"], settings=workspace.settings)
     published = hub.publish(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
-from limner import __version__, plugins
+from limner import plugins
 from limner.catalog import base_location, find_base
 from limner.datasets.render import write_rendered
 from limner.errors import Cancelled, Conflict, NotFound, RecipeRefused, WorkFailed
@@ -26,12 +25,13 @@ from limner.records import Job
 from limner.store.models import BlobRow, CheckpointRow, DatasetRow, JobRow, LoraRow, SampleRow, TrainingRow, now
 from limner.training import recipe as recipes
 from limner.training.trainer import Collected, Trainer, TrainingOrder
-from limner.types import Base, JobState, LoraFacts, Severity
+from limner.types import Base, JobState, LoraFacts, Severity, SubjectKind
 
 __all__ = ["request", "resume", "stage", "submit"]
 
 POLL_SECONDS = 0.5
 MOST_LOSSES = 2000
+DEFAULT_PRESET = "balanced"
 
 
 def request(
@@ -48,7 +48,9 @@ def request(
 ) -> dict[str, Any]:
     """The stage's request, with the recipe checked before anything is queued."""
     row = find_base(base or workspace.settings.base)
-    recipe = recipes.recipe_for(row, kind=kind, preset=preset, settings=dict(settings or {}))
+    recipe = recipes.validate(
+        recipes.preset(preset or DEFAULT_PRESET, row, SubjectKind(kind), **dict(settings or {})), row
+    )
     trainer = trainer or workspace.settings.trainer
     about = plugins.back_end("limner.trainers", trainer, settings=workspace.settings).describe()
     if about.bases and row.id not in about.bases:
@@ -152,9 +154,7 @@ async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]
         for finding in trainer.check(order):
             if finding.severity is Severity.REFUSAL:
                 raise RecipeRefused(finding.message, remedy=finding.remedy, thing=training)
-        if wanted.get("reopen"):
-            await trainer.reopen(order)
-        reference = await trainer.start(order)
+        reference = await (trainer.reopen(order) if wanted.get("reopen") else trainer.start(order))
         collected = await _follow(context, trainer, order, reference)
         return await asyncio.to_thread(_keep, workspace, wanted, order, base, collected)
     except BaseException as failure:
@@ -208,6 +208,9 @@ async def _follow(context: StageContext, trainer: Trainer, order: TrainingOrder,
         if report.progress.loss is not None and (not losses or losses[-1][0] != report.progress.done):
             losses.append((report.progress.done, report.progress.loss))
         await asyncio.to_thread(_note_progress, context.workspace, order.id, asdict(report.progress), losses)
+        if report.state is JobState.WAITING:
+            # Whoever watched over the trainer is gone; what it had done is taken up from the last checkpoint.
+            await trainer.start(order)
         if report.state is JobState.DONE:
             return await trainer.collect(order, reference)
         if report.state is JobState.FAILED:
@@ -253,11 +256,12 @@ def _keep(
     """Check the weights, write our header, and store everything as the subject's next version, all rows at once."""
     sealed = order.run_directory / "lora.safetensors"
     metadata = lora_metadata(
-        base=base,
-        subject=order.manifest.subject,
-        dataset=order.manifest.digest,
-        recipe=json.dumps(wanted["recipe"], sort_keys=True),
-        version=__version__,
+        base,
+        title=order.manifest.subject.name,
+        trigger=order.manifest.subject.trigger,
+        dataset_digest=order.manifest.digest,
+        recipe=wanted["recipe"],
+        resolution=order.recipe.resolution,
     )
     seal(collected.weights, metadata, sealed)
     facts = validate(sealed, base)
@@ -314,6 +318,7 @@ def _add_lora(session: Session, subject: str, training: str, facts: LoraFacts) -
         naming=facts.naming,
         rank=facts.rank,
         alpha=facts.alpha,
+        modules=facts.modules,
         byte_size=facts.byte_size,
         trigger=facts.trigger,
         header=dict(facts.metadata),

@@ -63,7 +63,7 @@ class Workspace:
         """Start a worker in a session of its own unless one lives; it ends by itself when there is nothing to do."""
         from limner.pipeline.worker import worker_lives
 
-        if worker_lives(self.home):
+        if not self.settings.start_worker or worker_lives(self.home):
             return
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         environment = dict(os.environ, LIMNER_HOME=str(self.home))

@@ -222,6 +222,7 @@ class LoraRow(Row):
     naming: Mapped[str] = mapped_column(String(20))
     rank: Mapped[int]
     alpha: Mapped[float]
+    modules: Mapped[int]
     byte_size: Mapped[int] = mapped_column(BigInteger)
     trigger: Mapped[str] = mapped_column(String(60), default="")
     header: Mapped[dict[str, Any]]

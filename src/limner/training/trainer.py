@@ -73,6 +73,10 @@ class Trainer(Protocol):
         """Start the training, or find the one already started for this order; give a reference to it."""
         ...
 
+    async def reopen(self, order: TrainingOrder) -> str:
+        """Like ``start``, but a training that was cancelled or failed goes on from its last checkpoint."""
+        ...
+
     async def poll(self, order: TrainingOrder, reference: str) -> TrainingReport:
         """Say where the training is now."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -93,9 +94,16 @@ def _write_folder(layout: str, contents: Iterable[File], destination: Path) -> P
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
             listing[name] = sha256(data), len(data)
+        if _listing(destination) == listing:
+            shutil.rmtree(destination)
     names = tuple(sorted(listing))
     digest = sha256("".join(f"{listing[name][0]}  {name}\n" for name in names))
     return Package(layout, destination, digest, sum(size for _, size in listing.values()), names)
+
+
+def _listing(folder: Path) -> dict[str, tuple[str, int]]:
+    found = (path for path in folder.rglob("*") if not path.is_dir()) if folder.is_dir() else ()
+    return {path.relative_to(folder).as_posix(): (_file_digest(path), path.stat().st_size) for path in found}
 
 
 def _file_digest(path: Path) -> str:

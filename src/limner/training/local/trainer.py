@@ -12,11 +12,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from limner import __version__
 from limner.catalog import bases
 from limner.errors import Conflict, NotReady, StorageFailed, WorkFailed
 from limner.settings import Settings
@@ -235,7 +235,7 @@ class LocalTrainer:
 def _metadata(order: TrainingOrder) -> Mapping[str, str]:
     """What the lora's header says of its making; plain strings."""
     return {
-        "limner.version": __version__,
+        "limner.version": version("limner"),
         "limner.base": order.base.id,
         "limner.base_repo": order.base.repo,
         "limner.trigger": order.manifest.subject.trigger,

@@ -16,10 +16,10 @@ from limner.errors import WorkFailed
 from limner.flux.adapter import Adapter, layer_shapes
 from limner.flux.batches import TrainingPicture, encode_dataset
 from limner.flux.checkpoint import Checkpoints
-from limner.flux.family import family_of, match_modules
+from limner.flux.family import Conditioning, family_of, match_modules
 from limner.flux.loading import load_pipeline, pick_device, pick_dtype
 from limner.flux.loop import is_due, train, write_lora
-from limner.flux.sampling import draw_encoded, encode_prompt
+from limner.flux.sampling import draw_encoded
 from limner.training.local.child import Log
 from limner.training.local.run import RunDirectory
 from limner.training.recipe import Recipe, from_mapping, validate
@@ -46,10 +46,9 @@ def train_order(run: RunDirectory, log: Log, should_stop: Callable[[], bool]) ->
     pipeline = load_pipeline(order["base_path"], base, device=device, dtype=dtype, transformer=None)
     log.phase("encoding photos and captions")
     data = encode_dataset(family, pipeline, base, pictures).to(device=device, dtype=dtype)
-    whole = load_transformer(pipeline, order["base_path"], device, dtype)
-    prompts = order["sample_prompts"]
-    texts = [encode_prompt(pipeline, base, prompt, base.guidance) for prompt in prompts]
+    prompts = [family.encode_text(pipeline, prompt, base) for prompt in order["sample_prompts"]]
     free_encoders(pipeline, keep_decoder=bool(prompts))
+    whole = load_transformer(pipeline, order["base_path"], device, dtype)
 
     shapes = layer_shapes(
         match_modules(family, whole, recipe.target_layers), recipe.rank, recipe.alpha, recipe.layer_ranks
@@ -64,7 +63,7 @@ def train_order(run: RunDirectory, log: Log, should_stop: Callable[[], bool]) ->
         if not prompts or not (step == recipe.steps or is_due(step, recipe.sample_every)):
             return
         with adapter.holding(load_file(folder / "weights.safetensors")):
-            draw_all(run.samples / f"step-{step:06d}", pipeline, base, texts, recipe)
+            draw_all(run.samples / f"step-{step:06d}", pipeline, base, prompts, data.texts[[0]], recipe)
 
     log.phase("training")
     tensors = train(
@@ -134,10 +133,12 @@ def free_encoders(pipeline: Any, *, keep_decoder: bool) -> None:
         torch.cuda.empty_cache()
 
 
-def draw_all(stem: Path, pipeline: Any, base: Base, texts: list[Any], recipe: Recipe) -> None:
+def draw_all(
+    stem: Path, pipeline: Any, base: Base, texts: list[Conditioning], empty: Conditioning, recipe: Recipe
+) -> None:
     """Draw one sample a prompt, prompt i with seed + i; a file is there whole or not at all."""
     stem.parent.mkdir(exist_ok=True)
-    for index, (text, empty) in enumerate(texts):
+    for index, text in enumerate(texts):
         target = stem.with_name(f"{stem.name}-{index}.png")
         if target.exists():
             continue

@@ -276,6 +276,7 @@ def upgrade() -> None:
         sa.Column("naming", sa.String(length=20), nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("alpha", sa.Double(), nullable=False),
+        sa.Column("modules", sa.Integer(), nullable=False),
         sa.Column("byte_size", sa.BigInteger(), nullable=False),
         sa.Column("trigger", sa.String(length=60), nullable=False),
         sa.Column("header", sa.JSON(), nullable=False),

@@ -1,0 +1,195 @@
+"""The database under what breaks it: many processes, locks, full disks, foreign files."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import IntegrityError
+
+from limner.errors import Conflict, StorageFailed
+from limner.store import Database
+from limner.store.database import SCHEMA_HEAD
+from limner.store.models import ConsentRow, LedgerRow, PhotoRow, Row, SubjectRow
+
+
+def subject(slug: str = "rex") -> SubjectRow:
+    return SubjectRow(slug=slug, name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    made = Database(tmp_path / "limner.db")
+    made.migrate()
+    return made
+
+
+def test_migrations_make_exactly_the_models(database: Database) -> None:
+    def ours(_object: object, name: str | None, kind: str, _reflected: bool, _to: object) -> bool:
+        return kind != "table" or name != "limner_schema"
+
+    with database.write() as session:
+        context = MigrationContext.configure(session.connection(), opts={"include_object": ours})
+        assert compare_metadata(context, Row.metadata) == []
+    assert database.version() == SCHEMA_HEAD
+
+
+def test_the_file_is_in_wal_with_foreign_keys_on(database: Database) -> None:
+    with database.read() as session:
+        assert session.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        assert session.execute(text("PRAGMA foreign_keys")).scalar() == 1
+    with pytest.raises(IntegrityError), database.write() as session:
+        session.add(ConsentRow(subject="nobody", statement="yes", given_by="nobody"))
+
+
+def test_times_come_back_aware_and_in_utc(database: Database) -> None:
+    given = datetime(2026, 3, 4, 5, 6, tzinfo=timezone(timedelta(hours=7)))
+    with database.write() as session:
+        session.add(subject())
+        session.flush()
+        session.add(ConsentRow(subject="rex", statement="yes", given_by="owner", given_at=given))
+    with database.read() as session:
+        found = session.scalars(select(ConsentRow.given_at)).one()
+    assert found == given
+    assert found.tzinfo is UTC
+
+
+def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
+    with pytest.raises(RuntimeError), database.write() as session:
+        session.add(subject())
+        session.flush()
+        raise RuntimeError("on purpose")
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(SubjectRow)) == 0
+
+
+def _add_rows(path: Path, who: int, count: int) -> None:
+    database = Database(path)
+    database.migrate()
+    for number in range(count):
+        with database.write() as session:
+            # Read, then write: what fails at once in WAL unless the write lock is taken first.
+            before = session.scalar(select(func.count()).select_from(LedgerRow)) or 0
+            session.add(LedgerRow(job=f"{who}-{number}", vendor="none", what=str(before)))
+
+
+def test_many_processes_migrate_and_write_at_once_and_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "limner.db"
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_add_rows, args=(path, who, 25)) for who in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(120)
+    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
+    with Database(path).read() as session:
+        counts = session.scalars(select(LedgerRow.what)).all()
+    # Every transaction saw all those before it: no lost update.
+    assert sorted(map(int, counts)) == list(range(100))
+
+
+def test_a_database_locked_by_another_process_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "limner.db"
+    Database(path).migrate()
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"import sqlite3,sys; c=sqlite3.connect({str(path)!r}, isolation_level=None); c.execute('BEGIN IMMEDIATE'); print('held', flush=True); sys.stdin.read()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        impatient = Database(path, busy_milliseconds=100)
+        with pytest.raises(StorageFailed, match="locked by another process"), impatient.write() as session:
+            session.add(subject())
+        with impatient.read() as session:
+            assert session.scalar(select(func.count()).select_from(SubjectRow)) == 0
+    finally:
+        holder.communicate("")
+    with impatient.write() as session:
+        session.add(subject())
+    with impatient.read() as session:
+        assert session.get_one(SubjectRow, "rex").name == "Rex"
+
+
+def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path: Path) -> None:
+    """The limit on file size stands in for a full disk: the write fails half-way, in a process of its own."""
+    path = tmp_path / "limner.db"
+    database = Database(path)
+    database.migrate()
+    with database.write() as session:
+        session.add(subject("kept"))
+    database.dispose()
+    program = textwrap.dedent(
+        f"""
+        import resource, signal, sys
+        from pathlib import Path
+        from limner.errors import StorageFailed
+        from limner.store import Database
+        from limner.store.models import SubjectRow
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        database = Database(Path({str(path)!r}))
+        with database.read() as session:
+            session.get(SubjectRow, "kept")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+        try:
+            with database.write() as session:
+                for number in range(3000):
+                    session.add(SubjectRow(slug=f"s{{number}}", name="x" * 200, kind="pet", class_word="dog", trigger="t"))
+        except StorageFailed as failure:
+            print(failure.exit_code, failure)
+            sys.exit(0)
+        sys.exit("the disk was never full")
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "full or failing" in done.stdout
+    with Database(path).read() as session:
+        assert session.scalars(select(SubjectRow.slug)).all() == ["kept"]
+
+
+def test_a_newer_schema_is_refused(database: Database) -> None:
+    with database.write() as session:
+        session.execute(text("UPDATE limner_schema SET version_num = '9999'"))
+    with pytest.raises(Conflict, match="newer Limner"):
+        database.migrate()
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "limner.db"
+    path.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(StorageFailed, match="not a Limner database"):
+        Database(path).migrate()
+    assert path.read_bytes().startswith(b"not a database")
+
+
+def test_removing_a_subject_takes_its_photos_along(database: Database) -> None:
+    from limner.store.models import BlobRow
+
+    with database.write() as session:
+        session.add_all([subject(), BlobRow(digest="0" * 64, media_type="image/png", byte_size=1)])
+        session.flush()
+        session.add(PhotoRow(subject="rex", digest="0" * 64, width=1, height=1, source="a", report={}))
+    with database.write() as session:
+        session.delete(session.get_one(SubjectRow, "rex"))
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(PhotoRow)) == 0
+
+
+def test_sqlite_is_new_enough_for_what_we_use() -> None:
+    assert sqlite3.sqlite_version_info >= (3, 35)
