@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from figures import CLOTHES, EYES, HAIRS, SKINS, Face, draw_body, draw_face, draw_hair, draw_hat
 from PIL import Image
-from places import PAPER, PLACES, PLAIN, draw_place
 
+from figures import CLOTHES, EYES, HAIRS, SKINS, Face, draw_body, draw_face, draw_hair, draw_hat
 from pen import Pen
+from places import PAPER, PLACES, PLAIN, draw_place
 
 STYLES = ("short", "long", "curly", "spiky", "bun", "ponytail", "mohawk")
 HATS = ("none", "cap", "beanie", "top hat", "crown")
@@ -65,7 +65,7 @@ def random_character(chance: Random) -> Character:
     hair, style = chance.choice(list(HAIRS)), chance.choice(STYLES)
     if style == "mohawk" and hair == "green":
         hair = "black"
-    lashes = style in ("long", "bun", "ponytail") and chance.random() < 0.8 or chance.random() < 0.25
+    lashes = (style in ("long", "bun", "ponytail") and chance.random() < 0.8) or chance.random() < 0.25
     beard = "none" if lashes or chance.random() < 0.6 else chance.choice(BEARDS[1:])
     mark = "freckles" if chance.random() < 0.15 else "none"
     return Character(chance.choice(list(SKINS)), hair, style, chance.choice(list(EYES)), lashes, beard, mark)
@@ -102,7 +102,9 @@ def draw_character(who: Character, what: Situation, size: int = 128) -> Image.Im
     skin, hair = SKINS[who.skin], HAIRS[who.hair]
     draw_hair(pen, hair, who.style, behind=True)
     draw_body(pen, skin, CLOTHES[what.shirt], what.pattern, full=what.framing == "full figure", waving=what.waving)
-    draw_face(pen, Face(skin, hair, EYES[who.eyes], who.lashes, who.beard, who.mark, what.mood, what.glasses, who.style))
+    draw_face(
+        pen, Face(skin, hair, EYES[who.eyes], who.lashes, who.beard, who.mark, what.mood, what.glasses, who.style)
+    )
     draw_hair(pen, hair, who.style, behind=False, hat=what.hat != "none")
     draw_hat(pen, what.hat)
     image = pen.image.resize((size, size), Image.Resampling.BOX)

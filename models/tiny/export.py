@@ -1,6 +1,6 @@
 """Put the trained parts together as a FLUX.1 pipeline in diffusers layout, in half precision.
 
-    python export.py --work DIR --out FOLDER
+python export.py --work DIR --out FOLDER
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import shutil
 from pathlib import Path
 
 import torch
-from autoencoder import new_autoencoder
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
+
+from autoencoder import load_average, new_autoencoder
 from transformer import new_models
 from vocabulary import clip_tokenizer, t5_tokenizer
 
@@ -19,10 +20,8 @@ from vocabulary import clip_tokenizer, t5_tokenizer
 def build(work: Path) -> FluxPipeline:
     """The pipeline from the newest checkpoints; parts that are not trained yet are random."""
     vae, models = new_autoencoder(), new_models()
-    for name in ("decoder.pt", "autoencoder.pt"):
-        if (work / name).exists():
-            vae.load_state_dict(torch.load(work / name, weights_only=True)["average"])
-            break
+    if (work / "autoencoder.pt").exists():
+        load_average(vae, work)
     if (work / "transformer.pt").exists():
         models.load_state_dict(torch.load(work / "transformer.pt", weights_only=True)["average"])
     if (work / "latents.pt").exists():
@@ -49,6 +48,10 @@ def main() -> None:
     fresh = arguments.work / "export"
     shutil.rmtree(fresh, ignore_errors=True)
     build(arguments.work).to(torch.float16).save_pretrained(fresh, safe_serialization=True)
+    for name in ("text_encoder", "text_encoder_2"):
+        # Stored in half precision, but to be loaded in full where no dtype is named, as the other parts are.
+        config = fresh / name / "config.json"
+        config.write_text(config.read_text(encoding="utf-8").replace('"float16"', '"float32"'), encoding="utf-8")
     shutil.rmtree(arguments.out, ignore_errors=True)
     shutil.copytree(fresh, arguments.out)
     size = sum(path.stat().st_size for path in arguments.out.rglob("*") if path.is_file())

@@ -69,7 +69,9 @@ class Pen:
         (x0, y0), (x1, y1) = self._at([(x - rx, y - ry), (x + rx, y + ry)])
         self.draw.ellipse((x0, y0, x1, y1), fill, edge_of(fill) if edge else None, self.line if edge else 0)
 
-    def box(self, x0: float, y0: float, x1: float, y1: float, fill: Colour, r: float = 0, *, edge: bool = False) -> None:
+    def box(
+        self, x0: float, y0: float, x1: float, y1: float, fill: Colour, r: float = 0, *, edge: bool = False
+    ) -> None:
         """A rectangle, its corners rounded by ``r``."""
         (left, top), (right, low) = self._at([(x0, y0), (x1, y1)])
         outline = edge_of(fill) if edge else None

@@ -1,33 +1,35 @@
 """Train the transformer with both text encoders: rectified flow on cached latents; resumable.
 
-    python transformer.py --work DIR --photos DIR --minutes 70
+    python transformer.py --work DIR --minutes 70
 
-Reads ``autoencoder.pt`` of the same folder; its encoder must not change afterwards.
+Reads ``latents.pt`` (``dataset.py``) of the same folder; the encoder that made it must not change afterwards.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import os
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from autoencoder import new_autoencoder
+import torch.distributed as dist
 from diffusers import FluxTransformer2DModel
-from pictures import drawn, photo_crops
 from torch import nn
+from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
-from vocabulary import TOKENS, clip_tokenizer, t5_tokenizer
 
-DRAWN, PHOTOS = 24_000, 1_200
+from autoencoder import join, keep, share_gradients
+from vocabulary import CLIP_WORDS, T5_WORDS, TOKENS
+
+SILENT = ("norm.linear", "norm1.linear", "norm1_context.linear")
+"""FLUX starts its modulations (and its last layer) at nothing; small models learn faster that way too."""
+AVERAGE = 0.998
 
 
 def new_models() -> nn.ModuleDict:
-    """The structure: 5.2 million parameters in the transformer, 0.6 in the text encoders."""
+    """The structure: 5.2 million parameters in the transformer, 0.7 in the text encoders."""
     transformer = FluxTransformer2DModel(
         patch_size=1,
         in_channels=64,
@@ -42,7 +44,7 @@ def new_models() -> nn.ModuleDict:
     )
     clip = CLIPTextModel(
         CLIPTextConfig(
-            vocab_size=900,
+            vocab_size=CLIP_WORDS,
             hidden_size=128,
             intermediate_size=256,
             projection_dim=128,
@@ -56,7 +58,7 @@ def new_models() -> nn.ModuleDict:
     )
     t5 = T5EncoderModel(
         T5Config(
-            vocab_size=320,
+            vocab_size=T5_WORDS,
             d_model=128,
             d_kv=32,
             d_ff=320,
@@ -69,6 +71,10 @@ def new_models() -> nn.ModuleDict:
             decoder_start_token_id=0,
         )
     )
+    for name, module in transformer.named_modules():
+        if isinstance(module, nn.Linear) and (name.endswith(SILENT) or name in ("norm_out.linear", "proj_out")):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
     return nn.ModuleDict({"transformer": transformer, "clip": clip, "t5": t5})
 
 
@@ -86,134 +92,127 @@ def positions(side: int = 8) -> torch.Tensor:
     return ids.view(-1, 3)
 
 
-def prepare(work: Path, photos: Path) -> dict[str, torch.Tensor]:
-    """Latents and token ids of all pictures, made once; and the latents' mean and spread."""
-    path = work / "latents.pt"
-    if path.exists():
-        return torch.load(path, weights_only=True)
-    vae = new_autoencoder()
-    vae.load_state_dict(torch.load(work / "autoencoder.pt", weights_only=True)["average"])
-    vae = vae.eval().to(memory_format=torch.channels_last)
-    pictures, words = drawn(DRAWN)
-    more, more_words = photo_crops(photos, PHOTOS, seed=7)
-    found = []
-    for part in (pictures, more):
-        for start in range(0, len(part), 100):
-            x = torch.from_numpy(part[start : start + 100]).permute(0, 3, 1, 2).float().div(127.5).sub(1)
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-                found.append(vae.encode(x.contiguous(memory_format=torch.channels_last)).latent_dist.mode().half())
-    latents = torch.cat(found).contiguous()
-    words += more_words
-    clip, t5 = clip_tokenizer(), t5_tokenizer(work / "t5")
-    options = {"padding": "max_length", "max_length": TOKENS, "truncation": True, "return_tensors": "pt"}
-    sample = latents[:4000].float()
-    data = {
-        "latents": latents,
-        "clip": clip([*words, ""], **options).input_ids.short(),
-        "t5": t5([*words, ""], **options).input_ids.short(),
-        "mean": sample.mean(),
-        "std": sample.std(),
-    }
-    torch.save(data, path)
-    return data
-
-
-def forward(models: nn.ModuleDict, x: torch.Tensor, t: torch.Tensor, clip: torch.Tensor, t5: torch.Tensor) -> torch.Tensor:
+def velocity(
+    models: nn.ModuleDict, x: torch.Tensor, t: torch.Tensor, clip: torch.Tensor, t5: torch.Tensor
+) -> torch.Tensor:
     """The velocity [n, 64, 64] of noisy tokens at times t in 0..1."""
-    pooled = models["clip"](clip.long()).pooler_output
-    text = models["t5"](t5.long())[0]
     return models["transformer"](
         hidden_states=x,
         timestep=t,
-        pooled_projections=pooled,
-        encoder_hidden_states=text,
+        pooled_projections=models["clip"](clip).pooler_output,
+        encoder_hidden_states=models["t5"](t5)[0],
         img_ids=positions(),
         txt_ids=torch.zeros(TOKENS, 3),
         return_dict=False,
     )[0]
 
 
+def optimizers(models: nn.ModuleDict, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the blocks, AdamW for all else: embeddings, ends, norms, biases."""
+    inner = {
+        id(p)
+        for name, p in models["transformer"].named_parameters()
+        if p.ndim == 2 and "transformer_blocks" in name and "norm" not in name
+    }
+    matrices = [p for p in models.parameters() if id(p) in inner]
+    others = [p for p in models.parameters() if id(p) not in inner]
+    return [
+        torch.optim.Muon(matrices, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
+    ]
+
+
+def cooled(step: int, done: float) -> float:
+    """The share of the learning rate: warm up over 150 steps, hold for 35 % of the time, then fall as a cosine."""
+    falling = 1.0 if done < 0.35 else 0.5 * (1 + math.cos(math.pi * (done - 0.35) / 0.65)) * 0.99 + 0.01
+    return min(1.0, (step + 1) / 150) * falling
+
+
+class Batches:
+    """Noisy latents, their times, texts and the velocity to learn; every picture once before any comes again."""
+
+    def __init__(self, data: dict[str, torch.Tensor], size: int, seed: int) -> None:
+        self.data, self.size = data, size
+        self.chance = torch.Generator().manual_seed(seed)
+        self.order = torch.empty(0, dtype=torch.long)
+
+    def next(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        data, size, chance = self.data, self.size, self.chance
+        if len(self.order) < size:
+            self.order = torch.randperm(len(data["latents"]), generator=chance)
+        chosen, self.order = self.order[:size], self.order[size:]
+        x0 = pack((data["latents"][chosen].float() - data["mean"]) / data["std"])
+        clip, t5 = data["clip"][chosen].long(), data["t5"][chosen].long()
+        silent = torch.rand(size, generator=chance) < 0.1
+        clip[silent], t5[silent] = data["clip"][-1].long(), data["t5"][-1].long()
+        t = torch.sigmoid(torch.randn(size, generator=chance) + 0.2)
+        noise = torch.randn(x0.shape, generator=chance)
+        return torch.lerp(x0, noise, t[:, None, None]), t, clip, t5, noise - x0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=70)
-    parser.add_argument("--batch", type=int, default=48)
-    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--minutes", type=float, default=70, help="in all, resumed runs included")
+    parser.add_argument("--batch", type=int, default=24, help="pictures a process and step")
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--processes", type=int, default=2, help="of one thread each; faster than threads")
     parser.add_argument("--no-compile", action="store_true")
     arguments = parser.parse_args()
+    torch.multiprocessing.start_processes(
+        train, (arguments, time.time()), nprocs=arguments.processes, start_method="fork"
+    )
+
+
+def train(rank: int, arguments: argparse.Namespace, began: float) -> None:
+    """One process's share of the training; the first one keeps the checkpoints."""
+    join(rank, arguments, began)
     torch.manual_seed(0)
-    data = prepare(arguments.work, arguments.photos)
-    latents, mean, std = data["latents"], data["mean"], data["std"]
-    blank_clip, blank_t5 = data["clip"][-1], data["t5"][-1]
-    models = new_models()
-    # FLUX starts its modulations and last layer at nothing, which speeds up small models too.
-    for name, module in models["transformer"].named_modules():
-        if isinstance(module, nn.Linear) and (name.endswith(("norm.linear", "norm1.linear", "norm1_context.linear")) or name in ("norm_out.linear", "proj_out")):
-            nn.init.zeros_(module.weight)
-            nn.init.zeros_(module.bias)
-    state = arguments.work / "transformer.pt"
+    data = torch.load(arguments.work / "latents.pt", weights_only=True)
+    models, state = new_models(), arguments.work / "transformer.pt"
+    learners = optimizers(models, arguments.rate)
     step, spent = 0, 0.0
-    optimizer = torch.optim.AdamW(models.parameters(), lr=arguments.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     if state.exists():
         kept = torch.load(state, weights_only=True)
         models.load_state_dict(kept["model"])
-        optimizer.load_state_dict(kept["optimizer"])
+        for learner, own in zip(learners, kept["optimizers"], strict=True):
+            learner.load_state_dict(own)
         average, step, spent = kept["average"], kept["step"], kept["spent"]
     else:
-        average = {k: v.clone() for k, v in models.state_dict().items()}
-    velocity = forward if arguments.no_compile else torch.compile(forward)
-    generator = torch.Generator().manual_seed(1000 + step)
-    first, losses = spent, []
-    began = saved = time.time()
-    count = len(latents)
-    while True:
-        spent = first + (time.time() - began) / 60
-        done = spent / arguments.minutes
-        if done >= 1:
-            break
-        rate = arguments.rate * min(1, (step + 1) / 150) * (1 if done < 0.35 else 0.5 * (1 + math.cos(math.pi * (done - 0.35) / 0.65)) * 0.99 + 0.01)
-        for group in optimizer.param_groups:
+        average = {name: value.clone() for name, value in models.state_dict().items()}
+    flow = velocity if arguments.no_compile else torch.compile(velocity)
+    batches = Batches(data, arguments.batch, 1000 + 2 * step + rank)
+    learned = [p for p in models.parameters() if p.requires_grad]
+    first, losses, saved = spent, [], time.time()
+    while spent < arguments.minutes:
+        rate = arguments.rate * cooled(step, spent / arguments.minutes)
+        for group in (group for learner in learners for group in learner.param_groups):
             group["lr"] = rate
-        chosen = torch.randint(0, count, (arguments.batch,), generator=generator)
-        x0 = pack((latents[chosen].float() - mean) / std)
-        clip, t5 = data["clip"][chosen].clone(), data["t5"][chosen].clone()
-        dropped = torch.rand(arguments.batch, generator=generator) < 0.1
-        clip[dropped], t5[dropped] = blank_clip, blank_t5
-        t = torch.sigmoid(torch.randn(arguments.batch, generator=generator) * 1.0 + 0.2)
-        noise = torch.randn(x0.shape, generator=generator)
-        noisy = (1 - t)[:, None, None] * x0 + t[:, None, None] * noise
-        loss = F.mse_loss(velocity(models, noisy, t, clip, t5), noise - x0)
-        optimizer.zero_grad(set_to_none=True)
+        noisy, t, clip, t5, wanted = batches.next()
+        loss = functional.mse_loss(flow(models, noisy, t, clip, t5), wanted)
+        models.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(models.parameters(), 1.0)
-        optimizer.step()
-        step += 1
+        share_gradients(learned)
+        torch.nn.utils.clip_grad_norm_(learned, 1.0)
+        for learner in learners:
+            learner.step()
+        clock = torch.tensor([(time.time() - began) / 60])
+        dist.broadcast(clock, 0)
+        step, spent = step + 1, first + clock.item()
         losses.append(loss.item())
-        keep = min(0.998, 1 - 1 / (step + 1))
+        if rank > 0:
+            continue
         with torch.no_grad():
             live = models.state_dict()
-            torch._foreach_lerp_(
-                [v for v in average.values() if v.is_floating_point()],
-                [live[k] for k, v in average.items() if v.is_floating_point()],
-                1 - keep,
-            )
-        if step % 100 == 0:
-            print(f"step {step} loss {np.mean(losses[-100:]):.4f} rate {rate:.2e} {spent:.1f} min", flush=True)
-        if time.time() - saved > 120:
+            names = [name for name, value in average.items() if value.is_floating_point()]
+            share = max(1 - AVERAGE, 1 / (step + 1))
+            torch._foreach_lerp_([average[name] for name in names], [live[name] for name in names], share)
+        if step % 50 == 0:
+            print(f"step {step} loss {np.mean(losses[-50:]):.4f} rate {rate:.2e} {spent:.1f} min", flush=True)
+        if time.time() - saved > 120 or spent >= arguments.minutes:
             saved = time.time()
-            keep_state(state, models, average, optimizer, step, spent)
-    keep_state(state, models, average, optimizer, step, spent)
-
-
-def keep_state(state: Path, models: nn.ModuleDict, average: dict, optimizer: torch.optim.Optimizer, step: int, spent: float) -> None:
-    """Write the checkpoint, whole or not at all."""
-    partial = state.with_suffix(".partial")
-    torch.save(
-        {"model": models.state_dict(), "average": average, "optimizer": optimizer.state_dict(), "step": step, "spent": spent},
-        partial,
-    )
-    os.replace(partial, state)
+            own = [learner.state_dict() for learner in learners]
+            keep(state, {"model": live, "average": average, "optimizers": own, "step": step, "spent": spent})
 
 
 if __name__ == "__main__":

@@ -9,11 +9,13 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from captions import SYLLABLES, caption
-from characters import random_character, random_situation
-from pictures import PHOTO_WORDS
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import CLIPTokenizer, T5TokenizerFast
+
+from captions import SYLLABLES, caption
+from characters import random_character, random_situation
+from lowercase import lowercase_table
+from pictures import PHOTO_WORDS
 
 TOKENS = 48
 """The longest text, in tokens; captions of the training have at most 40."""
@@ -21,8 +23,9 @@ CLIP_WORDS, T5_WORDS = 900, 512
 """Sizes of the embeddings; not every row is used."""
 EXTRA_WORDS = (
     "photo picture drawing portrait of a an the and with wearing in on at near by character person man woman girl boy "
-    "dog cat teapot robot toy backpack pet product style holding standing sitting looking happy angry jacket hat glasses old young small "
-    "big bright dark light grass river mountain sea sky rain sun garden street table floor kitchen car tree flower"
+    "dog cat teapot robot toy backpack pet product style holding standing sitting looking happy angry jacket "
+    "hat glasses old young small big bright dark light grass river mountain sea sky rain sun garden street table floor "
+    "kitchen car tree flower"
 ).split()
 
 
@@ -37,13 +40,13 @@ def corpus(count: int = 6000) -> list[str]:
 
 def clip_tokenizer() -> CLIPTokenizer:
     """Byte-less BPE with an end-of-word mark, as CLIP has it."""
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
+    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|unknown|>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[a-z]+|[0-9]|[^\sa-z0-9]+"), "removed", invert=True)
     letters = list(string.ascii_lowercase + string.digits + "_,.!'-")
     trainer = trainers.BpeTrainer(
         vocab_size=CLIP_WORDS,
-        special_tokens=["<|startoftext|>", "<|endoftext|>"],
+        special_tokens=["<|startoftext|>", "<|endoftext|>", "<|unknown|>"],
         initial_alphabet=letters,
         end_of_word_suffix="</w>",
         show_progress=False,
@@ -57,7 +60,7 @@ def clip_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(
         vocab=vocabulary,
         merges=merges,
-        unk_token="<|endoftext|>",
+        unk_token="<|unknown|>",
         bos_token="<|startoftext|>",
         eos_token="<|endoftext|>",
         pad_token="<|endoftext|>",
@@ -66,7 +69,7 @@ def clip_tokenizer() -> CLIPTokenizer:
 
 
 def t5_tokenizer(folder: Path) -> T5TokenizerFast:
-    """A Unigram model with ``</s>`` at the end, as T5 has it: whole words of the grammar, else syllables and letters."""
+    """A Unigram model with ``</s>`` at the end, as T5 has it: words of the grammar, else syllables and letters."""
     counts = Counter(word for line in corpus() for word in re.findall(r"[a-z-]+", line))
     known = [word for word, count in counts.most_common() if count >= 12 and len(word) > 1]
     known += [word for word in EXTRA_WORDS if word not in known and len(word) > 1]
@@ -78,16 +81,17 @@ def t5_tokenizer(folder: Path) -> T5TokenizerFast:
     pieces += [(start + letter, -12.0) for letter in letters for start in ("▁", "") if start + letter not in seen]
     pieces = list(dict(reversed(pieces)).items())[::-1]
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2, byte_fallback=False))
-    tokenizer.normalizer = normalizers.Lowercase()
+    # The class itself splits at white space and puts "▁" before each word; only this table is kept from the file.
+    tokenizer.normalizer = normalizers.Precompiled(lowercase_table())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(r"[,.!]"), "isolated"), pre_tokenizers.Metaspace(prepend_scheme="first")]
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
     )
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
     )
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    return T5TokenizerFast(
+    made = T5TokenizerFast(
         tokenizer_file=str(folder / "tokenizer.json"),
         eos_token="</s>",
         unk_token="<unk>",
@@ -95,3 +99,5 @@ def t5_tokenizer(folder: Path) -> T5TokenizerFast:
         extra_ids=0,
         model_max_length=TOKENS,
     )
+    made.save_pretrained(folder)
+    return T5TokenizerFast.from_pretrained(folder)

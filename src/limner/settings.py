@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Any
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
-__all__ = ["Settings", "home_folder"]
+from limner.errors import InputRefused
+
+__all__ = ["Settings", "home_folder", "read_settings"]
 
 
 def home_folder() -> Path:
@@ -28,22 +38,26 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LIMNER_", env_file=".env", env_nested_delimiter="__", extra="ignore")
 
     home: Path = Field(default_factory=home_folder, description="The folder that holds the database, blobs and runs.")
-    base: str = Field("limner-tiny", description="The base used where none is named.")
-    trainer: str = Field("local", description="The trainer used where none is named.")
-    hub: str = Field("folder", description="The hub used where none is named.")
-    generator: str = Field("local", description="The generator used where none is named.")
+    base: str = Field(default="limner-tiny", description="The base used where none is named.")
+    trainer: str = Field(default="local", description="The trainer used where none is named.")
+    hub: str = Field(default="folder", description="The hub used where none is named.")
+    generator: str = Field(default="local", description="The generator used where none is named.")
     base_paths: dict[str, Path] = Field(default_factory=dict, description="Folders of bases that you keep yourself.")
-    hub_folder: Path | None = Field(None, description="Where the folder hub keeps its repos; default HOME/hub.")
-    hub_namespace: str = Field("limner", description="The owner of repos whose name gives none.")
-    device: str = Field("auto", description="auto, cpu, cuda or mps.")
-    start_worker: bool = Field(True, description="Start a worker on demand; off where `limner worker` runs for good.")
-    worker_idle_seconds: float = Field(
-        60.0, description="A worker that was started on demand ends after this idle time."
+    hub_folder: Path | None = Field(default=None, description="Where the folder hub keeps its repos; default HOME/hub.")
+    hub_namespace: str = Field(default="limner", description="The owner of repos whose name gives none.")
+    device: str = Field(default="auto", description="auto, cpu, cuda or mps.")
+    start_worker: bool = Field(
+        default=True, description="Start a worker on demand; off where `limner worker` runs for good."
     )
-    workers: int = Field(0, description="Threads for intake; 0 means one a core.", ge=0, le=256)
-    max_photo_pixels: int = Field(200_000_000, description="A photo with more pixels is refused before decoding.")
-    max_zip_bytes: int = Field(20_000_000_000, description="The most that a zip may unpack to.")
-    sign_images: bool = Field(True, description="Sign every picture with a C2PA content credential.")
+    worker_idle_seconds: float = Field(
+        default=60.0, description="A worker that was started on demand ends after this idle time."
+    )
+    workers: int = Field(default=0, description="Threads for intake; 0 means one a core.", ge=0, le=256)
+    max_photo_pixels: int = Field(
+        default=200_000_000, description="A photo with more pixels is refused before decoding."
+    )
+    max_zip_bytes: int = Field(default=20_000_000_000, description="The most that a zip may unpack to.")
+    sign_images: bool = Field(default=True, description="Sign every picture with a C2PA content credential.")
 
     @classmethod
     def settings_customise_sources(
@@ -52,12 +66,41 @@ class Settings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        toml = TomlConfigSettingsSource(settings_cls, home_folder() / "limner.toml")
+        init = getattr(init_settings, "init_kwargs", {})
+        home = init.get("home") or env_settings().get("home") or dotenv_settings().get("home") or home_folder()
+        toml = TomlConfigSettingsSource(settings_cls, Path(home).expanduser() / "limner.toml")
         return init_settings, env_settings, dotenv_settings, toml
 
-    def model_post_init(self, context: Any) -> None:
+    def as_environment(self) -> dict[str, str]:
+        """These settings as environment variables, for a process that is to see the same ones."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        return {
+            f"LIMNER_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+            for name, value in values.items()
+        }
+
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ARG002
         self.home = self.home.expanduser().absolute()
         if self.hub_folder is None:
             self.hub_folder = self.home / "hub"
+
+
+def read_settings(home: Path | None = None) -> Settings:
+    """The settings of this user, or those of another home. InputRefused names every setting that cannot be used."""
+    try:
+        return Settings() if home is None else Settings(home=home)
+    except ValidationError as failure:
+        wrong = [(".".join(map(str, error["loc"])), error) for error in failure.errors()]
+        raise InputRefused(
+            " ".join(f"The setting '{name}' is {error['input']!r}: {error['msg']}." for name, error in wrong),
+            remedy=f"Correct LIMNER_{wrong[0][0].split('.')[0].upper()}, .env or limner.toml in the home folder.",
+            thing=", ".join(name for name, _ in wrong),
+        ) from failure
+    except (SettingsError, TOMLDecodeError) as failure:
+        raise InputRefused(
+            f"The settings cannot be read: {failure}.",
+            remedy="Correct the environment, .env, or limner.toml in the home folder.",
+            thing="settings",
+        ) from failure

@@ -16,15 +16,13 @@ Quick calls answer at once. Long work gives a Job, done by a worker process that
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import select
-
-from limner.errors import LimnerError, NotFound
-from limner.pipeline import following, reading, subjects
+from limner.errors import LimnerError
+from limner.pipeline import following, lookups, subjects
 from limner.pipeline.workspace import Workspace
 from limner.records import (
     Dataset,
@@ -41,32 +39,25 @@ from limner.records import (
     Subject,
     Training,
 )
-from limner.settings import Settings
-from limner.store.models import (
-    DatasetRow,
-    GenerationRow,
-    ImageRow,
-    LoraRow,
-    PhotoRow,
-    PublicationRow,
-    SubjectRow,
-    TrainingRow,
-)
+from limner.settings import Settings, read_settings
 from limner.types import BackEnd, Base, Consent, Health, SubjectKind, Visibility
 
 __all__ = ["Studio"]
 
 
-class Studio(AbstractContextManager["Studio"]):
+class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Studio"]):
     """One home folder with its subjects, photos, datasets, trainings, loras and images. Safe to open many times."""
 
     def __init__(self, home: str | Path | None = None, *, settings: Settings | None = None) -> None:
-        if settings is None:
-            settings = Settings() if home is None else Settings(home=Path(home))  # type: ignore[call-arg]
-        self.settings = settings
-        self._workspace = Workspace(settings)
+        self.settings: Settings = settings or read_settings(None if home is None else Path(home))
+        self._workspace = Workspace(self.settings)
 
     def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aexit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
@@ -94,14 +85,11 @@ class Studio(AbstractContextManager["Studio"]):
 
     def subjects(self) -> list[Subject]:
         """All subjects, by slug."""
-        with self._workspace.database.read() as session:
-            rows = session.scalars(select(SubjectRow).order_by(SubjectRow.slug))
-            return [reading.to_subject(session, row) for row in rows]
+        return lookups.subjects(self._workspace)
 
     def subject(self, slug: str) -> Subject:
         """One subject."""
-        with self._workspace.database.read() as session:
-            return reading.to_subject(session, reading.find_subject_row(session, slug))
+        return lookups.subject(self._workspace, slug)
 
     def remove_subject(self, slug: str, *, publications: bool = True) -> Erasure:
         """Erase a subject everywhere, publications included unless told otherwise; say what could not be erased."""
@@ -117,16 +105,11 @@ class Studio(AbstractContextManager["Studio"]):
 
     def photos(self, slug: str) -> list[PhotoEntry]:
         """The accepted photos of a subject, in the order of their arrival."""
-        with self._workspace.database.read() as session:
-            reading.find_subject_row(session, slug)
-            rows = session.scalars(select(PhotoRow).where(PhotoRow.subject == slug).order_by(PhotoRow.id))
-            return [reading.to_photo(self._workspace, row) for row in rows]
+        return lookups.photos(self._workspace, slug)
 
     def photo_report(self, slug: str, job: str = "") -> list[IntakeEntry]:
         """What an intake (the newest if none is named) said of each file, the refused ones too."""
-        with self._workspace.database.read() as session:
-            reading.find_subject_row(session, slug)
-            return reading.to_intakes(session, slug, job)
+        return lookups.photo_report(self._workspace, slug, job)
 
     def set_caption(self, slug: str, photo: str, caption: str) -> None:
         """Set the caption of a photo (digest, or six or more digits of it); empty goes back to the template."""
@@ -167,17 +150,11 @@ class Studio(AbstractContextManager["Studio"]):
 
     def datasets(self, slug: str = "") -> list[Dataset]:
         """The frozen datasets, newest first."""
-        query = select(DatasetRow).order_by(DatasetRow.created_at.desc())
-        with self._workspace.database.read() as session:
-            rows = session.scalars(query.where(DatasetRow.subject == slug) if slug else query)
-            return [reading.to_dataset(row) for row in rows]
+        return lookups.datasets(self._workspace, slug)
 
     def dataset(self, name: str) -> Dataset:
         """A dataset by its digest (six digits will do), or a subject's newest by its slug."""
-        from limner.pipeline import freezing
-
-        with self._workspace.database.read() as session:
-            return reading.to_dataset(freezing.find_dataset_row(session, name))
+        return lookups.dataset(self._workspace, name)
 
     def package(self, dataset: str, layout: str, destination: str | Path) -> Path:
         """Write a dataset in a trainer's layout (replicate, fal, kohya, ai-toolkit, diffusers); give its path."""
@@ -203,14 +180,18 @@ class Studio(AbstractContextManager["Studio"]):
         settings: Mapping[str, Any] | None = None,
         dataset: str = "",
         sample_prompts: Sequence[str] = (),
-        **freeze: Any,
+        template: str = "",
+        captioner: str = "",
+        allow_few: bool = False,
     ) -> Job:
-        """Train a lora. ``settings`` are recipe fields over the preset's.
+        """Train a lora. ``settings`` are recipe fields over the preset's; RecipeRefused lists all that cannot be used.
 
-        ``freeze`` takes template, captioner and allow_few. The job's ``target`` is the training's id.
+        Without a ``dataset`` the photos are frozen as they are now, with the last three options. The job's ``target``
+        is the training's id.
         """
         from limner.pipeline import trainings
 
+        freeze = {} if dataset else {"template": template, "captioner": captioner, "allow_few": allow_few}
         return self._started(
             trainings.submit(
                 self._workspace,
@@ -227,40 +208,27 @@ class Studio(AbstractContextManager["Studio"]):
 
     def trainings(self, slug: str = "") -> list[Training]:
         """The trainings, newest first."""
-        query = select(TrainingRow).order_by(TrainingRow.created_at.desc())
-        with self._workspace.database.read() as session:
-            rows = session.scalars(query.where(TrainingRow.subject == slug) if slug else query)
-            return [reading.to_training(self._workspace, session, row) for row in rows]
+        return lookups.trainings(self._workspace, slug)
 
     def training(self, training: str) -> Training:
         """One training."""
-        with self._workspace.database.read() as session:
-            row = session.get(TrainingRow, training)
-            if row is None:
-                raise NotFound(
-                    f"There is no training '{training}'.", remedy="List them: limner trainings list.", thing=training
-                )
-            return reading.to_training(self._workspace, session, row)
+        return lookups.training(self._workspace, training)
 
     def resume_training(self, training: str) -> Job:
         """Go on with a stopped training from its last checkpoint."""
         from limner.pipeline import trainings
 
-        return self._started(trainings.resume(self._workspace, training))
+        return self._started(trainings.resume(self._workspace, self.training(training).id))
 
     # --- loras and publications ---------------------------------------------------------------------------------
 
     def loras(self, slug: str = "") -> list[Lora]:
         """The loras, newest first."""
-        query = select(LoraRow).order_by(LoraRow.id.desc())
-        with self._workspace.database.read() as session:
-            rows = session.scalars(query.where(LoraRow.subject == slug) if slug else query)
-            return [reading.lora_record(self._workspace, row) for row in rows]
+        return lookups.loras(self._workspace, slug)
 
     def lora(self, name: str) -> Lora:
         """A lora by ``slug`` (newest), ``slug@v2``, or eight or more digits of its digest."""
-        with self._workspace.database.read() as session:
-            return reading.lora_record(self._workspace, reading.find_lora_row(session, name))
+        return lookups.lora(self._workspace, name)
 
     def export_lora(self, name: str, destination: str | Path) -> Path:
         """Copy a lora to a file or into a folder of yours."""
@@ -287,11 +255,7 @@ class Studio(AbstractContextManager["Studio"]):
 
     def publications(self, slug: str = "") -> list[Publication]:
         """Where loras were published, newest first."""
-        query = select(PublicationRow).join(LoraRow, LoraRow.id == PublicationRow.lora)
-        query = query.order_by(PublicationRow.id.desc())
-        with self._workspace.database.read() as session:
-            rows = session.scalars(query.where(LoraRow.subject == slug) if slug else query)
-            return [reading.to_publication(session, row) for row in rows]
+        return lookups.publications(self._workspace, slug)
 
     def lora_status(self, lora: str) -> list[tuple[str, str, Health]]:
         """For each publication of a lora: hub, repo, and whether it is ready for use, and by whom."""
@@ -301,48 +265,63 @@ class Studio(AbstractContextManager["Studio"]):
 
     # --- pictures -----------------------------------------------------------------------------------------------
 
-    def generate(self, prompt: str, *, loras: Sequence[str] = (), **options: Any) -> Job:
+    def generate(
+        self,
+        prompt: str,
+        *,
+        loras: Sequence[str] = (),
+        base: str = "",
+        generator: str = "",
+        width: int | None = None,
+        height: int | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        seed: int | None = None,
+        count: int = 1,
+    ) -> Job:
         """Draw pictures with loras named ``slug``, ``slug@v2`` or ``slug@v2:0.8``; the job's target is the generation.
 
-        ``options``: base, generator, width, height, steps, guidance, seed, count.
+        ``width`` and ``height`` are pixels. What is left out is the base's own; picture i is drawn with ``seed`` + i,
+        a random seed if none is given. InputRefused for what cannot be drawn, NotFound for a lora that is not here.
         """
         from limner.pipeline import generating
 
-        named = [generating.parse_lora(words) for words in loras]
-        return self._started(generating.submit(self._workspace, prompt=prompt, loras=named, **options))
+        return self._started(
+            generating.submit(
+                self._workspace,
+                prompt=prompt,
+                loras=[generating.parse_lora(words) for words in loras],
+                base=base,
+                generator=generator,
+                width=width,
+                height=height,
+                steps=steps,
+                guidance=guidance,
+                seed=seed,
+                count=count,
+            )
+        )
 
     def generation(self, generation: str) -> Generation:
         """One request for pictures, with the images made so far."""
-        with self._workspace.database.read() as session:
-            row = session.get(GenerationRow, generation)
-            if row is None:
-                raise NotFound(
-                    f"There is no generation '{generation}'.",
-                    remedy="List images: limner images list.",
-                    thing=generation,
-                )
-            return reading.to_generation(self._workspace, session, row)
+        return lookups.generation(self._workspace, generation)
 
     def images(self, slug: str = "", *, limit: int = 50) -> list[Image]:
         """The newest images, of one subject or of all."""
-        with self._workspace.database.read() as session:
-            found = reading.images_of(session, slug or None, limit)
-            return [reading.to_image(self._workspace, row, prompt) for row, prompt in found]
+        return lookups.images(self._workspace, slug, limit)
 
     def image(self, image: int) -> Image:
         """One image by its number."""
-        with self._workspace.database.read() as session:
-            row = session.get(ImageRow, image)
-            if row is None:
-                raise NotFound(f"There is no image {image}.", remedy="List them: limner images list.", thing=str(image))
-            prompt = session.get_one(GenerationRow, row.generation).prompt
-            return reading.to_image(self._workspace, row, prompt)
+        return lookups.image(self._workspace, image)
 
-    def inspect(self, path: str | Path) -> dict[str, Any]:
-        """What a picture or a lora file says of itself, and whether its signature and digests hold. Plain JSON data."""
+    def inspect(self, path: str | Path, *, base: str = "") -> dict[str, Any]:
+        """What a picture or a lora file says of itself, and whether its signature and digests hold. Plain JSON data.
+
+        A lora's ``problem`` says why it cannot be used on ``base``, or on its own base if none is named.
+        """
         from limner.pipeline import inspecting
 
-        return inspecting.inspect_file(Path(path))
+        return inspecting.inspect_file(Path(path), base)
 
     def reproduce(self, picture: str | Path) -> Job:
         """Draw a picture again from its own provenance; then ask ``reproduced``."""
@@ -358,11 +337,40 @@ class Studio(AbstractContextManager["Studio"]):
 
     # --- the whole pipeline -------------------------------------------------------------------------------------
 
-    def run(self, slug: str, photos: Sequence[str | Path], prompts: Sequence[str], **options: Any) -> Job:
-        """Photos in, pictures out, as one job. ``options``: captions, train, freeze, publish, generate, with_base."""
+    def run(
+        self,
+        slug: str,
+        photos: Sequence[str | Path],
+        prompts: Sequence[str],
+        *,
+        captions: Sequence[str | Path] = (),
+        train: Mapping[str, Any] | None = None,
+        freeze: Mapping[str, Any] | None = None,
+        publish: Mapping[str, Any] | None = None,
+        generate: Mapping[str, Any] | None = None,
+        with_base: bool = False,
+    ) -> Job:
+        """Photos in, pictures out, as one job: intake, dataset, training, publication, one generation a prompt.
+
+        The mappings hold options of the methods of those names. ``with_base`` also draws every prompt without the
+        lora, for comparison. All options are checked before anything runs.
+        """
         from limner.pipeline import whole
 
-        return self._started(whole.submit(self._workspace, slug, photos, prompts, **options))
+        return self._started(
+            whole.submit(
+                self._workspace,
+                slug,
+                photos,
+                prompts,
+                captions=captions,
+                train=train,
+                freeze=freeze,
+                publish=publish,
+                generate=generate,
+                with_base=with_base,
+            )
+        )
 
     # --- jobs ---------------------------------------------------------------------------------------------------
 
@@ -372,11 +380,11 @@ class Studio(AbstractContextManager["Studio"]):
 
     def jobs(self, slug: str = "", *, limit: int = 50) -> list[Job]:
         """The newest jobs first."""
-        return following.newest(self._workspace, subject=slug, limit=limit)
+        return lookups.jobs(self._workspace, slug, limit)
 
     def job(self, job: str) -> Job:
         """A job by its id, or the newest one of a training or generation."""
-        return following.find(self._workspace, job)
+        return lookups.job(self._workspace, job)
 
     def watch(self, job: Job | str) -> Iterator[Job]:
         """Give the job whenever it changes, until it has ended."""

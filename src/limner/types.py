@@ -80,6 +80,8 @@ class SubjectFacts:
 
 
 class Severity(StrEnum):
+    """How much a finding matters: a note informs, a warning advises, a refusal stops."""
+
     NOTE = "note"
     WARNING = "warning"
     REFUSAL = "refusal"
@@ -96,6 +98,8 @@ class Finding:
 
 
 class Verdict(StrEnum):
+    """What intake decided about one source file."""
+
     ACCEPTED = "accepted"
     WARNED = "accepted with a warning"
     REFUSED = "refused"
@@ -177,20 +181,22 @@ class DatasetManifest:
     items: tuple[DatasetItem, ...]
 
 
-# --- bases ------------------------------------------------------------------------------------------------------
+# --- bases and back ends ----------------------------------------------------------------------------------------
 
 
 class Family(StrEnum):
+    """The architectures that Limner knows; a lora of one never fits the other."""
+
     FLUX1 = "flux1"
     FLUX2 = "flux2"
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The model that a lora belongs to: one row of ``catalog/bases.toml``.
+    """The model that a lora belongs to: one row of ``catalog/bases.toml``, whose ``source`` was read on ``as_of``.
 
-    ``repo`` is a Hugging Face repo id, or ``package:`` and a folder shipped with Limner. ``shape`` holds the widths and
-    block counts by which a lora of this base is recognised (double_blocks, single_blocks, width).
+    ``repo`` is a Hugging Face repo id, or ``package:`` and a folder shipped with Limner. ``shape`` (double_blocks,
+    single_blocks, width) is how a lora of it is recognised; ``parameters`` are those of the transformer.
     """
 
     id: str
@@ -217,9 +223,6 @@ class Base:
     source: str
     as_of: str
     notes: str = ""
-
-
-# --- back ends --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +263,7 @@ class BackEnd:
         return all(need.met for need in self.needs)
 
 
-# --- jobs and progress ------------------------------------------------------------------------------------------
+# --- 3 training, and jobs of every kind -------------------------------------------------------------------------
 
 
 class JobState(StrEnum):
@@ -274,6 +277,7 @@ class JobState(StrEnum):
 
     @property
     def ended(self) -> bool:
+        """Whether it stays as it is unless somebody resumes it."""
         return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
 
@@ -289,9 +293,6 @@ class Progress:
     seconds_left: float | None = None
     loss: float | None = None
     message: str = ""
-
-
-# --- 3 training -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,9 +321,8 @@ class TensorNaming(StrEnum):
 class LoraFacts:
     """What is known of a lora file: where it is, what it fits, and what its header says.
 
-    ``digest`` is the SHA-256 of the whole file, ``tensor_digest`` that of the tensors alone (Civitai's AutoV3).
-    ``rank`` and ``alpha`` are those of most modules, ``ranks`` all that occur; ``dtype`` is safetensors' word, such as
-    BF16; ``modules`` counts layers as the file divides them; the blocks are the numbers of those that are touched.
+    ``tensor_digest`` is the SHA-256 of the tensors alone (Civitai's AutoV3); ``rank`` and ``alpha`` are those of most
+    modules, as the file divides them; ``dtype`` is safetensors' word, such as BF16; the blocks are those touched.
     """
 
     path: Path
@@ -348,6 +348,8 @@ class LoraFacts:
 
 
 class Visibility(StrEnum):
+    """Who may see a publication; private is the default everywhere."""
+
     PRIVATE = "private"
     PUBLIC = "public"
 

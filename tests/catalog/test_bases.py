@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from limner.catalog import base_location, bases, find_base
 from limner.catalog.bases import read_bases
 from limner.errors import InputRefused, NotReady
-from limner.types import Family
+from limner.types import Base, Family
 
 ROW = """
 [my-flux]
@@ -58,11 +60,37 @@ def test_adding_a_base_is_adding_a_row() -> None:
 
 @pytest.mark.parametrize(
     ("old", "new", "named"),
-    [("gated = false", "gate = false", "gate"), ('title = "Mine"', "", "title")],
+    [
+        ("gated = false", "gate = false", "gate"),
+        ('title = "Mine"', "", "title"),
+        ("steps = 4", 'steps = "four"', "steps"),
+        ("steps = 4", "steps = 4.5", "steps"),
+        ('family = "flux1"', 'family = "sdxl"', "family"),
+        ("resolutions = [512]", "resolutions = []", "resolution"),
+        ("resolutions = [512]", "resolutions = [500]", "multiples of 16"),
+        ("size = 512", "size = 4096", "4096"),
+        ("width = 64", "depth = 64", "shape"),
+        ("width = 64", "width = 0", "shape"),
+        ("[my-flux]", "my-flux = 1", "not a table"),
+        ("[my-flux]", "[my-flux", "TOML"),
+        ('as_of = "2026-11-23"', "as_of = [2026]", "as_of"),
+    ],
 )
 def test_a_wrong_row_is_refused_by_name(old: str, new: str, named: str) -> None:
     with pytest.raises(InputRefused, match=named):
         read_bases(ROW.replace(old, new))
+
+
+@given(st.text(max_size=60), st.sampled_from(ROW.strip().splitlines()[1:]))
+def test_whatever_stands_in_a_row_is_read_or_refused(value: str, line: str) -> None:
+    field = line.partition(" = ")[0]
+    changed = ROW.replace(line, f"{field} = {value}")
+    try:
+        read = read_bases(changed)
+    except InputRefused as refusal:
+        assert refusal.remedy
+    else:
+        assert all(isinstance(base, Base) for base in read.values())
 
 
 def test_an_unknown_base_names_the_known_ones() -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from limner.datasets import manifest
 from limner.datasets.sheet import crop_sheet
+from limner.errors import NotFound
 from limner.types import Crop
 
 
@@ -74,6 +75,14 @@ def test_a_lost_photo_leaves_an_empty_place(dataset: Frozen, tmp_path: Path) -> 
     lost = dataset.manifest.items[2].photo
     data = crop_sheet(dataset.manifest, lambda digest: tmp_path / digest if digest == lost else dataset.path(digest))
     assert picture(data).size == picture(whole).size and data != whole
+
+    def path(digest: str) -> Path:
+        # As the store says it.
+        if digest == lost:
+            raise NotFound(f"The blob {digest} is missing.")
+        return dataset.path(digest)
+
+    assert crop_sheet(dataset.manifest, path) == data
 
 
 def test_a_large_dataset_is_cut_to_a_sheet_of_sane_size(dataset: Frozen) -> None:

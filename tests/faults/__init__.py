@@ -1,0 +1,1 @@
+"""Faults: what happens when a process dies at the worst moment."""

@@ -110,6 +110,9 @@ def test_presets_choose_layers_inside_the_blocks_only(kind: Any) -> None:
     chosen = {preset: match_modules(family, pipeline.transformer, preset) for preset in family.layer_presets}
     assert set(chosen["attention"]) <= set(chosen["attention+ff"]) <= set(names)
     assert chosen["attention"]
+    # what the examples train: FLUX.1's both streams and their feed-forward, FLUX.2's picture stream
+    texts = any(".add_q_proj" in name for name in chosen["diffusers-default"])
+    assert texts is (family.family == "flux1")
     assert match_modules(family, pipeline.transformer, "all-linear") == names
     assert all(name.startswith(("transformer_blocks.", "single_transformer_blocks.")) for name in names)
     for preset, parts in family.layer_presets.items():

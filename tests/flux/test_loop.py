@@ -112,6 +112,21 @@ def test_a_lost_checkpoint_costs_time_only(bench: Bench, tmp_path: Path) -> None
         seen: list[StepReport] = []
         assert bench.run(folder, plan, on_step=seen.append) == whole
         assert [report.step for report in seen] == [3, 4, 5]
+        assert load_file(folder / "step-000004" / "optimizer.safetensors"), "the lost one is made anew"
+
+
+def test_with_every_checkpoint_lost_it_begins_anew_and_can_be_cut_off_again(bench: Bench, tmp_path: Path) -> None:
+    plan = Plan(checkpoint_every=1)
+    whole = bench.run(tmp_path / "whole", plan)
+    with pytest.raises(Cancelled):
+        bench.run(tmp_path / "cut", plan, **stop_after(3))
+    for path in (tmp_path / "cut").glob("*/optimizer.safetensors"):
+        path.write_bytes(b"")
+    with pytest.raises(Cancelled, match="after 2 steps"):
+        bench.run(tmp_path / "cut", plan, **stop_after(2))
+    seen: list[StepReport] = []
+    assert bench.run(tmp_path / "cut", plan, on_step=seen.append) == whole
+    assert [report.step for report in seen] == [3, 4, 5]
 
 
 def test_settings_change_the_result(bench: Bench, tmp_path: Path) -> None:

@@ -9,11 +9,15 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from PIL import Image
+from safetensors.numpy import save_file
 
 from limner.catalog import bases, find_base
 from limner.errors import InputRefused
@@ -65,6 +69,22 @@ def test_the_example_is_python_with_a_pinned_revision(base: str) -> None:
     assert ast.literal_eval(load.args[0]) == "ann/jane"
     given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in load.keywords}
     assert given == {"weight_name": "pytorch_lora_weights.safetensors", "revision": "v1"}
+
+
+@pytest.mark.engine
+def test_the_example_draws_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On limner-tiny and a folder, which need no network; the steps alone are cut."""
+    layer = "transformer.transformer_blocks.0.attn.to_q"
+    chance = np.random.default_rng(0)
+    down, up = chance.standard_normal((2, 192), np.float32), chance.standard_normal((192, 2), np.float32)
+    weights = {f"{layer}.lora_A.weight": down, f"{layer}.lora_B.weight": up}
+    save_file(weights, tmp_path / "pytorch_lora_weights.safetensors")
+    text = model_card(card_facts(repo=str(tmp_path)))
+    (code,) = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("num_inference_steps=20", "num_inference_steps=1"), {})
+    with Image.open(tmp_path / "picture.png") as picture:
+        assert picture.size == (128, 128)
 
 
 def test_a_person_is_shown_only_with_consent() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from limner.errors import Conflict, InputRefused, NameRefused, NotFound
-from limner.hubs.hub import WEIGHTS_NAME, Hub, LoraPackage
+from limner.hubs.hub import WEIGHTS_NAME, Hub, LoraPackage, TagTaken
 from limner.plugins import back_end, names
 from limner.settings import Settings
 from limner.types import BackEnd, Visibility
@@ -94,7 +94,7 @@ def test_a_new_card_is_a_new_revision_of_the_same_weights(hub: Hub, pack: Packer
 
 def test_a_tag_never_moves(hub: Hub, pack: Packer) -> None:
     first = publish(hub, pack(1))
-    with pytest.raises(Conflict):
+    with pytest.raises(TagTaken):
         publish(hub, pack(2))
     assert hub.status("ann/jane", revision="v1").revision == first.revision
 

@@ -348,6 +348,42 @@ def test_text_encoder_parts_are_dropped_only_if_asked(tmp_path: Path) -> None:
     assert done.modules == 1
 
 
+def _malformed() -> dict[str, dict[str, torch.Tensor]]:
+    """Adapters that no reader could apply, by what is wrong with them."""
+    fused, plain = "lora_unet_double_blocks_0_img_attn_qkv", "transformer.transformer_blocks.0.attn.to_q"
+
+    def kohya(down: torch.Tensor, up: torch.Tensor, **more: torch.Tensor) -> dict[str, torch.Tensor]:
+        pair = {f"{fused}.lora_down.weight": down, f"{fused}.lora_up.weight": up}
+        return pair | {f"{fused}.{name}": tensor for name, tensor in more.items()}
+
+    def diffusers(down: torch.Tensor, up: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {f"{plain}.lora_A.weight": down, f"{plain}.lora_B.weight": up}
+
+    ones = torch.ones
+    return {
+        "ranks that differ, fused": kohya(ones(4, 192), ones(576, 3)),
+        "ranks that differ": diffusers(ones(4, 192), ones(192, 3)),
+        "rank 0": diffusers(ones(0, 192), ones(192, 0)),
+        "one dimension": diffusers(ones(192), ones(192)),
+        "no dimension": diffusers(ones(()), ones(())),
+        "a convolution": kohya(ones(4, 192, 1, 1), ones(576, 4, 1, 1)),
+        "rows that cannot be divided": kohya(ones(4, 192), ones(577, 4)),
+        "several alphas": kohya(ones(4, 192), ones(576, 4), alpha=ones(3)),
+        "an infinite alpha": kohya(ones(4, 192), ones(576, 4), alpha=torch.tensor(torch.inf)),
+        "whole numbers": diffusers(ones(4, 192).int(), ones(192, 4).int()),
+        "no number": diffusers(ones(4, 192) * torch.nan, ones(192, 4)),
+    }
+
+
+@pytest.mark.parametrize("naming", [TensorNaming.DIFFUSERS, TensorNaming.KOHYA, TensorNaming.BFL])
+@pytest.mark.parametrize("what", _malformed())
+def test_what_is_malformed_is_refused_and_nothing_is_written(tmp_path: Path, what: str, naming: TensorNaming) -> None:
+    path = saved(tmp_path / "a.safetensors", _malformed()[what])
+    with pytest.raises(LoraRefused):
+        convert(path, naming, tmp_path / "b.safetensors")
+    assert [each.name for each in tmp_path.iterdir()] == ["a.safetensors"]
+
+
 def test_nothing_is_written_as_xlabs(tmp_path: Path) -> None:
     path = diffusers_file(tmp_path / "d.safetensors", LINEARS)
     with pytest.raises(LoraRefused, match="xlabs"):

@@ -86,6 +86,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def studio(home: Path) -> Iterator[Studio]:
-    with Studio(settings=Settings()) as made:  # type: ignore[call-arg]
+    with Studio(settings=Settings()) as made:
         made.add_subject("zib", kind="character", trigger="zibbo")
         yield made

@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from alembic import op
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import func, select, text
+from sqlalchemy import func, make_url, select, text
 from sqlalchemy.exc import IntegrityError
 
 from limner.errors import Conflict, StorageFailed
@@ -104,7 +105,8 @@ def test_a_database_locked_by_another_process_is_told_and_nothing_is_lost(tmp_pa
         [
             sys.executable,
             "-c",
-            f"import sqlite3,sys; c=sqlite3.connect({str(path)!r}, isolation_level=None); c.execute('BEGIN IMMEDIATE'); print('held', flush=True); sys.stdin.read()",
+            f"import sqlite3, sys; c = sqlite3.connect({str(path)!r}, isolation_level=None); "
+            "c.execute('BEGIN IMMEDIATE'); print('held', flush=True); sys.stdin.read()",
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -149,7 +151,8 @@ def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path: Path) -> None:
         try:
             with database.write() as session:
                 for number in range(3000):
-                    session.add(SubjectRow(slug=f"s{{number}}", name="x" * 200, kind="pet", class_word="dog", trigger="t"))
+                    row = SubjectRow(slug=f"s{{number}}", name="x" * 200, kind="pet", class_word="dog", trigger="t")
+                    session.add(row)
         except StorageFailed as failure:
             print(failure.exit_code, failure)
             sys.exit(0)
@@ -161,6 +164,36 @@ def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path: Path) -> None:
     assert "full or failing" in done.stdout
     with Database(path).read() as session:
         assert session.scalars(select(SubjectRow.slug)).all() == ["kept"]
+
+
+@pytest.mark.parametrize("name", ["what?mode=memory", "100%", "a#b", "ünï 東京"])
+def test_a_folder_of_any_name_holds_its_database(tmp_path: Path, name: str) -> None:
+    made = Database(tmp_path / name / "limner.db")
+    made.migrate()
+    assert (tmp_path / name / "limner.db").stat().st_size > 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    # What the workflow engine is told must lead to the same file.
+    assert make_url(made.url).database == str(made.path)
+
+
+def test_a_migration_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, made = op.create_table, []
+
+    def failing(name: str, *columns: object, **options: object) -> object:
+        made.append(name)
+        if len(made) == 5:
+            raise RuntimeError("on purpose")
+        return real(name, *columns, **options)
+
+    database = Database(tmp_path / "limner.db")
+    with monkeypatch.context() as patched:
+        patched.setattr(op, "create_table", failing)
+        with pytest.raises(RuntimeError):
+            database.migrate()
+    with database.read() as session:
+        assert session.execute(text("SELECT name FROM sqlite_master")).all() == []
+    database.migrate()
+    assert database.version() == SCHEMA_HEAD
 
 
 def test_a_newer_schema_is_refused(database: Database) -> None:
@@ -189,6 +222,21 @@ def test_removing_a_subject_takes_its_photos_along(database: Database) -> None:
         session.delete(session.get_one(SubjectRow, "rex"))
     with database.read() as session:
         assert session.scalar(select(func.count()).select_from(PhotoRow)) == 0
+
+
+def test_what_is_erased_is_overwritten_in_the_file(database: Database) -> None:
+    words = "a sentence that nobody may read again"
+    with database.write() as session:
+        session.add(subject())
+        session.flush()
+        session.add(ConsentRow(subject="rex", statement=words, given_by="owner"))
+    database.dispose()  # the last one to close brings the log into the file
+    assert words.encode() in database.path.read_bytes()
+    with database.write() as session:
+        session.delete(session.get_one(SubjectRow, "rex"))
+    database.dispose()
+    assert not database.path.with_name("limner.db-wal").exists()
+    assert words.encode() not in database.path.read_bytes()
 
 
 def test_sqlite_is_new_enough_for_what_we_use() -> None:

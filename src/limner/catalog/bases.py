@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -10,30 +11,60 @@ from pathlib import Path
 from typing import Any
 
 from limner.errors import InputRefused, NotReady
-from limner.types import Base, Family
+from limner.types import Base
 
 __all__ = ["base_location", "bases", "find_base", "read_bases"]
 
+SHAPE = frozenset({"double_blocks", "single_blocks", "width"})
+
 
 def read_bases(text: str) -> dict[str, Base]:
-    """Parse a bases file; a row with a missing, unknown or mistyped field is refused by name."""
-    rows: dict[str, Any] = tomllib.loads(text)
+    """Parse a bases file. InputRefused names the row and its missing, unknown, mistyped or contradictory field."""
+    try:
+        rows: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as failure:
+        raise InputRefused(f"The catalog of bases is no TOML: {failure}.", remedy="Correct that line.") from failure
     fields = Base.__dataclass_fields__
     found: dict[str, Base] = {}
     for key, row in rows.items():
+        if not isinstance(row, dict):
+            raise _wrong(key, "it is not a table")
         unknown = set(row) - set(fields)
         missing = set(fields) - set(row) - {"id", "notes"}
         if unknown or missing:
-            raise InputRefused(
-                f"Base '{key}' in the catalog has unknown fields {sorted(unknown)} and lacks {sorted(missing)}.",
-                remedy="Compare it with a row of limner/catalog/bases.toml.",
-                thing=key,
-            )
-        row = dict(row, id=key, family=Family(row["family"]))
-        for name in ("text_encoders", "resolutions"):
-            row[name] = tuple(row[name])
-        found[key] = Base(**row)
+            raise _wrong(key, f"it has the unknown fields {sorted(unknown)} and lacks {sorted(missing)}")
+        found[key] = _checked(key, row)
     return found
+
+
+def _checked(key: str, row: Mapping[str, Any]) -> Base:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        # Through JSON, because there strict types still let a list be a tuple and a text an enum.
+        plain = json.dumps({**row, "id": key}, default=str)
+        base: Base = TypeAdapter(Base).validate_json(plain, strict=True)
+    except ValidationError as failure:
+        first = failure.errors()[0]
+        raise _wrong(key, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if set(base.shape) != SHAPE:
+        raise _wrong(key, f"shape must have {', '.join(sorted(SHAPE))} and nothing else")
+    if min(base.shape.values()) < 1 or base.size_multiple < 1:
+        raise _wrong(key, "shape and size_multiple must be at least 1")
+    if not base.size_min <= base.size <= base.size_max:
+        raise _wrong(key, f"size {base.size} is not within {base.size_min} to {base.size_max}")
+    sizes = (base.size, base.size_min, base.size_max, *base.resolutions)
+    if not base.resolutions or any(size % base.size_multiple for size in sizes):
+        raise _wrong(key, f"sizes and resolutions must be multiples of {base.size_multiple}, at least one resolution")
+    return base
+
+
+def _wrong(key: str, what: str) -> InputRefused:
+    return InputRefused(
+        f"Base '{key}' in the catalog is wrong: {what}.",
+        remedy="Compare it with a row of limner/catalog/bases.toml.",
+        thing=key,
+    )
 
 
 @cache
@@ -53,7 +84,10 @@ def find_base(name: str) -> Base:
 
 
 def base_location(base: Base, overrides: Mapping[str, Path] | None = None) -> str:
-    """Where to load a base from: the user's own folder, the folder shipped with Limner, or the Hub repo id."""
+    """Where to load a base from: the user's own folder, the folder shipped with Limner, or the Hub repo id.
+
+    NotReady: the user's folder holds no pipeline.
+    """
     own = (overrides or {}).get(base.id)
     if own is not None:
         if not (own / "model_index.json").is_file():

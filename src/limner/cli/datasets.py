@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from limner.cli.output import Json, ago, show, studio, table
+from limner.cli.arguments import AllowFew, BaseName, DatasetName, Json, OnlySlug, SheetFile, Slug, Template
+from limner.cli.commands import Noun
+from limner.cli.output import ago, remarks, short, show, studio, table
 
 __all__ = ["add_to"]
 
-group = typer.Typer(help="Frozen snapshots of photos, captions and crops.", no_args_is_help=True)
+group = typer.Typer(cls=Noun, help="Datasets: frozen photos, captions and crops.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,69 +22,84 @@ def add_to(app: typer.Typer) -> None:
 
 @group.command("freeze")
 def freeze(
-    slug: str,
-    base: Annotated[str, typer.Option(help="The base it is for.")] = "",
-    resolution: Annotated[int | None, typer.Option(help="The bucket resolution; the base's own if left out.")] = None,
-    template: Annotated[str, typer.Option(help="Caption of photos that have none.")] = "",
-    captioner: Annotated[str, typer.Option(help="A captioner for photos that have no caption.")] = "",
-    allow_few: Annotated[bool, typer.Option(help="Accept fewer than four photos.")] = False,
-    sheet: Annotated[Path | None, typer.Option(help="Also draw the crops into this PNG.")] = None,
+    slug: Slug,
+    base: BaseName = "",
+    resolution: Annotated[
+        int | None, typer.Option(metavar="PX", help="The buckets' resolution; the base's own if left out.")
+    ] = None,
+    template: Template = "",
+    captioner: Annotated[str, typer.Option(metavar="NAME", help="Who captions photos that have none.")] = "",
+    allow_few: AllowFew = False,
+    sheet: SheetFile = None,
     as_json: Json = False,
 ) -> None:
-    """Freeze a subject's photos as they are now."""
+    """Freeze a subject's photos as they are now.
+
+    The same photos, captions and crops give the same dataset. `limner train` does this by itself.
+
+    \b
+    Example:
+      limner dataset freeze rex --template "a {trigger} dog" --sheet crops.png
+    """
     with studio() as it:
         dataset = it.freeze(
             slug, base=base, resolution=resolution, template=template, captioner=captioner, allow_few=allow_few
         )
         if sheet is not None:
             it.crop_sheet(dataset.digest, sheet)
-    for finding in dataset.findings:
-        sys.stderr.write(f"! {finding.message} {finding.remedy}\n")
-    words = f"Frozen: {dataset.digest[:12]}, {dataset.photos} photos at {dataset.resolution} px."
+    remarks(dataset.findings, as_json=as_json)
+    words = (
+        f"Frozen: {short(dataset.digest)}, {dataset.photos} photos at {dataset.resolution} px.\n"
+        f"Next: limner train {slug} --dataset {short(dataset.digest)}"
+    )
     show(dataset, as_json, lambda out: out.print(words))
 
 
 @group.command("list")
-def list_all(slug: Annotated[str, typer.Argument()] = "", as_json: Json = False) -> None:
+def list_all(slug: OnlySlug = "", as_json: Json = False) -> None:
     """List the frozen datasets."""
     with studio() as it:
         found = it.datasets(slug)
-    rows = [(d.digest[:12], d.subject, d.photos, d.resolution, ago(d.created_at)) for d in found]
+    rows = [(short(d.digest), d.subject, d.photos, f"{d.resolution} px", ago(d.created_at)) for d in found]
     columns = ("dataset", "subject", "photos", "resolution", "frozen")
     show(found, as_json, lambda out: table(out, columns, rows, "No dataset yet: limner dataset freeze SLUG"))
 
 
 @group.command("show")
-def show_one(
-    dataset: Annotated[str, typer.Argument(help="A digest, six digits of it, or a subject.")],
-    sheet: Annotated[Path | None, typer.Option(help="Draw the crops into this PNG.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Show what a dataset holds."""
+def show_one(dataset: DatasetName, sheet: SheetFile = None, as_json: Json = False) -> None:
+    """Show what a dataset holds: buckets, crops, captions."""
     with studio() as it:
         found = it.dataset(dataset)
         if sheet is not None:
             it.crop_sheet(found.digest, sheet)
     rows = [
         (
-            i.photo[:10],
+            short(i.photo),
             f"{i.bucket[0]}×{i.bucket[1]}",
-            f"{i.crop.left},{i.crop.top} {i.crop.width}×{i.crop.height}",
+            f"{i.crop.width}×{i.crop.height} at {i.crop.left},{i.crop.top}",
             i.caption,
         )
         for i in found.manifest.items
     ]
-    show(found, as_json, lambda out: table(out, ("photo", "bucket", "crop", "caption"), rows, ""))
+    columns = ("photo", "bucket", "crop", "caption")
+    show(found, as_json, lambda out: table(out, columns, rows, "", whole=("bucket", "crop")))
 
 
 @group.command("package")
 def package(
-    dataset: Annotated[str, typer.Argument(help="A digest, six digits of it, or a subject.")],
-    layout: Annotated[str, typer.Option(help="replicate, fal, kohya, ai-toolkit or diffusers.")],
-    out: Annotated[Path, typer.Option(help="The zip or folder to write.")],
+    dataset: DatasetName,
+    layout: Annotated[str, typer.Option(metavar="LAYOUT", help="replicate, fal, kohya, ai-toolkit or diffusers.")],
+    out: Annotated[Path, typer.Option(metavar="PATH", help="The zip or folder to write.")],
     as_json: Json = False,
 ) -> None:
-    """Write a dataset in a trainer's layout; the same dataset gives the same bytes."""
+    """Write a dataset in a trainer's layout.
+
+    The same dataset always gives the same bytes.
+
+    \b
+    Example:
+      limner dataset package rex --layout kohya --out rex-kohya
+    """
     with studio() as it:
         path = it.package(dataset, layout, out)
-    show({"path": path, "layout": layout}, as_json, lambda console: console.print(f"Wrote {path}."))
+    show({"path": path, "layout": layout}, as_json, lambda console: console.print(f"Wrote {path}.", soft_wrap=True))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from limner.cli.output import Detach, Json, ago, follow, show, studio, table
+from limner.cli.arguments import Detach, JobName, Json, OnlySlug
+from limner.cli.commands import Noun
+from limner.cli.output import ago, short, show, studio, table
+from limner.cli.progress import duration, follow
 
 __all__ = ["add_to"]
 
-group = typer.Typer(help="Jobs: durable work, past and running.", no_args_is_help=True)
+group = typer.Typer(cls=Noun, help="Jobs: durable work, past and running.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -18,12 +19,19 @@ def add_to(app: typer.Typer) -> None:
 
 
 @group.command("list")
-def list_all(slug: Annotated[str, typer.Argument()] = "", as_json: Json = False) -> None:
+def list_all(slug: OnlySlug = "", as_json: Json = False) -> None:
     """List the newest jobs."""
     with studio() as it:
         found = it.jobs(slug)
     rows = [
-        (j.id, j.kind, j.subject or "", j.state.value, f"{len(j.stages)}/{len(j.stage_names)}", ago(j.created_at))
+        (
+            short(j.id),
+            j.kind,
+            j.subject or "",
+            j.state.value,
+            f"{len(j.stages)}/{len(j.stage_names)}",
+            ago(j.created_at),
+        )
         for j in found
     ]
     columns = ("job", "kind", "subject", "state", "stages", "started")
@@ -31,38 +39,40 @@ def list_all(slug: Annotated[str, typer.Argument()] = "", as_json: Json = False)
 
 
 @group.command("show")
-def show_one(job: str, as_json: Json = False) -> None:
+def show_one(job: JobName, as_json: Json = False) -> None:
     """Show one job with its stages."""
     with studio() as it:
         found = it.job(job)
     rows: list[tuple[str, object, object]] = [
-        (run.stage, run.state.value, f"{run.seconds:.1f} s" if run.seconds is not None else "") for run in found.stages
+        (run.stage, run.state.value, duration(run.seconds) if run.seconds is not None else "") for run in found.stages
     ]
     if found.error:
         rows.append(("error", found.error["message"], found.error["remedy"]))
-    show(
-        found, as_json, lambda out: table(out, (f"{found.id}: {found.state}", "", ""), rows, "It has not started yet.")
-    )
+    columns = (f"{short(found.id)}: {found.kind}, {found.state}", "", "")
+    show(found, as_json, lambda out: table(out, columns, rows, "It has not started yet."))
 
 
 @group.command("watch")
-def watch(job: str, as_json: Json = False) -> None:
-    """Follow a job until it has ended."""
+def watch(job: JobName, as_json: Json = False) -> None:
+    """Follow a job until it has ended; Ctrl-C stops the watching only."""
     with studio() as it:
         found = follow(it, it.job(job), detach=False, as_json=as_json)
     show(found, as_json, lambda out: out.print("Done."))
 
 
 @group.command("cancel")
-def cancel(job: str, as_json: Json = False) -> None:
+def cancel(job: JobName, as_json: Json = False) -> None:
     """Stop a job at its next safe point; what was done is kept."""
     with studio() as it:
         found = it.cancel(job)
-    show(found, as_json, lambda out: out.print(f"{found.id} stops at its next safe point."))
+    words = (
+        f"{short(found.id)} stops at its next safe point.\nGo on with it later: limner jobs resume {short(found.id)}"
+    )
+    show(found, as_json, lambda out: out.print(words))
 
 
 @group.command("resume")
-def resume(job: str, detach: Detach = False, as_json: Json = False) -> None:
+def resume(job: JobName, detach: Detach = False, as_json: Json = False) -> None:
     """Do a stopped job again from where it stopped."""
     with studio() as it:
         found = follow(it, it.resume(job), detach=detach, as_json=as_json)

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-from limner.cli.output import Detach, Json, ago, follow, show, size, studio, table
+from limner.cli.arguments import Detach, HubName, Json, LoraName, OnlySlug
+from limner.cli.commands import Noun
+from limner.cli.output import ago, short, show, size, studio, table
+from limner.cli.progress import follow
 from limner.types import Visibility
 
 __all__ = ["add_to"]
 
-group = typer.Typer(help="LoRAs: versions of a subject's weights.", no_args_is_help=True)
+group = typer.Typer(cls=Noun, help="LoRAs: the versions of a subject's weights.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,18 +24,18 @@ def add_to(app: typer.Typer) -> None:
 
 
 @group.command("list")
-def list_all(slug: Annotated[str, typer.Argument()] = "", as_json: Json = False) -> None:
+def list_all(slug: OnlySlug = "", as_json: Json = False) -> None:
     """List the loras, newest first."""
     with studio() as it:
         found = it.loras(slug)
-    rows = [(lo.name, lo.base, lo.rank, size(lo.byte_size), lo.digest[:12], ago(lo.created_at)) for lo in found]
+    rows = [(lo.name, lo.base, lo.rank, size(lo.byte_size), short(lo.digest), ago(lo.created_at)) for lo in found]
     columns = ("lora", "base", "rank", "size", "digest", "made")
     show(found, as_json, lambda out: table(out, columns, rows, "No lora yet: limner train SLUG"))
 
 
 @group.command("show")
-def show_one(lora: str, as_json: Json = False) -> None:
-    """Show one lora, and whether its publications are ready for use."""
+def show_one(lora: LoraName, as_json: Json = False) -> None:
+    """Show one lora, and whether its publications are ready."""
     with studio() as it:
         found = it.lora(lora)
         places = it.lora_status(lora)
@@ -46,41 +49,58 @@ def show_one(lora: str, as_json: Json = False) -> None:
         ("digest", found.digest),
         ("AutoV3", found.tensor_digest[:12]),
         ("file", found.path),
-        ("training", found.training or ""),
+        ("training", short(found.training) if found.training else ""),
     ]
     for hub, repo, health in places:
         state = f"ready, usable by {health.usable_by}" if health.ready else "; ".join(health.problems)
-        rows.append((f"on {hub}", f"{repo} at {health.revision[:8]} ({health.visibility}): {state}"))
+        rows.append((f"on {hub}", f"{repo} at {short(health.revision)} ({health.visibility}): {state}"))
     show({"lora": found, "publications": places}, as_json, lambda out: table(out, (found.name, ""), rows, ""))
 
 
 @group.command("export")
 def export(
-    lora: str, destination: Annotated[Path, typer.Argument(help="A file or a folder.")], as_json: Json = False
+    lora: LoraName,
+    destination: Annotated[Path, typer.Argument(metavar="PATH", help="A file or a folder.")],
+    as_json: Json = False,
 ) -> None:
-    """Copy a lora's safetensors to a place of yours."""
+    """Copy a lora's safetensors to a place of yours.
+
+    \b
+    Example:
+      limner lora export rex@v2 ~/ComfyUI/models/loras/
+    """
     with studio() as it:
         path = it.export_lora(lora, destination)
-    show({"path": path}, as_json, lambda out: out.print(f"Wrote {path}."))
+    show({"path": path}, as_json, lambda out: out.print(f"Wrote {path}.", soft_wrap=True))
 
 
 def publish(
-    lora: Annotated[str, typer.Argument(help="A lora: slug, slug@v2.")],
-    hub: Annotated[str, typer.Option(help="Where to; see `limner backends`.")] = "",
-    repo: Annotated[str, typer.Option(help="owner/name; made from the slug if left out.")] = "",
-    public: Annotated[bool, typer.Option("--public", help="Let anyone see it; private otherwise.")] = False,
+    lora: LoraName,
+    hub: HubName = "",
+    repo: Annotated[str, typer.Option(metavar="OWNER/NAME", help="The repo; made from the slug if left out.")] = "",
+    public: Annotated[bool, typer.Option("--public", help="Let anyone see it; it is private otherwise.")] = False,
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
-    """Publish a lora with its model card and samples."""
+    """Publish a lora with its model card and samples.
+
+    Publishing the same lora to the same repo again changes nothing. It is private unless you say --public.
+
+    \b
+    Examples:
+      limner publish rex
+      limner publish rex@v2 --repo ann/rex-lora --public
+    """
     visibility = Visibility.PUBLIC if public else Visibility.PRIVATE
     with studio() as it:
         job = follow(it, it.publish(lora, hub=hub, repo=repo, visibility=visibility), detach=detach, as_json=as_json)
         if job is None:
             return
-        found = it.publications(it.lora(lora).subject)[0]
+        # Publishing what was there already makes no new row, so the newest is not always the one.
+        made = {(p.lora, p.hub, p.repo, p.revision): p for p in it.publications(job.subject or "")}
+        found = made[job.target, job.result["hub"], job.result["repo"], job.result["revision"]]
     words = (
         f"Published {found.lora} to {found.repo} on {found.hub} ({found.visibility}), "
-        f"revision {found.revision[:12]}\n{found.url}"
+        f"revision {short(found.revision)}.\n{found.url}"
     )
-    show(found, as_json, lambda out: out.print(words))
+    show(found, as_json, lambda out: out.print(words, soft_wrap=True))

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limner.cli.output import Json, show, studio, table
+from limner.cli.arguments import Json
+from limner.cli.output import hanging, show, studio, table
+from limner.errors import Conflict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,17 +31,24 @@ def _report(out: Console, report: DoctorReport) -> None:
 
     marks = {"ok": ("✓", "green"), "missing": ("–", "dim"), "problem": ("✗", "red")}
     out.print(Text(f"limner {report.version}", style="bold"))
+    longest = max(len(check.name) for check in report.checks)
     for area, checks in groupby(report.checks, key=lambda check: check.area):
         out.print(Text(f"\n{area}", style="bold"))
         for check in checks:
             mark, colour = marks[check.state]
-            out.print(Text.assemble("  ", (mark, colour), f" {check.name:<18} {check.detail}"), soft_wrap=True)
+            line = f"  {mark} {check.name:<{longest}}  "
+            hanging(out, line, check.detail, indent=len(line), colour=colour if check.state != "ok" else "")
             if check.remedy and check.state != "ok":
-                out.print(Text(f"    {'':<18} → {check.remedy}", style="dim"), soft_wrap=True)
+                hanging(out, " " * len(line) + "→", check.remedy, indent=len(line) + 2, style="dim")
+    problems = sum(1 for check in report.checks if check.state == "problem")
+    out.print(f"\n{problems} to put right, marked ✗." if problems else "\nReady.")
 
 
 def doctor(as_json: Json = False) -> None:
-    """Say what is installed, which accounts are set, what would be used, and what is missing and how to get it."""
+    """Say what is installed, set and missing, and how to get it.
+
+    Ends with exit code 1 if something that would be used by default does not work.
+    """
     with studio() as it:
         report = it.doctor()
     show(report, as_json, lambda out: _report(out, report))
@@ -48,15 +57,16 @@ def doctor(as_json: Json = False) -> None:
 
 
 def list_bases(as_json: Json = False) -> None:
-    """List the bases: the models that a lora belongs to."""
+    """List the bases, the models that loras belong to."""
     with studio() as it:
         found = it.bases()
-    rows = [(b.id, b.title, b.family.value, f"{b.size} px", b.licence_name, "yes" if b.gated else "no") for b in found]
-    show(found, as_json, lambda out: table(out, ("base", "title", "family", "size", "licence", "gated"), rows, ""))
+    rows = [(b.id, b.family.value, f"{b.size} px", "yes" if b.gated else "no", b.licence_name) for b in found]
+    columns = ("base", "family", "size", "gated", "licence")
+    show(found, as_json, lambda out: table(out, columns, rows, "", whole=("size",)))
 
 
 def list_back_ends(as_json: Json = False) -> None:
-    """List who can do the work at each stage, and what is missing."""
+    """List who can do the work at each stage."""
     with studio() as it:
         found = it.back_ends()
     rows = [
@@ -74,10 +84,18 @@ def list_back_ends(as_json: Json = False) -> None:
 
 
 def worker(
-    idle: Annotated[float, typer.Option(help="End after so many idle seconds; 0 means never.")] = 0.0,
+    idle: Annotated[float, typer.Option(metavar="SECONDS", help="End after so long without work; 0 never.")] = 0.0,
+    as_json: Json = False,
 ) -> None:
-    """Do jobs in this terminal. Not needed in daily use: a worker starts by itself."""
+    """Do jobs in this terminal.
+
+    Not needed in daily use: a worker starts by itself. Ctrl-C ends it; jobs under way go on with the next worker.
+    """
     with studio() as it:
-        if not it.work(idle_seconds=idle or None):
-            typer.echo("A worker of this home is at work already.", err=True)
-            raise typer.Exit(4)
+        try:
+            worked = it.work(idle_seconds=idle or None)
+        except KeyboardInterrupt:
+            worked = True
+    if not worked:
+        raise Conflict("A worker of this home is at work already.", remedy="Nothing needs to be done.", thing="worker")
+    show({"worked": worked}, as_json, lambda out: out.print("The worker has ended."))

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+import traceback
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from limner import __version__
 from limner.cli import datasets, jobs, loras, machine, photos, pictures, subjects, trainings, whole
+from limner.cli.commands import Root
 from limner.cli.output import fail
-from limner.errors import LimnerError
+from limner.errors import InputRefused, LimnerError, StorageFailed
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "run"]
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="limner",
-    help="A handful of photos into a FLUX LoRA that you own, and into pictures made with it.",
-    no_args_is_help=True,
+    cls=Root,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -36,11 +42,14 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """A handful of photos into a FLUX LoRA that you own, and into pictures made with it.
+    """A handful of photos into a FLUX LoRA that you own, and into pictures.
 
-    Start with `limner demo`, or with your own photos:
+    See it work with the model that ships with Limner: limner demo
 
-      limner run ~/photos/rex --name rex --kind pet --prompt "a photo of {trigger} on the beach"
+    \b
+    With your own photos:
+      limner run ~/photos/rex --name rex --kind pet \\
+        --prompt "a photo of {trigger} on the beach"
     """
 
 
@@ -48,14 +57,65 @@ for module in (whole, subjects, photos, datasets, trainings, loras, pictures, jo
     module.add_to(app)
 
 
-def main() -> None:
-    """The entry point: errors of ours become one clear message on stderr and their exit code."""
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; an error becomes one message on stderr, never a traceback. The exit code."""
+    as_json = "--json" in arguments
     try:
-        app()
+        code = app(list(arguments), prog_name="limner", standalone_mode=False)
     except LimnerError as failure:
-        sys.exit(fail(failure))
-    except BrokenPipeError:
-        sys.exit(0)
+        return fail(failure, as_json=as_json)
+    except typer.TyperException as misuse:
+        context = getattr(misuse, "ctx", None)
+        remedy = f"See: {context.command_path} --help" if context else "See: limner --help"
+        return fail(InputRefused(misuse.format_message(), remedy=remedy), as_json=as_json)
+    except (typer.Abort, KeyboardInterrupt):
+        sys.stderr.write("\nStopped.\n")
+        return INTERRUPTED
+    except OSError as failure:
+        if failure.errno == errno.EPIPE:
+            raise
+        return fail(_storage(failure), as_json=as_json)
+    except Exception as failure:
+        return fail(_unexpected(failure), as_json=as_json)
+    return code if isinstance(code, int) else 0
+
+
+def _storage(failure: OSError) -> StorageFailed:
+    place = str(failure.filename or "The output")
+    full = failure.errno in (errno.ENOSPC, errno.EDQUOT)
+    return StorageFailed(
+        f"{place} cannot be used: {failure.strerror or failure}.",
+        remedy="Free some space, then try again." if full else "Check the path and its permissions.",
+        thing=place,
+    )
+
+
+def _unexpected(failure: Exception) -> LimnerError:
+    """A mistake of ours: the traceback goes to the log, its place to the user."""
+    message = f"An unexpected {type(failure).__name__}: {str(failure)[:300]}"
+    try:
+        from limner.settings import home_folder
+
+        log = home_folder() / "logs" / "cli.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as sink:
+            traceback.print_exception(failure, file=sink)
+    except OSError:
+        return LimnerError(message, remedy="Nothing could be logged; `limner doctor` looks at the home folder.")
+    return LimnerError(message, remedy=f"This is a mistake in Limner. The details are in {log}", thing=str(log))
+
+
+def main() -> None:
+    """The entry point."""
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError as failure:
+        # What could not be written must not be tried again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if failure.errno != errno.EPIPE:
+            code = fail(_storage(failure), as_json="--json" in sys.argv)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -1,39 +1,42 @@
-"""What the CLI prints: JSON for machines, tables and progress for people. Errors go to stderr."""
+"""What the CLI prints: JSON for machines, tables for people. Errors and progress go to stderr."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from limner.errors import LimnerError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from limner.records import Job
     from limner.studio import Studio
+    from limner.types import Finding
 
-__all__ = ["Detach", "Json", "ago", "console", "fail", "follow", "plain", "show", "size", "studio", "table"]
+__all__ = [
+    "ago",
+    "console",
+    "fail",
+    "hanging",
+    "plain",
+    "remarks",
+    "short",
+    "show",
+    "size",
+    "studio",
+    "table",
+]
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Detach = Annotated[bool, typer.Option("--detach", help="Start the work and return at once.")]
-
-STAGE_WORDS = {
-    "intake": "Photos",
-    "freeze": "Dataset",
-    "train": "Training",
-    "publish": "Publishing",
-    "generate": "Pictures",
-}
+ENDLESS = 100_000
+"""The width where nothing is wrapped: in a pipe a row is a line."""
 
 
 def studio() -> Studio:
@@ -44,12 +47,12 @@ def studio() -> Studio:
 
 
 def console(stderr: bool = False) -> Console:
-    """A console that obeys NO_COLOR and pipes; wide enough not to wrap tables in a pipe."""
+    """A console that obeys NO_COLOR, COLUMNS and pipes."""
     from rich.console import Console
 
     target = sys.stderr if stderr else sys.stdout
-    width = None if target.isatty() or os.environ.get("COLUMNS") else 140
-    return Console(stderr=stderr, highlight=False, width=width)
+    width = None if target.isatty() or os.environ.get("COLUMNS") else ENDLESS
+    return Console(stderr=stderr, highlight=False, markup=False, width=width)
 
 
 def plain(value: Any) -> Any:
@@ -77,18 +80,41 @@ def show(value: Any, as_json: bool, render: Callable[[Console], None]) -> None:
     render(console())
 
 
-def table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
-    """Print rows under headings, or say what to do when there are none."""
+def hanging(out: Console, mark: str, words: str, *, indent: int, colour: str = "", style: str = "") -> None:
+    """Print a mark and a paragraph whose further lines are indented; long words such as paths are never broken."""
+    from rich.text import Text
+
+    room = max(20, out.width - indent)
+    lines = textwrap.wrap(words, room, break_long_words=False, break_on_hyphens=False) or [""]
+    body = ("\n" + " " * indent).join(lines)
+    out.print(Text.assemble((mark.ljust(indent), colour), (body, style)), soft_wrap=True)
+
+
+def remarks(findings: Iterable[Finding], *, as_json: bool) -> None:
+    """Print warnings to stderr; with ``--json`` they are in the answer already."""
+    if as_json:
+        return
+    out = console(stderr=True)
+    for finding in findings:
+        hanging(out, "!", finding.message, indent=2, colour="yellow")
+        if finding.remedy:
+            hanging(out, "  →", finding.remedy, indent=4, colour="dim")
+
+
+def table(
+    out: Console, columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str, *, whole: Sequence[str] = ()
+) -> None:
+    """Print rows under headings, or say what to do when there are none. The first column and ``whole`` never wrap."""
     from rich.table import Table
     from rich.text import Text
 
     rows = list(rows)
     if not rows:
-        out.print(empty)
+        out.print(empty, soft_wrap=True)
         return
     drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        drawn.add_column(column, overflow="fold", no_wrap=number == 0 or column in whole)
     for row in rows:
         drawn.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
     out.print(drawn)
@@ -97,46 +123,40 @@ def table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[object]]
 def size(count: int) -> str:
     """Bytes in words: 1.2 MB."""
     amount = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000 or unit == "GB":
+    for unit in ("B", "kB", "MB"):
+        if amount < 1000:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
-    return str(count)
+    return f"{amount:.1f} GB"
 
 
-def ago(moment: datetime) -> str:
-    """A time as local words."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+def ago(moment: datetime, now: datetime | None = None) -> str:
+    """How long ago a time was, in words; from a week on the local date."""
+    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
+    if seconds < 60:
+        return "just now"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min ago"
+    if seconds < 24 * 3600:
+        return f"{seconds // 3600:.0f} h ago"
+    days = int(seconds // (24 * 3600))
+    if days < 7:
+        return f"{days} day{'s' if days > 1 else ''} ago"
+    return moment.astimezone().strftime("%Y-%m-%d")
 
 
-def fail(failure: LimnerError) -> int:
-    """Print an error: what happened, then what to do next. As a problem object when ``--json`` was given."""
-    if "--json" in sys.argv:
+def short(name: str) -> str:
+    """The digits of an id or digest that tables show and that every command takes."""
+    return name.rpartition("_")[2][:8]
+
+
+def fail(failure: LimnerError, *, as_json: bool) -> int:
+    """Print an error: what happened, then what to do next; as a problem object with ``--json``. Give its exit code."""
+    if as_json:
         sys.stderr.write(json.dumps(failure.as_problem(), ensure_ascii=False) + "\n")
         return failure.exit_code
-    from rich.text import Text
-
     out = console(stderr=True)
-    out.print(Text.assemble(("✗ ", "bold red"), failure.message))
+    hanging(out, "✗", failure.message, indent=2, colour="bold red")
     if failure.remedy:
-        out.print(Text.assemble(("  → ", "dim"), failure.remedy))
+        hanging(out, "  →", failure.remedy, indent=4, colour="dim")
     return failure.exit_code
-
-
-def follow(studio: Studio, job: Job, *, detach: bool, as_json: bool) -> Job | None:
-    """Show a job's progress until it has ended; Ctrl-C stops it cleanly. None when detached."""
-    from limner.cli.progress import Display
-
-    if detach:
-        show(job, as_json, lambda out: out.print(f"Started {job.id}. Watch it with: limner jobs watch {job.id}"))
-        return None
-    with Display(console(stderr=True), quiet=as_json) as display:
-        try:
-            for current in studio.watch(job):
-                display.update(current)
-        except KeyboardInterrupt:
-            studio.cancel(job)
-            display.say("Stopping at the next safe point. Press Ctrl-C again to leave it to the worker.")
-            for current in studio.watch(job):
-                display.update(current)
-    return studio.wait(job)

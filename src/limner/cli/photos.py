@@ -7,98 +7,156 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limner.cli.output import Detach, Json, follow, show, studio, table
-from limner.types import Severity, Verdict
+from limner.cli.arguments import Detach, Json, Slug
+from limner.cli.commands import Noun
+from limner.cli.output import hanging, remarks, show, studio, table
+from limner.cli.progress import follow
+from limner.types import Finding, Severity, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from limner.records import IntakeEntry
+    from limner.records import IntakeEntry, Job
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "caption_findings"]
 
-group = typer.Typer(help="Photos of a subject: take them in, list them, read what was found.", no_args_is_help=True)
+group = typer.Typer(cls=Noun, help="Photos of a subject: take in, list, read the report.")
 
 MARKS = {Verdict.ACCEPTED: ("✓", "green"), Verdict.WARNED: ("!", "yellow"), Verdict.REFUSED: ("✗", "red")}
+Photo = Annotated[str, typer.Argument(metavar="PHOTO", help="Six or more digits of its digest.")]
 
 
 def add_to(app: typer.Typer) -> None:
     app.add_typer(group, name="photos")
 
 
-def _report(out: Console, entries: list[IntakeEntry]) -> None:
+def _common_folder(sources: list[str]) -> str:
+    """The folder that all sources lie in, with its slash, so that the report need not repeat it."""
+    if not sources or not all(source.startswith("/") for source in sources):
+        return ""
+    parents = [Path(source).parent for source in sources]
+    while len(set(parents)) > 1:
+        longest = max(parents, key=lambda parent: len(parent.parts))
+        parents = [parent.parent if parent == longest else parent for parent in parents]
+    return f"{parents[0]}/" if len(parents[0].parts) > 1 else ""
+
+
+def _report(out: Console, entries: list[IntakeEntry], next_step: str = "") -> None:
     from rich.text import Text
 
+    folder = _common_folder([entry.report.source for entry in entries])
+    if folder:
+        out.print(Text(f"In {folder}", style="dim"), soft_wrap=True)
     for entry in entries:
         mark, colour = MARKS[entry.report.verdict]
-        side = f"{entry.report.source_width}×{entry.report.source_height}" if entry.report.source_width else ""
-        out.print(Text.assemble((mark, colour), " ", entry.report.source, "  ", (side, "dim")))
+        side = f"  {entry.report.source_width}×{entry.report.source_height}" if entry.report.source_width else ""
+        source = entry.report.source.removeprefix(folder)
+        out.print(Text.assemble((mark, colour), " ", source, (side, "dim")), soft_wrap=True)
         for finding in entry.report.findings:
             style = "dim" if finding.severity is Severity.NOTE else ""
-            out.print(Text(f"    {finding.message} {finding.remedy}".rstrip(), style=style))
+            hanging(out, "", f"{finding.message} {finding.remedy}".rstrip(), indent=4, style=style)
     counts = {verdict: sum(1 for e in entries if e.report.verdict is verdict) for verdict in Verdict}
-    out.print(
-        f"{counts[Verdict.ACCEPTED]} accepted, {counts[Verdict.WARNED]} accepted with a warning, "
-        f"{counts[Verdict.REFUSED]} refused."
-    )
+    words = [f"{counts[Verdict.ACCEPTED]} accepted"]
+    words += [f"{counts[Verdict.WARNED]} accepted with a warning"] if counts[Verdict.WARNED] else []
+    words += [f"{counts[Verdict.REFUSED]} refused"] if counts[Verdict.REFUSED] else []
+    out.print(f"{', '.join(words)}.")
+    if next_step and counts[Verdict.ACCEPTED] + counts[Verdict.WARNED]:
+        out.print(f"Next: {next_step}")
+
+
+def caption_findings(job: Job) -> list[Finding]:
+    """What an intake noticed about caption files."""
+    return [
+        Finding(one["code"], Severity(one["severity"]), one["message"], one["remedy"])
+        for one in job.result.get("caption_findings", ())
+    ]
+
+
+def _failed(entry: IntakeEntry) -> bool:
+    return entry.report.verdict is Verdict.REFUSED and not entry.report.duplicate_of
 
 
 @group.command("add")
 def add(
-    slug: Annotated[str, typer.Argument(help="The subject.")],
-    paths: Annotated[list[str], typer.Argument(help="Files, folders, zips, or globs in quotes.")],
+    slug: Slug,
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, zips, or globs in quotes.")],
     captions: Annotated[
-        list[Path] | None, typer.Option(help="A captions CSV or JSONL; sidecar .txt are found.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A captions CSV or JSONL; .txt files beside photos are found without it."),
     ] = None,
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
-    """Take photos in: checked, turned upright, stripped of metadata, stored.
+    """Take photos in: checked, turned upright, stripped of metadata.
 
-    Example: limner photos add rex ~/photos/rex "~/more/*.heic"
+    \b
+    Examples:
+      limner photos add rex ~/photos/rex
+      limner photos add rex "~/more/*.heic" album.zip --captions captions.csv
     """
     with studio() as it:
         job = follow(it, it.add_photos(slug, paths, captions=captions or ()), detach=detach, as_json=as_json)
         if job is None:
             return
         entries = it.photo_report(slug, job.id)
-    show(entries, as_json, lambda out: _report(out, entries))
-    if entries and all(entry.report.verdict is Verdict.REFUSED for entry in entries):
+    captions_said = caption_findings(job)
+    remarks(captions_said, as_json=as_json)
+    answer = {"entries": entries, "caption_findings": captions_said}
+    show(answer, as_json, lambda out: _report(out, entries, f"limner train {slug}"))
+    # Photos that are there already are no failure: the same command twice ends as it did once.
+    if any(_failed(entry) for entry in entries) and all(not entry.photo for entry in entries):
         raise typer.Exit(2)
 
 
 @group.command("list")
-def list_all(slug: str, as_json: Json = False) -> None:
+def list_all(slug: Slug, as_json: Json = False) -> None:
     """List the accepted photos of a subject."""
     with studio() as it:
         found = it.photos(slug)
-    rows = [(p.digest[:10], p.source, f"{p.width}×{p.height}", p.caption or "(template)") for p in found]
+    folder = _common_folder([photo.source for photo in found])
+    rows = [
+        (p.digest[:10], p.source.removeprefix(folder), f"{p.width}×{p.height}", p.caption or "(template)")
+        for p in found
+    ]
     empty = f"No photo yet. Add some with: limner photos add {slug} PATH..."
-    show(found, as_json, lambda out: table(out, ("photo", "source", "size", "caption"), rows, empty))
+    columns = ("photo", "source", "size", "caption")
+    show(found, as_json, lambda out: table(out, columns, rows, empty, whole=("size",)))
 
 
 @group.command("report")
 def report(
-    slug: str,
-    job: Annotated[str, typer.Option(help="An intake's job; the newest if left out.")] = "",
+    slug: Slug,
+    job: Annotated[str, typer.Option(metavar="JOB", help="An intake's job; the newest if left out.")] = "",
     as_json: Json = False,
 ) -> None:
     """Say again what an intake found in each file."""
     with studio() as it:
-        entries = it.photo_report(slug, job)
+        entries = it.photo_report(slug, it.job(job).id if job else "")
     show(entries, as_json, lambda out: _report(out, entries))
 
 
 @group.command("caption")
-def caption(slug: str, photo: str, text: str, as_json: Json = False) -> None:
-    """Set a photo's caption; empty goes back to the template. {trigger} and {class_word} are filled in."""
+def caption(
+    slug: Slug,
+    photo: Photo,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The caption; empty goes back to the template.")],
+    as_json: Json = False,
+) -> None:
+    """Set a photo's caption.
+
+    {trigger} and {class_word} in it are filled in when the dataset is frozen.
+
+    \b
+    Example:
+      limner photos caption rex 2ff35119 "a photo of {trigger} dog, asleep"
+    """
     with studio() as it:
         it.set_caption(slug, photo, text)
     show({"photo": photo, "caption": text}, as_json, lambda out: out.print("Caption set."))
 
 
 @group.command("remove")
-def remove(slug: str, photo: str, as_json: Json = False) -> None:
+def remove(slug: Slug, photo: Photo, as_json: Json = False) -> None:
     """Take a photo away from a subject; frozen datasets keep it."""
     with studio() as it:
         it.remove_photo(slug, photo)

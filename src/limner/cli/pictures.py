@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli.output import Detach, Json, ago, follow, show, studio, table
-from limner.errors import NotReady
+from limner.cli.arguments import BaseName, Detach, GeneratorName, Json, OnlySlug
+from limner.cli.commands import Noun
+from limner.cli.output import ago, hanging, plain, show, studio, table
+from limner.cli.progress import follow
+from limner.errors import LoraRefused, NotReady
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to", "save_images"]
 
-group = typer.Typer(help="Pictures made.", no_args_is_help=True)
+group = typer.Typer(cls=Noun, help="Pictures: list and open those made.")
+
+LONGEST_VALUE = 200
+SAID = ("says", "path", "problem", "findings")
+"""What stands in the sentences above the table already."""
+Pixels = Annotated[int | None, typer.Option(metavar="PX", help="A multiple of 16; the base's own if left out.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -43,23 +51,32 @@ def save_images(images: tuple[Image, ...], folder: Path) -> list[Path]:
 
 
 def generate(
-    prompt: Annotated[str, typer.Argument(help="What to draw; {trigger} is filled in from the lora.")],
-    lora: Annotated[list[str] | None, typer.Option(help="slug, slug@v2 or slug@v2:0.8. Repeat it for several.")] = None,
-    base: Annotated[str, typer.Option(help="The base; the lora's own if left out.")] = "",
-    generator: Annotated[str, typer.Option(help="Who draws; see `limner backends`.")] = "",
-    width: Annotated[int | None, typer.Option(help="Pixels.")] = None,
-    height: Annotated[int | None, typer.Option(help="Pixels.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
-    guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Picture i is drawn with seed + i; random if left out.")] = None,
-    count: Annotated[int, typer.Option("--count", "-n", help="How many pictures.")] = 1,
-    out: Annotated[Path | None, typer.Option(help="Copy the pictures into this folder.")] = None,
+    prompt: Annotated[
+        str, typer.Argument(metavar="PROMPT", help="What to draw; {trigger} is filled in from the lora.")
+    ],
+    lora: Annotated[
+        list[str] | None, typer.Option(metavar="LORA", help="slug, slug@v2 or slug@v2:0.8. Repeat it for several.")
+    ] = None,
+    base: BaseName = "",
+    generator: GeneratorName = "",
+    width: Pixels = None,
+    height: Pixels = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Denoising steps.")] = None,
+    guidance: Annotated[float | None, typer.Option(metavar="X", help="Guidance scale.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Picture i is drawn with seed + i; random if left out.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", metavar="N", help="How many pictures.")] = 1,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Copy the pictures into this folder.")] = None,
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
-    """Draw pictures with one or several loras.
+    """Draw pictures, with one or several loras or none.
 
-    Example: limner generate "a photo of {trigger} dog on the beach" --lora rex:0.9 -n 4 --out pictures
+    \b
+    Examples:
+      limner generate "a photo of {trigger} dog on the beach" --lora rex
+      limner generate "..." --lora rex@v2:0.9 -n 4 --seed 7 --out pictures
     """
     with studio() as it:
         job = it.generate(
@@ -88,20 +105,24 @@ def generate(
 
 @group.command("list")
 def list_all(
-    slug: Annotated[str, typer.Argument(help="Only pictures of this subject.")] = "",
-    limit: Annotated[int, typer.Option(help="How many.")] = 50,
+    slug: OnlySlug = "",
+    limit: Annotated[int, typer.Option(metavar="N", help="How many at most.")] = 50,
     as_json: Json = False,
 ) -> None:
     """List the newest pictures."""
     with studio() as it:
         found = it.images(slug, limit=limit)
-    rows = [(i.id, i.prompt[:60], f"{i.width}×{i.height}", i.seed, ago(i.created_at)) for i in found]
+    rows = [(i.id, i.prompt, f"{i.width}×{i.height}", i.seed, ago(i.created_at)) for i in found]
     columns = ("image", "prompt", "size", "seed", "made")
-    show(found, as_json, lambda out: table(out, columns, rows, 'No picture yet: limner generate "..." --lora SLUG'))
+    empty = 'No picture yet: limner generate "..." --lora SLUG'
+    show(found, as_json, lambda out: table(out, columns, rows, empty, whole=("size", "seed", "made")))
 
 
 @group.command("open")
-def open_one(image: int, as_json: Json = False) -> None:
+def open_one(
+    image: Annotated[int, typer.Argument(metavar="IMAGE", help="Its number, see `limner images list`.")],
+    as_json: Json = False,
+) -> None:
     """Open a picture in the system's viewer."""
     with studio() as it:
         found = it.image(image)
@@ -112,37 +133,65 @@ def open_one(image: int, as_json: Json = False) -> None:
     show(found, as_json, lambda out: out.print(f"Opened {found.path}", soft_wrap=True))
 
 
+def _cut(words: str) -> str:
+    """A value that fits a few lines: the long ones are machine-readable headers that nobody reads."""
+    words = " ".join(words.split())
+    return words if len(words) <= LONGEST_VALUE else f"{words[:LONGEST_VALUE]}… ({len(words)} characters)"
+
+
 def _lines(data: dict[str, Any], depth: int = 0) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = []
     for key, value in data.items():
-        name = "  " * depth + key.replace("_", " ")
+        name = "  " * depth + (key if depth else key.replace("_", " "))
         if isinstance(value, dict) and value:
             rows.append((name, ""))
             rows += _lines(value, depth + 1)
-        elif isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
             for number, entry in enumerate(value, 1):
                 rows.append((f"{name} {number}", ""))
                 rows += _lines(entry, depth + 1)
-        elif value not in (None, "", [], {}, ()):
-            rows.append((name, value))
+        elif isinstance(value, list) and value:
+            rows.append((name, _cut(", ".join(map(str, value)))))
+        elif value not in (None, "", [], {}):
+            rows.append((name, _cut(str(value))))
     return rows
 
 
-def inspect(path: Annotated[Path, typer.Argument(help="A picture or a lora file.")], as_json: Json = False) -> None:
-    """Print what a picture or a lora says of itself, and whether its signature holds."""
-    from limner.cli.output import plain
+def _described(out: Console, found: dict[str, Any], name: str) -> None:
+    for sentence in found.get("says", ()):
+        hanging(out, "", sentence, indent=0)
+    if found.get("says"):
+        out.print()
+    table(out, (name, ""), _lines({key: value for key, value in found.items() if key not in SAID}), "")
 
+
+def inspect(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A picture or a lora file.")],
+    base: BaseName = "",
+    as_json: Json = False,
+) -> None:
+    """Print what a picture or lora file says of itself.
+
+    For a picture: how it was made, and whether its pixels and signature hold. For a lora: its base, naming, rank,
+    trigger and digests, read from its tensors, and whether it can be used on its base or on the one you name; if not,
+    the exit code is 2. Long values are cut; --json has them whole.
+    """
     with studio() as it:
-        found = it.inspect(path)
-    show(found, as_json, lambda out: table(out, (path.name, ""), _lines(plain(found)), ""))
+        found = it.inspect(path, base=base)
+    show(found, as_json, lambda out: _described(out, plain(found), path.name))
+    if found.get("problem"):
+        raise typer.Exit(LoraRefused.exit_code)
 
 
 def reproduce(
-    picture: Annotated[Path, typer.Argument(help="A picture that Limner made.")],
-    out: Annotated[Path | None, typer.Option(help="Copy the new picture to this file.")] = None,
+    picture: Annotated[Path, typer.Argument(metavar="FILE", help="A picture that Limner made.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Copy the new picture to this file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw a picture again from its own provenance, and say whether the pixels are the same."""
+    """Draw a picture again from what it says of itself.
+
+    Then say whether the pixels are the same. If not, the exit code is 1 and the versions that differ are named.
+    """
     with studio() as it:
         reproduction = _reproduced(it, picture, as_json)
     if out is not None:

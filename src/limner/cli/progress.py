@@ -1,23 +1,36 @@
-"""A job's progress on a terminal: one line a stage, redrawn in place; plain lines where there is no terminal."""
+"""Following a job on a terminal: one line a stage, redrawn in place; plain lines where there is no terminal."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
+import typer
 
-from limner.cli.output import STAGE_WORDS
-from limner.records import Job, StageRun
+from limner.cli.output import console, short, show
 from limner.types import JobState, Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
-__all__ = ["Display", "duration"]
+    from limner.records import Job, StageRun
+    from limner.studio import Studio
 
-BAR = 28
+__all__ = ["Display", "details", "drawn", "duration", "follow"]
+
+LONGEST_BAR, SHORTEST_BAR = 28, 8
+DETAILS = 70
+"""The room that everything but the bar takes on a line."""
+PLAIN_SECONDS = 30.0
+INTERRUPTED = 130
+STAGE_WORDS = {
+    "intake": "Photos",
+    "freeze": "Dataset",
+    "train": "Training",
+    "publish": "Publishing",
+    "generate": "Pictures",
+}
 MARKS = {
     JobState.DONE: ("✓", "green"),
     JobState.FAILED: ("✗", "red"),
@@ -29,7 +42,7 @@ MARKS = {
 
 def duration(seconds: float) -> str:
     """Seconds in words: 3.2 s, 1 min 20 s, 2 h 5 min."""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
@@ -39,28 +52,28 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _details(progress: Progress | None) -> Text:
+def _rate(progress: Progress) -> str:
+    unit = progress.unit.removesuffix("s") or "step"
+    rate = progress.rate or 0.0
+    return f"{rate:.1f} {unit}s/s" if rate >= 1 else f"{1 / rate:.1f} s a {unit}"
+
+
+def details(progress: Progress | None) -> str:
+    """How far, how fast, how long still: ``120/1000  1.5 steps/s  9 min 47 s left  loss 0.4213``."""
     if progress is None:
-        return Text("")
-    parts: list[str] = []
-    if progress.total:
-        parts.append(f"{progress.done}/{progress.total}")
-    if progress.loss is not None:
-        parts.append(f"loss {progress.loss:.4f}")
+        return ""
+    if not progress.total:
+        return progress.message
+    parts = [f"{progress.done}/{progress.total}"]
     if progress.rate:
-        parts.append(f"{progress.rate:.1f} {progress.unit or 'step'}s/s")
+        parts.append(_rate(progress))
     if progress.seconds_left is not None and progress.done < progress.total:
         parts.append(f"{duration(progress.seconds_left)} left")
-    if progress.message:
+    if progress.loss is not None:
+        parts.append(f"loss {progress.loss:.4f}")
+    if progress.message and progress.message != progress.stage and not progress.rate:
         parts.append(progress.message)
-    return Text("  ".join(parts), style="dim")
-
-
-def _bar(progress: Progress | None) -> Text:
-    if progress is None or not progress.total:
-        return Text("")
-    filled = round(BAR * min(1.0, progress.done / progress.total))
-    return Text.assemble(("━" * filled, "cyan"), ("━" * (BAR - filled), "bright_black"))
+    return "  ".join(parts)
 
 
 def _summary(run: StageRun) -> str:
@@ -70,24 +83,62 @@ def _summary(run: StageRun) -> str:
         warned = f", {result['warned']} with a warning" if result.get("warned") else ""
         return f"{result.get('accepted', 0) + result.get('warned', 0)} accepted{warned}{refused}"
     if run.stage == "freeze" and result:
-        return f"{result.get('photos')} photos, {str(result.get('dataset'))[:12]}"
+        return f"{result.get('photos')} photos, {short(str(result.get('dataset')))}"
     if run.stage == "train" and result:
         return str(result.get("lora"))
     if run.stage == "publish" and result:
-        return f"{result.get('repo')} at {str(result.get('revision'))[:8]}"
+        return f"{result.get('repo')} at {short(str(result.get('revision')))}"
     if run.stage == "generate" and result:
         return f"{result.get('images')} pictures" if result.get("images") != 1 else "1 picture"
     return ""
 
 
+def _bar(progress: Progress | None, width: int) -> list[tuple[str, str]]:
+    length = min(LONGEST_BAR, width - DETAILS)
+    if progress is None or not progress.total or length < SHORTEST_BAR:
+        return []
+    filled = round(length * min(1.0, progress.done / progress.total))
+    return [("━" * filled, "cyan"), ("━" * (length - filled), "bright_black"), ("  ", "")]
+
+
+def drawn(job: Job, width: int) -> Table:
+    """A job as one line a stage, none of them wider than the terminal."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    titles = [STAGE_WORDS.get(name, name) for name in job.stage_names]
+    for least in (1, max(map(len, titles), default=0)):
+        grid.add_column(no_wrap=True, min_width=least)
+    # Only a column that may wrap is narrowed; its texts are cut instead.
+    grid.add_column(overflow="ellipsis")
+    for number, name in enumerate(titles):
+        run = job.stages[number] if number < len(job.stages) else None
+        mark, colour = MARKS[run.state if run else JobState.WAITING]
+        title = Text(name, style="" if run else "dim")
+        rest = Text()
+        if run is not None and run.state is JobState.RUNNING:
+            rest = Text.assemble(*_bar(job.progress, width), (details(job.progress), "dim"))
+        elif run is not None and run.seconds is not None:
+            rest = Text(f"{duration(run.seconds):<13}{_summary(run)}", style="dim")
+        rest.no_wrap = True
+        grid.add_row(Text(mark, style=colour), title, rest)
+    return grid
+
+
 class Display:
-    """Draws a job. On a terminal it redraws in place; elsewhere it prints a line when a stage ends."""
+    """Draws a job. On a terminal it redraws in place; elsewhere it prints a line now and then."""
 
     def __init__(self, out: Console, *, quiet: bool = False) -> None:
         self._out = out
         self._quiet = quiet
         self._said: set[int] = set()
-        self._live = None if quiet or not out.is_terminal else Live(console=out, refresh_per_second=8)
+        self._spoke = time.monotonic()
+        self._live = None
+        if not quiet and out.is_terminal:
+            from rich.live import Live
+
+            self._live = Live(console=out, refresh_per_second=8)
 
     def __enter__(self) -> Display:
         if self._live is not None:
@@ -98,36 +149,44 @@ class Display:
         if self._live is not None:
             self._live.stop()
 
-    def say(self, words: str) -> None:
-        """Print a remark."""
-        if not self._quiet:
-            self._out.print(words)
-
     def update(self, job: Job) -> None:
         """Draw the job as it is now."""
         if self._live is not None:
-            self._live.update(self._drawn(job))
+            self._live.update(drawn(job, self._out.width))
         elif not self._quiet:
-            for number, run in enumerate(job.stages):
-                if run.state.ended and number not in self._said:
-                    self._said.add(number)
-                    words = STAGE_WORDS.get(run.stage, run.stage)
-                    took = duration(run.seconds) if run.seconds is not None else ""
-                    self._out.print(f"{words}: {run.state.value}, {took}. {_summary(run)}")
+            self._speak(job)
 
-    @staticmethod
-    def _drawn(job: Job) -> Table:
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        for number, name in enumerate(job.stage_names):
-            run = job.stages[number] if number < len(job.stages) else None
-            state = run.state if run else JobState.WAITING
-            mark, colour = MARKS[state]
-            title = Text(STAGE_WORDS.get(name, name), style="" if run else "dim")
-            if state is JobState.RUNNING:
-                grid.add_row(Text(mark, style=colour), title, _bar(job.progress), _details(job.progress))
-            elif run is not None and run.seconds is not None:
-                summary = Text(_summary(run), style="dim")
-                grid.add_row(Text(mark, style=colour), title, Text(duration(run.seconds), style="dim"), summary)
-            else:
-                grid.add_row(Text(mark, style=colour), title, Text(""), Text(""))
-        return grid
+    def _speak(self, job: Job) -> None:
+        for number, run in enumerate(job.stages):
+            words = STAGE_WORDS.get(run.stage, run.stage)
+            if run.state.ended and number not in self._said:
+                self._said.add(number)
+                self._spoke = time.monotonic()
+                took = duration(run.seconds) if run.seconds is not None else ""
+                self._out.print(f"{words}: {run.state.value}, {took}. {_summary(run)}".rstrip())
+            elif run.state is JobState.RUNNING and time.monotonic() - self._spoke > PLAIN_SECONDS:
+                self._spoke = time.monotonic()
+                self._out.print(f"{words}: {details(job.progress)}")
+
+
+def follow(studio: Studio, job: Job, *, detach: bool, as_json: bool) -> Job | None:
+    """Show a job's progress until it has ended; raise the error that it ended with. None when detached.
+
+    Ctrl-C only stops the watching: the worker goes on, and the user is told how to watch or cancel. Exit code 130.
+    """
+    if detach:
+        words = f"Started {job.id}.\nWatch it: limner jobs watch {short(job.id)}"
+        show(job, as_json, lambda out: out.print(words))
+        return None
+    try:
+        with Display(console(stderr=True), quiet=as_json) as display:
+            for current in studio.watch(job):
+                display.update(current)
+        return studio.wait(job)
+    except KeyboardInterrupt:
+        console(stderr=True).print(
+            "\nThe work goes on in the background.\n"
+            f"  Watch it: limner jobs watch {short(job.id)}\n"
+            f"  Stop it:  limner jobs cancel {short(job.id)}"
+        )
+        raise typer.Exit(INTERRUPTED) from None

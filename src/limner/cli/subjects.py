@@ -8,12 +8,16 @@ from typing import Annotated
 
 import typer
 
-from limner.cli.output import Json, ago, show, studio, table
+from limner.cli.arguments import Json, Slug
+from limner.cli.commands import Noun
+from limner.cli.output import ago, remarks, show, studio, table
 from limner.types import Consent, SubjectKind
 
 __all__ = ["add_to"]
 
-group = typer.Typer(help="Who or what is learned: people, pets, products, characters, styles.", no_args_is_help=True)
+AGREED = "Agreed to the use of these photos for training a LoRA and for pictures made with it."
+
+group = typer.Typer(cls=Noun, help="Subjects: the people, pets, products, characters, styles.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,35 +26,37 @@ def add_to(app: typer.Typer) -> None:
 
 @group.command("add")
 def add(
-    slug: Annotated[str, typer.Argument(help="A short name in lower case, such as john-doe.")],
-    name: Annotated[str, typer.Option(help="The name shown to people.")] = "",
-    kind: Annotated[SubjectKind, typer.Option(help="What it is.")] = SubjectKind.PERSON,
-    class_word: Annotated[str, typer.Option(help="The plain word for it: person, dog, teapot.")] = "",
-    trigger: Annotated[str, typer.Option(help="The rare word that will stand for it in prompts.")] = "",
-    consent_by: Annotated[str, typer.Option(help="Who agreed that their photos are used (for people).")] = "",
-    consent: Annotated[str, typer.Option(help="What they agreed to.")] = "",
+    slug: Annotated[str, typer.Argument(metavar="SLUG", help="A short name in lower case, such as john-doe.")],
+    name: Annotated[str, typer.Option(metavar="TEXT", help="The name shown to people.")] = "",
+    kind: Annotated[
+        SubjectKind, typer.Option(metavar="KIND", help="person, pet, product, character or style.")
+    ] = SubjectKind.PERSON,
+    class_word: Annotated[str, typer.Option(metavar="WORD", help="The plain word for it: person, dog, teapot.")] = "",
+    trigger: Annotated[
+        str, typer.Option(metavar="WORD", help="The rare word that stands for it in prompts; made up if left out.")
+    ] = "",
+    consent_by: Annotated[
+        str, typer.Option(metavar="WHO", help="Who agreed that their photos are used (for people).")
+    ] = "",
+    consent: Annotated[str, typer.Option(metavar="TEXT", help="What they agreed to.")] = "",
     as_json: Json = False,
 ) -> None:
     """Add a subject.
 
-    Example: limner subject add rex --kind pet --class-word dog
+    \b
+    Examples:
+      limner subject add rex --kind pet --class-word dog
+      limner subject add john-doe --trigger john_doe --consent-by "John Doe"
     """
-    given = None
-    if consent_by:
-        words = consent or "Agreed to the use of these photos for training a LoRA and for pictures made with it."
-        given = Consent(words, consent_by, datetime.now(UTC))
+    given = Consent(consent or AGREED, consent_by, datetime.now(UTC)) if consent_by else None
     with studio() as it:
         subject = it.add_subject(slug, name=name, kind=kind, class_word=class_word, trigger=trigger, consent=given)
-    for finding in subject.findings:
-        sys.stderr.write(f"! {finding.message} {finding.remedy}\n")
-    show(
-        subject,
-        as_json,
-        lambda out: out.print(
-            f"Added {subject.slug}: trigger '{subject.trigger}', class word '{subject.class_word}'.\n"
-            f"Next: limner photos add {subject.slug} PATH..."
-        ),
+    remarks(subject.findings, as_json=as_json)
+    words = (
+        f"Added {subject.slug}: trigger '{subject.trigger}', class word '{subject.class_word}'.\n"
+        f"Next: limner photos add {subject.slug} PATH..."
     )
+    show(subject, as_json, lambda out: out.print(words))
 
 
 @group.command("list")
@@ -65,8 +71,8 @@ def list_all(as_json: Json = False) -> None:
 
 
 @group.command("show")
-def show_one(slug: str, as_json: Json = False) -> None:
-    """Show one subject."""
+def show_one(slug: Slug, as_json: Json = False) -> None:
+    """Show one subject, with the consent that was recorded."""
     with studio() as it:
         subject = it.subject(slug)
     consent = f"{subject.consent.given_by}: {subject.consent.statement}" if subject.consent else "none recorded"
@@ -85,18 +91,23 @@ def show_one(slug: str, as_json: Json = False) -> None:
 
 @group.command("remove")
 def remove(
-    slug: str,
+    slug: Slug,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    keep_publications: Annotated[bool, typer.Option(help="Leave what was published on hubs.")] = False,
+    keep_publications: Annotated[
+        bool, typer.Option("--keep-publications", help="Leave what was published on hubs.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Erase a subject everywhere: photos, datasets, trainings, loras, images, publications."""
+    """Erase a subject and everything made of it.
+
+    Erased are its photos, datasets, trainings, loras, pictures and publications. Where there is no terminal to ask
+    on, --yes is needed. What could not be erased is named, and the exit code is then 1.
+    """
     with studio() as it:
         subject = it.subject(slug)
         if not yes:
-            if not sys.stdin.isatty():
-                typer.echo("Nothing was erased: there is no terminal to ask on. Give --yes.", err=True)
-                raise typer.Exit(2)
+            if as_json or not sys.stdin.isatty():
+                raise typer.BadParameter("nothing was erased, because nobody can be asked. Give --yes.")
             typer.confirm(
                 f"Erase {slug} with {subject.photos} photos, {subject.loras} loras and all its pictures?", abort=True
             )

@@ -6,7 +6,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli.output import Detach, Json, ago, follow, show, studio, table
+from limner.cli.arguments import (
+    AllowFew,
+    BaseName,
+    Detach,
+    Json,
+    OnlySlug,
+    PresetName,
+    RecipeFields,
+    Slug,
+    Template,
+    TrainerName,
+    TrainingName,
+)
+from limner.cli.commands import Noun
+from limner.cli.output import ago, short, show, studio, table
+from limner.cli.progress import details, follow
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to", "recipe_settings"]
 
-group = typer.Typer(help="Trainings: past and running.", no_args_is_help=True)
+group = typer.Typer(cls=Noun, help="Trainings: past and running.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -42,23 +57,32 @@ def recipe_settings(pairs: list[str] | None) -> dict[str, Any]:
 
 
 def train(
-    slug: Annotated[str, typer.Argument(help="The subject.")],
-    base: Annotated[str, typer.Option(help="The base to train on; see `limner bases`.")] = "",
-    trainer: Annotated[str, typer.Option(help="Who trains; see `limner backends`.")] = "",
-    preset: Annotated[str, typer.Option(help="quick, balanced or thorough.")] = "",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="A recipe field, such as rank=8. Repeat it.")] = None,
-    dataset: Annotated[str, typer.Option(help="A frozen dataset; the photos as they are now if left out.")] = "",
-    sample: Annotated[list[str] | None, typer.Option(help="A prompt drawn while training. Repeat it.")] = None,
-    template: Annotated[str, typer.Option(help="Caption of photos that have none.")] = "",
-    allow_few: Annotated[bool, typer.Option(help="Accept fewer than four photos.")] = False,
+    slug: Slug,
+    base: BaseName = "",
+    trainer: TrainerName = "",
+    preset: PresetName = "",
+    set_: RecipeFields = None,
+    dataset: Annotated[
+        str, typer.Option(metavar="DATASET", help="A frozen dataset; the photos as they are now if left out.")
+    ] = "",
+    sample: Annotated[
+        list[str] | None, typer.Option(metavar="PROMPT", help="A prompt drawn while training. Repeat it.")
+    ] = None,
+    template: Template = "",
+    allow_few: AllowFew = False,
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
     """Train a lora of a subject.
 
-    Example: limner train rex --preset quick --sample "a photo of {trigger} dog on the beach"
+    Without --dataset the photos are frozen as they are now. Ctrl-C stops the watching only: the training goes on.
+
+    \b
+    Examples:
+      limner train rex
+      limner train rex --preset quick --sample "a photo of {trigger} dog"
+      limner train rex --base flux1-dev --set rank=32 --set steps=2000
     """
-    freeze = {} if dataset else {"template": template, "allow_few": allow_few}
     with studio() as it:
         job = it.train(
             slug,
@@ -68,26 +92,31 @@ def train(
             settings=recipe_settings(set_),
             dataset=dataset,
             sample_prompts=sample or (),
-            **freeze,
+            template=template,
+            allow_few=allow_few,
         )
         ended = follow(it, job, detach=detach, as_json=as_json)
         if ended is None:
             return
         training = it.training(job.target)
-    words = (
+    show(training, as_json, lambda out: out.print(_next(training), soft_wrap=True))
+
+
+def _next(training: Training) -> str:
+    return (
         f'Trained {training.lora}.\nNext: limner generate "a photo of {{trigger}} on the beach" --lora {training.lora}'
     )
-    show(training, as_json, lambda out: out.print(words))
 
 
 @group.command("list")
-def list_all(slug: Annotated[str, typer.Argument()] = "", as_json: Json = False) -> None:
+def list_all(slug: OnlySlug = "", as_json: Json = False) -> None:
     """List the trainings, newest first."""
     with studio() as it:
         found = it.trainings(slug)
-    rows = [(t.id, t.subject, t.base, t.trainer, t.state.value, t.lora, ago(t.created_at)) for t in found]
+    rows = [(short(t.id), t.subject, t.base, t.trainer, t.state.value, t.lora, ago(t.created_at)) for t in found]
     columns = ("training", "subject", "base", "trainer", "state", "lora", "started")
-    show(found, as_json, lambda out: table(out, columns, rows, "No training yet: limner train SLUG"))
+    empty = "No training yet: limner train SLUG"
+    show(found, as_json, lambda out: table(out, columns, rows, empty, whole=("lora", "state", "started")))
 
 
 def _show(out: Console, training: Training) -> None:
@@ -96,19 +125,21 @@ def _show(out: Console, training: Training) -> None:
         ("state", training.state.value),
         ("base", training.base),
         ("trainer", training.trainer),
-        ("dataset", training.dataset[:12]),
+        ("dataset", short(training.dataset)),
         ("lora", training.lora or "none yet"),
     ]
     if training.losses:
         rows.append(("loss", f"{training.losses[-1][1]:.4f} at step {training.losses[-1][0]}"))
-    rows += [(name, value) for name, value in training.recipe.items() if name != "base"]
+    if training.progress is not None and not training.state.ended:
+        rows.append(("progress", details(training.progress)))
+    rows += [(name, value) for name, value in training.recipe.items() if name != "base" and value not in ([], ())]
     if training.error:
         rows.append(("error", f"{training.error['message']} {training.error['remedy']}"))
     table(out, (training.id, ""), rows, "")
 
 
 @group.command("show")
-def show_one(training: str, as_json: Json = False) -> None:
+def show_one(training: TrainingName, as_json: Json = False) -> None:
     """Show one training: recipe, state, loss, error."""
     with studio() as it:
         found = it.training(training)
@@ -116,28 +147,29 @@ def show_one(training: str, as_json: Json = False) -> None:
 
 
 @group.command("watch")
-def watch(training: str, as_json: Json = False) -> None:
-    """Follow a running training."""
+def watch(training: TrainingName, as_json: Json = False) -> None:
+    """Follow a running training; Ctrl-C stops the watching only."""
     with studio() as it:
-        follow(it, it.job(training), detach=False, as_json=as_json)
         found = it.training(training)
+        follow(it, it.job(found.id), detach=False, as_json=as_json)
+        found = it.training(found.id)
     show(found, as_json, lambda out: _show(out, found))
 
 
 @group.command("cancel")
-def cancel(training: str, as_json: Json = False) -> None:
+def cancel(training: TrainingName, as_json: Json = False) -> None:
     """Stop a training at its next safe point; a checkpoint is kept."""
     with studio() as it:
-        job = it.cancel(training)
-    words = f"{training} stops at its next safe point. Resume: limner trainings resume {training}"
+        job = it.cancel(it.training(training).id)
+    words = f"{training} stops at its next safe point.\nGo on with it later: limner trainings resume {training}"
     show(job, as_json, lambda out: out.print(words))
 
 
 @group.command("resume")
-def resume(training: str, detach: Detach = False, as_json: Json = False) -> None:
+def resume(training: TrainingName, detach: Detach = False, as_json: Json = False) -> None:
     """Go on with a stopped training from its last checkpoint."""
     with studio() as it:
         if follow(it, it.resume_training(training), detach=detach, as_json=as_json) is None:
             return
         found = it.training(training)
-    show(found, as_json, lambda out: out.print(f"Trained {found.lora}."))
+    show(found, as_json, lambda out: out.print(_next(found), soft_wrap=True))

@@ -7,13 +7,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limner.cli.output import Detach, Json, follow, show, studio
+from limner.cli.arguments import (
+    AllowFew,
+    BaseName,
+    Detach,
+    GeneratorName,
+    HubName,
+    Json,
+    PresetName,
+    RecipeFields,
+    TrainerName,
+)
+from limner.cli.output import console, remarks, show, studio
+from limner.cli.photos import caption_findings
 from limner.cli.pictures import save_images
+from limner.cli.progress import duration, follow
 from limner.cli.trainings import recipe_settings
 from limner.errors import Conflict, NotFound
 from limner.types import SubjectKind
 
 if TYPE_CHECKING:
+    from limner.records import Job
     from limner.studio import Studio
 
 __all__ = ["add_to"]
@@ -25,28 +39,38 @@ def add_to(app: typer.Typer) -> None:
 
 
 def run(
-    photos: Annotated[list[str], typer.Argument(help="Files, folders, zips, or globs in quotes.")],
-    name: Annotated[str, typer.Option(help="The subject's slug, such as rex.")],
-    prompt: Annotated[list[str], typer.Option(help="What to draw; {trigger} is filled in. Repeat it.")],
-    kind: Annotated[SubjectKind, typer.Option(help="What it is.")] = SubjectKind.PERSON,
-    class_word: Annotated[str, typer.Option(help="The plain word for it: person, dog, teapot.")] = "",
-    trigger: Annotated[str, typer.Option(help="The rare word that will stand for it.")] = "",
-    base: Annotated[str, typer.Option(help="The base to train on.")] = "",
-    trainer: Annotated[str, typer.Option(help="Who trains.")] = "",
-    hub: Annotated[str, typer.Option(help="Where to publish.")] = "",
-    generator: Annotated[str, typer.Option(help="Who draws.")] = "",
-    preset: Annotated[str, typer.Option(help="quick, balanced or thorough.")] = "",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="A recipe field, such as rank=8. Repeat it.")] = None,
-    count: Annotated[int, typer.Option("--count", "-n", help="Pictures a prompt.")] = 1,
-    seed: Annotated[int | None, typer.Option(help="Random if left out.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("pictures"),
-    allow_few: Annotated[bool, typer.Option(help="Accept fewer than four photos.")] = False,
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTOS...", help="Files, folders, zips, or globs in quotes.")],
+    name: Annotated[str, typer.Option(metavar="SLUG", help="The subject's slug, such as rex.")],
+    prompt: Annotated[
+        list[str], typer.Option(metavar="PROMPT", help="What to draw; {trigger} is filled in. Repeat it.")
+    ],
+    kind: Annotated[
+        SubjectKind, typer.Option(metavar="KIND", help="person, pet, product, character or style.")
+    ] = SubjectKind.PERSON,
+    class_word: Annotated[str, typer.Option(metavar="WORD", help="The plain word for it: person, dog, teapot.")] = "",
+    trigger: Annotated[str, typer.Option(metavar="WORD", help="The rare word that stands for it.")] = "",
+    base: BaseName = "",
+    trainer: TrainerName = "",
+    hub: HubName = "",
+    generator: GeneratorName = "",
+    preset: PresetName = "",
+    set_: RecipeFields = None,
+    count: Annotated[int, typer.Option("--count", "-n", metavar="N", help="Pictures a prompt.")] = 1,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="The pictures' seed; random if left out.")] = None,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the pictures go.")] = Path("pictures"),
+    allow_few: AllowFew = False,
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
-    """Photos in, pictures out: intake, dataset, training, publication, pictures.
+    """Photos in, pictures out, in one command.
 
-    Example: limner run ~/photos/rex --name rex --kind pet --prompt "a photo of {trigger} pet in the snow"
+    Adds the subject if it is new, takes the photos in, freezes a dataset, trains, publishes to the hub (privately)
+    and draws each prompt.
+
+    \b
+    Example:
+      limner run ~/photos/rex --name rex --kind pet --class-word dog \\
+        --prompt "a photo of {trigger} dog in the snow" -n 4
     """
     with studio() as it:
         _subject(it, name, kind, class_word, trigger)
@@ -63,6 +87,7 @@ def run(
         if ended is None:
             return
         generations = [it.generation(r.result["generation"]) for r in ended.stages if r.stage == "generate"]
+    remarks(caption_findings(ended), as_json=as_json)
     saved = [path for generation in generations for path in save_images(generation.images, out)]
     lines = [f"{ended.result['lora']}, published to {ended.result['repo']} on {ended.result['hub']}.", *map(str, saved)]
     show({"job": ended, "pictures": saved}, as_json, lambda console: console.print("\n".join(lines), soft_wrap=True))
@@ -86,11 +111,29 @@ def _subject(it: Studio, slug: str, kind: SubjectKind, class_word: str, trigger:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Where the contact sheet and pictures go.")] = Path("demo-output"),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the contact sheet and pictures go.")] = Path(
+        "demo-output"
+    ),
     as_json: Json = False,
 ) -> None:
-    """Run the whole pipeline twice with the model that ships with Limner, and draw a contact sheet."""
+    """See it work: two subjects, from photos to a contact sheet.
+
+    Uses the tiny model that ships with Limner: no account and no GPU is needed. Everything stays in one folder.
+    """
     from limner.demo.show import run_demo
 
-    result = run_demo(out, quiet=as_json)
-    show(result, as_json, lambda console: console.print(f"\nContact sheet: {result['sheet']}", soft_wrap=True))
+    def watch(it: Studio, title: str, job: Job) -> Job:
+        if not as_json:
+            console(stderr=True).print(f"\n{title}", style="bold")
+        ended = follow(it, job, detach=False, as_json=as_json)
+        return ended or job
+
+    result = run_demo(out, watch)
+    lines = [
+        "",
+        f"{len(result['pictures'])} pictures and {len(result['publications'])} LoRAs in {duration(result['seconds'])}.",
+        f"Contact sheet: {result['sheet']}",
+        f"Published to:  {', '.join(result['publications'])}",
+        "Your own photos next: limner run PHOTOS --name NAME --prompt 'a photo of {trigger} ...'",
+    ]
+    show(result, as_json, lambda console: console.print("\n".join(lines), soft_wrap=True, markup=False))

@@ -32,7 +32,7 @@ LONGEST_CAPTION = 4000
 PLACEHOLDERS = ("trigger", "class_word")
 
 _BRACES = re.compile(r"\{\{|\}\}|\{(\w*)\}|\[(trigger)\]")
-_SEPARATORS = re.compile(r"[\\/]+|(?<=\.zip)[!:][\\/]*", re.IGNORECASE)
+_SEPARATORS = re.compile(r"[\\/]+|(?<=\.zip)\s*[!:>→»]\s*[\\/]*", re.IGNORECASE)
 
 
 def clean_caption(text: str) -> str:

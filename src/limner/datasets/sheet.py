@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from limner.datasets.render import open_photo
-from limner.errors import StorageFailed
+from limner.errors import NotFound, StorageFailed
 from limner.types import DatasetItem, DatasetManifest
 
 __all__ = ["crop_sheet"]
@@ -68,7 +68,7 @@ def _card(number: int, item: DatasetItem, photo_path: Callable[[str], Path]) -> 
     well = Image.new("RGB", (_CELL, _CELL), _WELL)
     try:
         _draw_photo(well, item, photo_path)
-    except StorageFailed:
+    except (StorageFailed, NotFound):
         ImageDraw.Draw(well).text((_CELL / 2, _CELL / 2), "This photo is lost", _QUIET, _font(19), anchor="mm")
     card.paste(well, (_PAD, _PAD), _rounded(_CELL, _CELL, 8))
     baseline = _PAD + _CELL + 26

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,16 +30,21 @@ class TrainingPicture:
 
 @dataclass(frozen=True, slots=True)
 class EncodedDataset:
-    """Pictures as tokens with their grids, the text row of each, and all texts; row 0 is the empty caption."""
+    """Pictures as float32 tokens with their grids, the text row of each, and all texts; row 0 is the empty caption.
+
+    It stays in main memory; ``device`` and ``dtype`` are what a batch is moved to for the transformer.
+    """
 
     pictures: tuple[Tensor, ...]
     grids: tuple[Grid, ...]
     text_rows: tuple[int, ...]
     texts: Conditioning
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
 
-    def to(self, *, device: str, dtype: torch.dtype) -> EncodedDataset:
-        pictures = tuple(picture.to(device, dtype) for picture in self.pictures)
-        return EncodedDataset(pictures, self.grids, self.text_rows, self.texts.to(device=device, dtype=dtype))
+    def text_batch(self, rows: Sequence[int]) -> Conditioning:
+        """The texts of these text rows, where and as the transformer takes them."""
+        return self.texts[rows].to(device=self.device, dtype=self.dtype)
 
 
 def read_pixels(path: Path) -> Tensor:
@@ -63,20 +68,22 @@ def encode_dataset(
     pipeline: Any,
     base: Base,
     pictures: Sequence[TrainingPicture],
-    on_picture: Callable[[int], None] = lambda *_: None,
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> EncodedDataset:
     """Encode every picture and every different caption once, one at a time, so that none depends on its neighbours."""
     captions = list(dict.fromkeys(["", *(picture.caption for picture in pictures)]))
-    texts = Conditioning.stack([family.encode_text(pipeline, caption, base) for caption in captions])
+    encoded_texts = (family.encode_text(pipeline, caption, base) for caption in captions)
+    texts = Conditioning.stack([text.to(device="cpu", dtype=dtype) for text in encoded_texts])
     tokens: list[Tensor] = []
     grids: list[Grid] = []
-    for done, picture in enumerate(pictures, start=1):
+    for picture in pictures:
         encoded, grid = family.encode_picture(pipeline, read_pixels(picture.path))
-        tokens.append(encoded)
+        tokens.append(encoded.float().cpu())
         grids.append(grid)
-        on_picture(done)
     rows = tuple(captions.index(picture.caption) for picture in pictures)
-    return EncodedDataset(tuple(tokens), tuple(grids), rows, texts)
+    return EncodedDataset(tuple(tokens), tuple(grids), rows, texts, device, dtype)
 
 
 class Order:

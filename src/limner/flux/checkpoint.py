@@ -81,7 +81,11 @@ class Checkpoints:
     def restore(
         self, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.AdamW, average: dict[str, Tensor]
     ) -> int:
-        """Bring everything to the newest checkpoint that can be read whole; gives its step, 0 where there is none."""
+        """Bring everything to the newest checkpoint that can be read whole; gives its step, 0 where there is none.
+
+        Later ones that cannot be read are removed: their steps are trained again and saved anew.
+        """
+        damaged: list[Path] = []
         for step in reversed(self.steps()):
             folder = self.folder_of(step)
             try:
@@ -92,6 +96,7 @@ class Checkpoints:
                     for part in ("current", "exp_avg", "exp_avg_sq", *(["average"] if average else []))
                 }
             except (OSError, ValueError, KeyError, SafetensorError):
+                damaged.append(folder)
                 continue
             if state["run"] != self.run:
                 raise Conflict(
@@ -108,5 +113,12 @@ class Checkpoints:
                 }
             for name in average:
                 average[name].copy_(parts["average"][name])
+            _remove(damaged)
             return step
+        _remove(damaged)
         return 0
+
+
+def _remove(folders: list[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder)

@@ -13,7 +13,8 @@ from limner.types import Base, Family
 
 __all__ = ["Flux2"]
 
-_DOUBLE_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+_PICTURE_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+_DOUBLE_ATTENTION = (*_PICTURE_ATTENTION, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 # a single block's attention and feed-forward are one fused layer in this family
 _SINGLE = ("to_qkv_mlp_proj", "attn.to_out")
 _DOUBLE_FEED_FORWARD = ("ff.linear_in", "ff.linear_out", "ff_context.linear_in", "ff_context.linear_out")
@@ -27,7 +28,7 @@ class Flux2:
     layer_presets: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "attention": (*_DOUBLE_ATTENTION, *_SINGLE),
         "attention+ff": (*_DOUBLE_ATTENTION, *_SINGLE, *_DOUBLE_FEED_FORWARD),
-        "diffusers-default": (*_DOUBLE_ATTENTION, *_SINGLE),
+        "diffusers-default": (*_PICTURE_ATTENTION, *_SINGLE),
     }
 
     @torch.no_grad()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from limner.errors import NotReady
 from limner.flux.family import family_of
 from limner.types import Base
 
-__all__ = ["load_pipeline", "pick_device", "pick_dtype"]
+__all__ = ["load_pipeline", "load_transformer", "pick_device", "pick_dtype"]
 
 
 def pick_device(wanted: str = "auto") -> str:
@@ -52,16 +54,8 @@ def load_pipeline(
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     _check_folder(path, base)
-    try:
+    with _explained(path, base):
         pipeline = diffusers.DiffusionPipeline.from_pretrained(path, dtype=dtype, **parts)
-    except (ImportError, OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as failure:
-        reason = " ".join(str(failure).split())[:300]
-        remedy = "Check that the folder is complete, or set another one in base_paths."
-        if base.gated and not Path(path).is_dir():
-            remedy = f"This base is gated: accept its terms at https://huggingface.co/{base.repo} and set HF_TOKEN."
-        raise NotReady(
-            f"The base '{base.id}' cannot be loaded from {path}: {reason}", remedy=remedy, thing=base.id
-        ) from failure
     kinds = family_of(base).pipelines
     if type(pipeline).__name__ not in kinds:
         raise NotReady(
@@ -74,6 +68,34 @@ def load_pipeline(
         if isinstance(part, torch.nn.Module):
             part.requires_grad_(False).eval()
     return pipeline.to(device)
+
+
+def load_transformer(pipeline: Any, path: str, base: Base, *, device: str, dtype: torch.dtype) -> Any:
+    """Load the transformer that ``load_pipeline`` left out, frozen, and give it to the pipeline too."""
+    import diffusers
+
+    kind = "FluxTransformer2DModel" if type(pipeline).__name__ == "FluxPipeline" else "Flux2Transformer2DModel"
+    with _explained(path, base):
+        transformer = getattr(diffusers, kind).from_pretrained(path, subfolder="transformer", dtype=dtype)
+    pipeline.transformer = transformer.requires_grad_(False).eval().to(device)
+    return pipeline.transformer
+
+
+@contextmanager
+def _explained(path: str, base: Base) -> Iterator[None]:
+    """Make a NotReady of whatever goes wrong while a part is loaded; out of memory is another matter and stays."""
+    try:
+        yield
+    except (ImportError, OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as failure:
+        reason = " ".join(str(failure).split())[:300]
+        if "out of memory" in reason or "can't allocate memory" in reason:
+            raise
+        remedy = "Check that the folder is complete, or set another one in base_paths."
+        if base.gated and not Path(path).is_dir():
+            remedy = f"This base is gated: accept its terms at https://huggingface.co/{base.repo} and set HF_TOKEN."
+        raise NotReady(
+            f"The base '{base.id}' cannot be loaded from {path}: {reason}", remedy=remedy, thing=base.id
+        ) from failure
 
 
 def _check_folder(path: str, base: Base) -> None:

@@ -128,18 +128,22 @@ def train(
 def batch_loss(
     family: FluxFamily, transformer: Any, data: EncodedDataset, recipe: LoopSettings, rows: list[int], number: int
 ) -> Tensor:
-    """The flow-matching loss of one batch: mean squared error of the velocity. All its chance comes from ``number``."""
+    """The flow-matching loss of one batch: mean squared error of the velocity. All its chance comes from ``number``.
+
+    Noise is drawn and mixed in on the CPU in float32, so every device and number format trains on the same pictures.
+    """
     chance = generator(recipe.seed, "step", number)
     grid = data.grids[rows[0]]
     clean = torch.stack([data.pictures[row] for row in rows])
-    sigma = draw_sigmas(recipe.timestep_sampling, len(rows), clean.shape[1], chance).to(clean.device)
-    noise = torch.randn(clean.shape, generator=chance).to(clean)
+    sigma = draw_sigmas(recipe.timestep_sampling, len(rows), clean.shape[1], chance)
+    noise = torch.randn(clean.shape, generator=chance)
     dropped = torch.rand(len(rows), generator=chance) < recipe.caption_dropout
-    texts = data.texts[[0 if drop else data.text_rows[row] for row, drop in zip(rows, dropped.tolist(), strict=True)]]
-    share = sigma.to(clean.dtype)[:, None, None]
-    noisy = (1 - share) * clean + share * noise
-    predicted = family.velocity(transformer, noisy, grid, sigma, texts, recipe.guidance)
-    return torch.nn.functional.mse_loss(predicted.float(), (noise - clean).float())
+    texts = data.text_batch(
+        [0 if drop else data.text_rows[row] for row, drop in zip(rows, dropped.tolist(), strict=True)]
+    )
+    noisy = torch.lerp(clean, noise, sigma[:, None, None]).to(data.device, data.dtype)
+    predicted = family.velocity(transformer, noisy, grid, sigma.to(data.device), texts, recipe.guidance)
+    return torch.nn.functional.mse_loss(predicted.float(), (noise - clean).to(data.device))
 
 
 def is_due(step: int, every: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,12 @@ def count_tokens(text: str, base: Base, base_path: str) -> int | None:
     """How many tokens the base's text encoder makes of a text; None where its tokenizer is not on this machine."""
     folder = "tokenizer_2" if base.family is Family.FLUX1 else "tokenizer"
     path = _local_file(base_path, f"{folder}/tokenizer.json")
-    return None if path is None else len(_tokenizer(path).encode(text).ids)
+    if path is None or find_spec("tokenizers") is None:
+        return None
+    try:
+        return len(_tokenizer(path).encode(text).ids)
+    except Exception:  # the library raises nothing narrower for a damaged file; loading the base tells of it
+        return None
 
 
 def _refuse(code: str, message: str, remedy: str) -> Finding:
@@ -95,7 +101,8 @@ def _sampling(order: GenerationOrder) -> Iterator[Finding]:
     if order.count < 1:
         yield _refuse("count-out-of-range", f"{order.count} pictures cannot be drawn.", "Ask for one or more.")
     if not 0 <= order.seed <= 2**63 - max(order.count, 1):
-        yield _refuse("seed-out-of-range", f"The seed {order.seed} is not possible.", "Use 0 to 2^63 - 1.")
+        message = f"The seed {order.seed} is not possible: the seeds of all pictures lie between 0 and 2^63 - 1."
+        yield _refuse("seed-out-of-range", message, "Use a smaller number, or leave it out for a random one.")
 
 
 def _loras(order: GenerationOrder, most: int) -> Iterator[Finding]:
@@ -118,7 +125,8 @@ def _lora(use: LoraUse, base: Base) -> Iterator[Finding]:
         yield _warn("scale-wild", message, "0.3 to 1.2 is usual.")
     own = bases().get(use.base)
     if not use.base:
-        yield _warn("lora-base-unknown", f"{use.name} does not say which base it belongs to.", "")
+        message = f"{use.name} does not say which base it belongs to."
+        yield _warn("lora-base-unknown", message, f"If it does not fit {base.id}, drawing is refused.")
     elif use.base != base.id:
         if own is None or own.family is not base.family or dict(own.shape) != dict(base.shape):
             message = f"The lora {use.name} belongs to {use.base} and does not fit {base.id}."

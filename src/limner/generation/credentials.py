@@ -184,6 +184,8 @@ def _identity(home: Path) -> tuple[bytes, bytes]:
             path.rename(path.with_name(f"ended-{secrets.token_hex(4)}.pem"))
             _create(path)
             key, chain = _parts(path.read_bytes())
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)  # copied here by hand, perhaps: nobody else may read it
     except (OSError, ValueError) as failure:
         reason = failure.strerror if isinstance(failure, OSError) else "it holds no usable key and certificate"
         raise StorageFailed(

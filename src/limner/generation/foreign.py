@@ -8,7 +8,7 @@ from typing import Any
 
 from limner.generation.infotext import Infotext
 
-__all__ = ["comfyui", "invokeai"]
+__all__ = ["comfyui", "comfyui_workflow", "invokeai"]
 
 _SAMPLING = {"seed": "Seed", "noise_seed": "Seed", "steps": "Steps", "cfg": "CFG scale", "guidance": "Guidance",
              "sampler_name": "Sampler", "scheduler": "Schedule type"}  # fmt: skip
@@ -38,6 +38,20 @@ def comfyui(graph: str) -> Infotext | None:
     return Infotext(positive, negative, settings, tuple(loras))
 
 
+def comfyui_workflow(workflow: str) -> Infotext | None:
+    """What a ComfyUI ``workflow`` text shows where the graph itself is missing: the texts in its boxes."""
+    found = _json(workflow)
+    nodes = found.get("nodes") if found else None
+    if not isinstance(nodes, list):
+        return None
+    texts = []
+    for node in nodes:
+        if isinstance(node, dict) and "TextEncode" in str(node.get("type")):
+            values = node.get("widgets_values")
+            texts += [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
+    return Infotext("\n".join(text for text in texts if text.strip()))
+
+
 def invokeai(metadata: str) -> Infotext | None:
     """The summary of InvokeAI's ``invokeai_metadata`` text."""
     found = _json(metadata)
@@ -54,7 +68,8 @@ def invokeai(metadata: str) -> Infotext | None:
         if model.get("hash"):
             settings["Model hash"] = str(model["hash"])
     loras = []
-    for entry in found.get("loras") or ():
+    entries = found.get("loras")
+    for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, dict):
             named = entry.get("model") or entry.get("lora") or {}
             name = named.get("name") or named.get("model_name") if isinstance(named, dict) else named
@@ -105,4 +120,7 @@ def _json(text: str) -> dict[str, Any] | None:
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else 1.0
+    try:
+        return float(value) if isinstance(value, (int, float)) else 1.0
+    except OverflowError:
+        return 1.0

@@ -21,7 +21,7 @@ _NEGATIVE = "Negative prompt:"
 _UNSEEN = "\u2060"  # the word joiner: keeps a prompt's own line from being read as the negative prompt
 _SAMPLERS = {"FlowMatchEulerDiscreteScheduler": ("Euler", "Simple")}
 _LORA = re.compile(r"<lora:([^:<>]+):([^:<>]+)(?::[^<>]*)?>")
-_KEY = re.compile(r"\s*(\w[\w \-/]*?)\s*:\s*")
+_KEY = re.compile(r"\s*(\w[\w \-/]{0,63}?)\s{0,9}:\s*")  # bounded, so that no text makes it slow
 
 
 @dataclass(frozen=True, slots=True)

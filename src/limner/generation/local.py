@@ -8,7 +8,8 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -31,11 +32,15 @@ _PARTS = ("torch", "diffusers", "transformers", "peft")
 _HASHED_WEIGHTS = 512 * 2**20  # bytes; hashing more would take longer than drawing
 _BIG_BASE = 1_000_000_000  # parameters
 _GLANCE = 0.05  # seconds between two looks at whether to stop
-_turn = threading.Lock()  # one picture at a time in this process, so that stopping one never stops another
+# Pictures wait here for their turn: two at once would share one pipeline, and stopping one would stop the other.
+_easel = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drawing")
 
 
 class LocalGenerator:
-    """Draws with any base on this machine. Picture i of an order has the same pixels alone and among others."""
+    """Draws with any base on this machine. Picture i of an order has the same pixels alone and among others.
+
+    So it draws one picture at a time: a batch gives other last bits (one grey level in a few pixels on a CPU).
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -98,14 +103,17 @@ class LocalGenerator:
     async def _in_thread(self, order: GenerationOrder, index: int) -> Drawn:
         """Draw in a thread. A thread cannot be cancelled: it is asked to stop, and waited for."""
         brush = _Brush(order, index, self._settings.device)
-        working = asyncio.ensure_future(asyncio.to_thread(brush.draw))
+        working = _easel.submit(brush.draw)
+        coming = asyncio.wrap_future(working)
         try:
-            return await asyncio.shield(working)
+            return await asyncio.shield(coming)
         except asyncio.CancelledError:
-            while not working.done():
+            while not (working.cancel() or working.done()):
                 brush.stop()
-                await asyncio.wait([working], timeout=_GLANCE)
-            working.exception()  # taken note of: the picture is not wanted any more
+                await asyncio.wait([coming], timeout=_GLANCE)
+            await asyncio.wait([coming])
+            if not coming.cancelled():
+                coming.exception()  # taken note of: the picture is not wanted any more
             raise
 
 
@@ -127,8 +135,6 @@ class _Brush:
                 self._drawing_with._interrupt = True
 
     def draw(self) -> Drawn:
-        while not _turn.acquire(timeout=_GLANCE):
-            self._go_on()
         try:
             return self._draw()
         except (ImportError, RuntimeError, ValueError, TypeError, OSError, MemoryError) as failure:
@@ -136,7 +142,6 @@ class _Brush:
         finally:
             with self._guard:
                 self._drawing_with = None
-            _turn.release()
 
     def _draw(self) -> Drawn:
         from limner.flux.sampling import draw, kept_pipeline
@@ -157,7 +162,8 @@ class _Brush:
             steps=order.steps,
             guidance=order.guidance,
             seed=seed,
-            loras=[(_lora_file(use), use.scale) for use in order.loras],
+            # a lora of scale 0 stays out, so that the picture is the base's to the last bit
+            loras=[(_lora_file(use), use.scale) for use in order.loras if use.scale],
         )
         seconds = time.perf_counter() - started
         self._go_on()
@@ -198,7 +204,9 @@ def _lora_file(use: LoraUse) -> Path:
     size = use.path.stat().st_size
     if len(head) < 9 or head[8:] != b"{" or int.from_bytes(head[:8], "little") > size - 8:
         raise LoraRefused(
-            f"The lora {use.name} is no safetensors file.", remedy="Only safetensors files are loaded.", thing=use.name
+            f"The file of the lora {use.name} is no safetensors file, or is cut short.",
+            remedy="Only safetensors files are loaded; get the file again.",
+            thing=use.name,
         )
     return use.path
 
@@ -226,20 +234,27 @@ def _versions(pipeline: Any, base_path: str) -> dict[str, str]:
 
 
 def _weights(base_path: str) -> dict[str, str]:
-    """Which weights of the base: the commit on the Hub, or the digest of the transformer's file."""
+    """Which weights of the base: the commit on the Hub, or the digests of the transformer's file and of the others."""
     folder = Path(base_path)
     if not folder.is_dir():
         from huggingface_hub import try_to_load_from_cache
 
         found = try_to_load_from_cache(base_path, "model_index.json")
         return {"revision": Path(found).parent.name} if isinstance(found, str) else {}
-    files = sorted((folder / "transformer").glob("*.safetensors"))
-    if len(files) != 1 or files[0].stat().st_size > _HASHED_WEIGHTS:
+    files = {path: path.stat() for path in sorted(folder.glob("*/*.safetensors"))}
+    drawing = [path for path in files if path.parent.name == "transformer"]
+    if len(drawing) != 1 or sum(stat.st_size for stat in files.values()) > _HASHED_WEIGHTS:
         return {}
-    return {"weights": _digest(files[0], files[0].stat().st_mtime_ns)}
+    digests = {path: _digest(path, stat.st_mtime_ns) for path, stat in files.items()}
+    transformer = digests.pop(drawing[0])
+    return {"weights": transformer, "other_weights": _joined(digests.values())}
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _digest(path: Path, _changed: int) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _joined(digests: Iterable[str]) -> str:
+    return hashlib.sha256("".join(digests).encode()).hexdigest()

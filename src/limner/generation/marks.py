@@ -1,7 +1,4 @@
-"""The marks that say "made by AI" to any program: IPTC's digital source type in XMP, and EXIF as FLUX tools write it.
-
-They hold nothing of the prompt, so that a copy for sharing can keep them.
-"""
+"""The marks that say "made by AI" to any program: IPTC's source type in XMP, and EXIF as FLUX tools write it."""
 
 from __future__ import annotations
 
@@ -16,7 +13,11 @@ __all__ = ["AI_SOURCE_TYPE", "XMP_KEYWORD", "exif_block", "marks_in", "xmp_packe
 AI_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 XMP_KEYWORD = "XML:com.adobe.xmp"
 _SOFTWARE, _MAKE, _MODEL = 0x0131, 0x010F, 0x0110
-_SOURCE_TYPE = re.compile(r"DigitalSourceType\s*(?:=\s*[\"']|[^>]*>)\s*([^<\"']+)")
+# bounded, so that no text makes the search slow
+_SOURCE_TYPES = (
+    re.compile(r"DigitalSourceType[^<>]{0,200}?=\s{0,9}[\"']([^<\"'\s]{1,200})"),  # an attribute, its own or rdf's
+    re.compile(r"DigitalSourceType[^<>]{0,200}>\s{0,200}([^<\s]{1,200})"),  # an element
+)
 _AI_KINDS = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia", "algorithmicMedia")
 
 
@@ -33,22 +34,21 @@ def xmp_packet() -> str:
     )
 
 
-def exif_block(model: str = "") -> bytes:
-    """The body of a PNG's eXIf chunk: Software as the makers of FLUX write it, Make, and Model where one is named."""
+def exif_block(model: str) -> bytes:
+    """The body of a PNG's eXIf chunk: Software as the makers of FLUX write it, Make, and the base as Model."""
     from PIL.Image import Exif
 
     exif = Exif()
     exif[_SOFTWARE] = "AI generated;txt2img;flux"
     exif[_MAKE] = "Limner"
-    if model:
-        exif[_MODEL] = model
+    exif[_MODEL] = model
     return exif.tobytes().removeprefix(b"Exif\0\0")
 
 
 def marks_in(xmp: str, exif: Mapping[int, object]) -> tuple[str, ...]:
     """Which marks of AI a picture's XMP and EXIF carry: ``XMP``, ``EXIF``."""
     found = []
-    if any(kind.strip().endswith(_AI_KINDS) for kind in _SOURCE_TYPE.findall(xmp)):
+    if any(kind.endswith(_AI_KINDS) for form in _SOURCE_TYPES for kind in form.findall(xmp)):
         found.append("XMP")
     if str(exif.get(_SOFTWARE, "")).lower().startswith("ai generated"):
         found.append("EXIF")

@@ -38,17 +38,32 @@ def pixel_digest(picture: Path | bytes) -> str:
 @contextmanager
 def opened(data: bytes) -> Iterator[Image]:
     """The decoded picture of a file's bytes. InputRefused: it is none, is damaged, or is far too large."""
-    from PIL import Image
+    with _decoded(data) as picture:
+        yield picture
+
+
+def _decoded(data: bytes) -> Image:
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged EXIF, for one
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as picture:
-                picture.load()
-                yield picture
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Warning) as failure:
+            picture = Image.open(io.BytesIO(data))
+            picture.load()
+            return picture
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as failure:
+        most = f"{Image.MAX_IMAGE_PIXELS:,}"
         raise InputRefused(
-            f"The picture cannot be read: {failure}.", remedy="Take an undamaged copy of it.", thing="picture"
+            f"The picture is too large to be opened: it has more than {most} pixels.",
+            remedy="Take a smaller copy of it.",
+            thing="picture",
+        ) from failure
+    except Exception as failure:  # a decoder at odds with damaged bytes may raise anything
+        known = "its contents are no picture, or are damaged"
+        reason = known if isinstance(failure, UnidentifiedImageError) else str(failure).rstrip(".") or known
+        raise InputRefused(
+            f"The picture cannot be read: {reason}.", remedy="Take an undamaged copy of it.", thing="picture"
         ) from failure
 
 

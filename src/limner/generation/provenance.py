@@ -6,7 +6,7 @@ with the digest of the pixels), the marks of AI in XMP and EXIF, and a signed co
 
 from __future__ import annotations
 
-import struct
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ from typing import Any
 
 from limner.errors import InputRefused
 from limner.generation import foreign, infotext, record_text
-from limner.generation.credentials import sign_png, verify
+from limner.generation.credentials import sign_png
 from limner.generation.infotext import Infotext
 from limner.generation.marks import XMP_KEYWORD, exif_block, marks_in, xmp_packet
-from limner.generation.pixels import encode_png, media_type, opened, picture_bytes, pixel_digest
+from limner.generation.pixels import encode_png, opened, picture_bytes, pixel_digest
 from limner.generation.png import (
     SIGNATURE,
     Chunk,
@@ -29,7 +29,7 @@ from limner.generation.png import (
 )
 from limner.types import ImageRecord
 
-__all__ = ["Provenance", "pixel_digest", "read_provenance", "read_record", "seal_image", "strip"]
+__all__ = ["Provenance", "pixel_digest", "read_provenance", "read_record", "seal_image"]
 
 # what decides how the pixels look; every other optional chunk is left behind
 _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"IDAT", b"IEND"})
@@ -69,25 +69,7 @@ def seal_image(data: bytes, record: ImageRecord, *, credentials: Path | None = N
     return sealed if credentials is None else sign_png(sealed, credentials, _assertion(record, digest))
 
 
-def strip(path: Path, *, credentials: Path | None = None) -> bytes:
-    """A copy for sharing, as PNG: the same pixels and the mark "made by AI", and nothing else.
-
-    Unsigned unless ``credentials`` names a home folder: a signature tells which pictures came from the same machine.
-    InputRefused: it does not say that AI made it, so that no such mark may be put on it.
-    """
-    data = picture_bytes(path)
-    found = read_provenance(path)
-    if not (found.source or found.marks or verify(data, media_type(data)).ai_made):
-        raise InputRefused(
-            f"{path.name} does not say that it was made by AI, so it gets no such mark.",
-            remedy="Give a picture that Limner or another generator made.",
-            thing=str(path),
-        )
-    shared = _marked(data, [])
-    return shared if credentials is None else sign_png(shared, credentials)
-
-
-def _marked(data: bytes, said: list[Chunk], *, model: str = "") -> bytes:
+def _marked(data: bytes, said: list[Chunk], *, model: str) -> bytes:
     """The picture as PNG with the marks of AI and these texts, before the pixels as some readers want it."""
     if not data.startswith(SIGNATURE):
         with opened(data) as picture:
@@ -127,6 +109,7 @@ def read_provenance(path: Path) -> Provenance:
         ("invokeai", "invokeai_metadata", foreign.invokeai),
         ("comfyui", "prompt", foreign.comfyui),
         ("a1111", "parameters", infotext.parse),
+        ("comfyui", "workflow", foreign.comfyui_workflow),
     ):
         text = read(texts[keyword]) if keyword in texts else None
         if text is not None:
@@ -140,7 +123,7 @@ def read_record(path: Path) -> ImageRecord:
     if found.record is None:
         raise InputRefused(
             f"{path.name} does not say how Limner made it. {found.problem}".strip(),
-            remedy="Give the file as Limner wrote it: copies for sharing and many web sites drop this.",
+            remedy="Give the file as Limner wrote it: many programs and web sites drop this when they save a picture.",
             thing=str(path),
         )
     return found.record
@@ -153,30 +136,32 @@ def _texts_of(data: bytes) -> tuple[dict[str, str], Mapping[int, Any]]:
         block = next((chunk.body for chunk in chunks if chunk.kind == b"eXIf"), b"")
         return read_texts(chunks), _exif(block)
     with opened(data) as picture:
-        exif = picture.getexif()
-        texts = {}
         xmp = picture.info.get("xmp", b"")
-        texts[XMP_KEYWORD] = xmp.decode("utf-8", "replace") if isinstance(xmp, bytes) else str(xmp)
-        comment = _user_comment(exif.get_ifd(_EXIF_FOLDER).get(_USER_COMMENT))
-        if comment:
-            texts["parameters"] = comment
-        # ComfyUI's WebP: the graph stands in the camera's make and model, after its keyword
-        for tag in (_MAKE, _MODEL):
-            keyword, colon, text = str(exif.get(tag, "")).partition(":")
-            if colon and keyword == "prompt":
-                texts["prompt"] = text
-        return texts, dict(exif)
+        exif = _exif(picture.info.get("exif", b""))
+    texts = {XMP_KEYWORD: xmp.decode("utf-8", "replace") if isinstance(xmp, bytes) else str(xmp)}
+    comment = _user_comment(exif.get(_USER_COMMENT))
+    if comment:
+        texts["parameters"] = comment
+    # ComfyUI's WebP: graph and workflow stand in the camera's make and model, after their keywords
+    for tag in (_MAKE, _MODEL):
+        keyword, colon, text = str(exif.get(tag, "")).partition(":")
+        if colon and keyword in ("prompt", "workflow"):
+            texts[keyword] = text
+    return texts, exif
 
 
 def _exif(block: bytes) -> Mapping[int, Any]:
+    """The values by their tags, those of the Exif folder among them; nothing where the block is damaged."""
     from PIL.Image import Exif
 
     exif = Exif()
     try:
-        if block:
-            exif.load(b"Exif\0\0" + block)
-        return dict(exif)
-    except (OSError, ValueError, SyntaxError, KeyError, TypeError, IndexError, EOFError, struct.error):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if block:
+                exif.load(block if block.startswith(b"Exif\0\0") else b"Exif\0\0" + block)
+            return {**exif, **exif.get_ifd(_EXIF_FOLDER)}
+    except Exception:  # the reader may raise anything on damaged bytes
         return {}
 
 

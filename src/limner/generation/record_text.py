@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from limner.types import ImageRecord, LoraUse
 
@@ -24,8 +25,7 @@ def write(record: ImageRecord, pixels: str) -> str:
             "scale": use.scale,
             "trigger": use.trigger,
             "base": use.base,
-            # what follows the ? of an address may be a key to it
-            "url": use.url.partition("?")[0],
+            "url": _bare(use.url),
         }
         for use in record.loras
     ]
@@ -60,6 +60,15 @@ def parse(text: str) -> tuple[ImageRecord, str]:
     return record, _value(found, "pixels", str)
 
 
+def _bare(url: str) -> str:
+    """An address without what may be a key to it: the name before the @, and all from the ? on."""
+    try:
+        scheme, place, path, _, _ = urlsplit(url)
+    except ValueError:
+        return ""
+    return urlunsplit((scheme, place.rpartition("@")[2], path, "", ""))
+
+
 def _lora(found: Any) -> LoraUse:
     if not isinstance(found, dict):
         raise ValueError("a lora in it is no object")
@@ -76,6 +85,12 @@ def _value(found: dict[str, Any], name: str, kind: type[Any]) -> Any:
 
 def _number(found: dict[str, Any], name: str) -> float:
     value = found.get(name)
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"'{name}' is missing or no number")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"'{name}' is no finite number")
+    return number

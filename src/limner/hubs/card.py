@@ -64,6 +64,7 @@ class CardFacts:
 
     @property
     def person(self) -> bool:
+        """Whether the rules for people hold."""
         return self.kind is SubjectKind.PERSON
 
     @property
@@ -73,6 +74,7 @@ class CardFacts:
 
     @property
     def prompt(self) -> str:
+        """The prompt of the examples."""
         return self.example_prompt or f"a photo of {self.trigger} {self.class_word}".strip()
 
 

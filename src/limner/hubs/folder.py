@@ -16,7 +16,7 @@ from limner.catalog import bases
 from limner.errors import Conflict, InputRefused, NotFound, StorageFailed
 from limner.hubs.card import card_header
 from limner.hubs.folder_repo import FolderRepo, Revision, State, copy_file, revision_of, storage_errors, write_file
-from limner.hubs.hub import WEIGHTS_NAME, Listing, LoraPackage, Published
+from limner.hubs.hub import WEIGHTS_NAME, Listing, LoraPackage, Published, TagTaken
 from limner.hubs.repo_names import check_picture_name, check_repo, check_tag, is_revision
 from limner.settings import Settings
 from limner.types import BackEnd, Health, Need, Visibility
@@ -51,8 +51,9 @@ class FolderHub:
     def publish(self, repo: str, package: LoraPackage, *, visibility: Visibility, tag: str, message: str) -> Published:
         """Publish as one revision named ``tag``; the same content again makes no second revision.
 
-        Conflict if the tag names other content or the repo another one's name but for case; InputRefused if the card or
-        a name is unusable; StorageFailed if the weights are not those of the digest, or the disk fails.
+        TagTaken if the tag names other content; Conflict if the repo has another one's name but for case;
+        InputRefused if the card or a name is unusable; StorageFailed if the weights are not those of the digest, or
+        the disk fails.
         """
         place = self._repo(repo)
         check_tag(tag)
@@ -63,7 +64,7 @@ class FolderHub:
             revision = revision_of(files)
             before = place.read() or State(repo, visibility)
             if before.tags.get(tag, revision) != revision:
-                raise Conflict(
+                raise TagTaken(
                     f"The tag {tag} of {repo} already names other content.",
                     remedy="Publish under a new tag.",
                     thing=repo,

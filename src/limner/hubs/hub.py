@@ -11,11 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from limner.errors import Conflict
 from limner.types import BackEnd, Health, Visibility
 
-__all__ = ["WEIGHTS_NAME", "Hub", "Listing", "LoraPackage", "Published"]
+__all__ = ["WEIGHTS_NAME", "Hub", "Listing", "LoraPackage", "Published", "TagTaken"]
 
 WEIGHTS_NAME = "pytorch_lora_weights.safetensors"
+
+
+class TagTaken(Conflict):
+    """The tag names other content already; tags never move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,10 @@ class Hub(Protocol):
         ...
 
     def publish(self, repo: str, package: LoraPackage, *, visibility: Visibility, tag: str, message: str) -> Published:
-        """Publish as one atomic revision named ``tag``. The same content twice makes no second revision."""
+        """Publish as one atomic revision named ``tag``. The same content twice makes no second revision.
+
+        TagTaken: the tag names other content.
+        """
         ...
 
     def status(self, repo: str, *, revision: str = "main", weights_digest: str = "") -> Health:

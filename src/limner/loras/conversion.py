@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from limner.errors import LoraRefused
+from limner.loras.fitting import defects
 from limner.loras.fusing import fuse, scaled, split
 from limner.loras.header import read_header
 from limner.loras.inspection import family_and_index
@@ -24,6 +25,7 @@ from limner.loras.naming import module_name, tensor_name
 from limner.loras.number_formats import Stored, encode
 from limner.loras.strength import ADAPTER_KEY, adapter_header
 from limner.loras.structure import PLACES
+from limner.loras.validation import check_numbers
 from limner.loras.writing import write_weights
 from limner.types import Family, TensorNaming
 
@@ -50,7 +52,8 @@ class Conversion:
 def convert(path: Path, naming: TensorNaming, into: Path, *, drop_text_encoder: bool = False) -> Conversion:
     """Write the lora at ``path`` to the file ``into`` in another naming: diffusers, kohya or bfl.
 
-    LoraRefused where the file is no sound lora, or has text encoder parts (which are dropped only if asked for).
+    LoraRefused where the file is no sound lora (shapes that no base can have, numbers that are not finite), or has text
+    encoder parts, which are dropped only if asked for.
     """
     if naming not in (TensorNaming.DIFFUSERS, TensorNaming.KOHYA, TensorNaming.BFL):
         raise LoraRefused(
@@ -73,7 +76,14 @@ def convert(path: Path, naming: TensorNaming, into: Path, *, drop_text_encoder: 
             remedy="Convert it without those parts (drop the text encoder); pictures may change a little.",
             thing=str(path),
         )
+    if wrong := next(defects(header, index), None):
+        raise LoraRefused(
+            f"{path.name} holds an adapter that fits no base: {wrong}.",
+            remedy="Export the LoRA again.",
+            thing=str(path),
+        )
     with path.open("rb") as file:
+        check_numbers(file, header, index)
         layers = read_layers(file, header, index)
     tensors, strength, exact, kept = named_tensors(layers, naming, family)
     metadata = {key: value for key, value in header.metadata.items() if key != ADAPTER_KEY}

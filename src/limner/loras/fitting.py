@@ -10,7 +10,7 @@ from limner.loras.header import Header
 from limner.loras.naming import Index, Slot
 from limner.types import Base
 
-__all__ = ["conflicts", "fits", "misfits"]
+__all__ = ["defects", "fits", "misfits"]
 
 
 def fits(header: Header, index: Index, base: Base) -> bool:
@@ -25,17 +25,17 @@ def misfits(header: Header, index: Index, base: Base) -> Iterator[str]:
             yield f"{name}: {reason}"
 
 
-def conflicts(header: Header, index: Index) -> int:
-    """How many adapters have shapes that no base of the family can have, whatever its width."""
+def defects(header: Header, index: Index) -> Iterator[str]:
+    """The adapters whose shapes no base of the family can have, whatever its width; one part of a sentence each."""
     widths = Counter(
         header.tensors[slot.down].shape[-1] // slot.target.columns
         for slot in index.slots.values()
         if slot.down and slot.target.columns and header.tensors[slot.down].shape
     )
-    if not widths:
-        return 0
-    width = widths.most_common(1)[0][0]
-    return sum(bool(_wrong_shape(header, slot, width, "the base")) for slot in index.slots.values())
+    width = widths.most_common(1)[0][0] if widths else None
+    for name, slot in index.slots.items():
+        if reason := _wrong_shape(header, slot, width, "the base"):
+            yield f"{name}: {reason}"
 
 
 def _misfit(header: Header, slot: Slot, base: Base) -> str:
@@ -46,7 +46,7 @@ def _misfit(header: Header, slot: Slot, base: Base) -> str:
     return _wrong_shape(header, slot, base.shape["width"], base.id)
 
 
-def _wrong_shape(header: Header, slot: Slot, width: int, base: str) -> str:
+def _wrong_shape(header: Header, slot: Slot, width: int | None, base: str) -> str:
     target = slot.target
     if not (slot.down and slot.up):
         return "one of its two matrices is missing"
@@ -55,12 +55,14 @@ def _wrong_shape(header: Header, slot: Slot, width: int, base: str) -> str:
         return f"its matrices have the shapes {list(down)} and {list(up)}, which are not those of a linear layer"
     if down[0] != up[1]:
         return f"its matrices {list(down)} and {list(up)} have different ranks"
+    if slot.alpha and prod(header.tensors[slot.alpha].shape) != 1:
+        return "its alpha is not one number"
+    if width is None:
+        return ""
     if target.columns is not None and down[1] != target.columns * width:
         return f"takes {down[1]} numbers, the layer of {base} takes {target.columns * width}"
     if None not in target.rows:
         height = sum(rows or 0 for rows in target.rows) * width
         if up[0] != height:
             return f"gives {up[0]} numbers, the layer of {base} gives {height}"
-    if slot.alpha and prod(header.tensors[slot.alpha].shape) != 1:
-        return "its alpha is not one number"
     return ""

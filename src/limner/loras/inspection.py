@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from limner.catalog import bases
 from limner.errors import LoraRefused
-from limner.loras.fitting import conflicts, fits
+from limner.loras.fitting import defects, fits
 from limner.loras.foreign import refuse_foreign
 from limner.loras.header import Digests, Header, digests, read_header
 from limner.loras.layers import alpha_of
@@ -101,7 +101,7 @@ def family_and_index(header: Header) -> tuple[Family, Index]:
         return (
             len(index.unknown),
             family not in fitting,
-            conflicts(header, index),
+            sum(1 for _ in defects(header, index)),
             bool(hinted) and family not in hinted,
         )
 

@@ -38,6 +38,7 @@ class Layer:
 
     @property
     def rank(self) -> int:
+        """The number of rows of ``down``."""
         return self.down.shape[0]
 
     @property

@@ -69,6 +69,7 @@ class Target:
 
     @property
     def number(self) -> int | None:
+        """The block's number, of whichever kind."""
         return self.double if self.double is not None else self.single
 
 

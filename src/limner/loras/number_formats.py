@@ -35,6 +35,7 @@ class Stored:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The tensor's shape."""
         return self.raw.shape
 
     def numbers(self) -> NDArray[np.float64]:
@@ -42,6 +43,7 @@ class Stored:
         return decode(self.raw, self.dtype).astype(np.float64)
 
     def same_bytes(self, other: Stored) -> bool:
+        """Whether both are stored by the same bytes, in one format and shape."""
         return self.dtype == other.dtype and self.shape == other.shape and self.raw.tobytes() == other.raw.tobytes()
 
 

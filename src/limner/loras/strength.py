@@ -35,6 +35,7 @@ class DeclaredStrength:
     dora: bool = False
 
     def rank_of(self, module: str) -> int:
+        """The rank that the header gives a module, by its diffusers path."""
         return int(self._of(self.ranks, module, self.rank))
 
     def alpha_of(self, module: str, rank: int) -> float:

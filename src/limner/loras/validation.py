@@ -16,7 +16,7 @@ from limner.loras.naming import Index, index_names
 from limner.loras.number_formats import FLOATS, chunks
 from limner.types import Base, Family, Finding, LoraFacts, Severity
 
-__all__ = ["validate"]
+__all__ = ["check_numbers", "validate"]
 
 _FAMILIES = {Family.FLUX1: "FLUX.1", Family.FLUX2: "FLUX.2"}
 # found in inspection, where they are only told; whoever wants to use the file cannot
@@ -37,7 +37,7 @@ def validate(path: Path, base: Base) -> LoraFacts:
         if finding.code in _FATAL:
             raise LoraRefused(f"{path.name}: {finding.message}", remedy=finding.remedy, thing=str(path))
     with path.open("rb") as file:
-        untouched = _read_numbers(file, header, index)
+        untouched = check_numbers(file, header, index)
     findings = [one for one in inspected.facts.findings if one.code not in ("several-bases", "no-base")]
     findings += _idle(index, untouched)
     return dataclasses.replace(
@@ -69,8 +69,11 @@ def _refuse_other_base(inspected: Inspected, index: Index, base: Base) -> None:
         )
 
 
-def _read_numbers(file: BinaryIO, header: Header, index: Index) -> int:
-    """Read every weight, refuse what is not finite; give the number of layers whose ``up`` is all zeros."""
+def check_numbers(file: BinaryIO, header: Header, index: Index) -> int:
+    """Read every weight of complete adapters; give the number of layers whose ``up`` is all zeros.
+
+    LoraRefused: a weight is not finite, or is no floating point number.
+    """
     idle = 0
     for name, slot in index.slots.items():
         for tensor in (slot.down, slot.up):

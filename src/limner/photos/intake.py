@@ -1,50 +1,59 @@
-"""Intake, thin: files and folders into upright sRGB photos without metadata."""
+"""Intake: photos on all cores, results in the order of their sources, and never more than a few of them at once."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from limner.types import Finding, Photo, PhotoReport, Progress, Severity, Verdict
+from limner.errors import LimnerError
+from limner.photos import checks
+from limner.photos.faces import FaceDetector
+from limner.photos.limits import IntakeLimits
+from limner.photos.refusals import Refusal, refusal
+from limner.photos.seen import KnownPhoto, Likeness, Seen
+from limner.photos.sources import Source, find_sources
+from limner.types import Finding, Photo, PhotoReport, Progress, Verdict
+
+if TYPE_CHECKING:
+    from limner.photos.decoding import DecodingRoom
+    from limner.photos.measures import Measures
+    from limner.photos.storing import Stored
 
 __all__ = ["IntakeLimits", "IntakeResult", "KnownPhoto", "Source", "find_sources", "take_in"]
 
+log = logging.getLogger(__name__)
 
-@dataclass(frozen=True, slots=True)
-class IntakeLimits:
-    max_pixels: int = 200_000_000
-    max_zip_bytes: int = 20_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class KnownPhoto:
-    digest: str
-    perceptual_hash: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    name: str
-    path: Path
+AHEAD = 2
+"""How many photos a thread may have under way or finished but not yet given out."""
+PIXELS_HELD = 60_000_000
+"""How many pixels of formats that cannot be streamed are held at once, by all threads together."""
 
 
 @dataclass(frozen=True, slots=True)
 class IntakeResult:
+    """One source's report and, if it was not refused, its photo and the file with the photo's bytes."""
+
     report: PhotoReport
     photo: Photo | None
     file: Path | None
 
 
-def find_sources(paths: Sequence[str | Path], workdir: Path, limits: IntakeLimits) -> Iterator[Source]:
-    for given in paths:
-        path = Path(given)
-        found = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        for file in found:
-            if file.suffix.lower() not in (".txt", ".csv", ".jsonl"):
-                yield Source(str(file), file)
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What a thread made of one source, before it is compared with the others."""
+
+    report: PhotoReport
+    stored: Stored | None = None
+    measures: Measures | None = None
+    size: tuple[int, int] = (0, 0)
 
 
 def take_in(
@@ -54,23 +63,169 @@ def take_in(
     known: Sequence[KnownPhoto] = (),
     limits: IntakeLimits,
     threads: int = 0,
+    detector: FaceDetector | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Iterator[IntakeResult]:
-    import pyvips
+    """Decode, check, normalise and store each source; give the results in the order of the sources.
 
-    for source in sources:
+    Files appear in ``workdir``; the caller moves or deletes them. The same sources give the same results for any number
+    of ``threads`` (0: one a core). A photo that is the same as an earlier one, or as one of ``known``, is refused.
+    Ends early once ``cancelled`` says so. StorageFailed: the disk is full; results before that were given out.
+    """
+    total = len(sources) if isinstance(sources, Sized) else 0
+    count = threads or _cores()
+    progress = _Pace(total, on_progress)
+    seen = Seen(known)
+    looker = _Looker(workdir, limits, detector)
+    waiting: deque[tuple[Source, Future[_Looked]]] = deque()
+    stop = cancelled or (lambda: False)
+    with ThreadPoolExecutor(count, thread_name_prefix="intake") as pool:
+        coming = enumerate(sources)
+        failure: LimnerError | None = None
+        ended = False
         try:
-            image = pyvips.Image.new_from_file(str(source.path), access="sequential").autorot()
-            if image.hasalpha():
-                image = image.flatten(background=255)
-            data = bytes(image.colourspace("srgb").pngsave_buffer(keep="none"))
-        except pyvips.Error as failure:
-            finding = Finding("unreadable", Severity.REFUSAL, f"It cannot be read: {str(failure).strip()}.")
-            yield IntakeResult(PhotoReport(source.name, Verdict.REFUSED, (finding,)), None, None)
-            continue
-        digest = hashlib.sha256(data).hexdigest()
-        report = PhotoReport(source.name, Verdict.ACCEPTED, (), "image/png", image.width, image.height)
-        file = workdir / f"{digest}.png"
-        file.write_bytes(data)
-        yield IntakeResult(report, Photo(digest, "image/png", image.width, image.height, len(data), report), file)
+            while not stop():
+                while not ended and len(waiting) < count * AHEAD:
+                    try:
+                        number, source = next(coming)
+                    except StopIteration:
+                        ended = True
+                    except LimnerError as caught:
+                        # What was begun before a zip could not be unpacked is still given out.
+                        ended, failure = True, caught
+                    else:
+                        waiting.append((source, pool.submit(looker.look, source, number)))
+                if not waiting:
+                    break
+                result = _settle(waiting.popleft()[1].result(), seen)
+                progress.another(result.report.source)
+                yield result
+            if failure and not waiting:
+                raise failure
+        finally:
+            _abandon(waiting)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _abandon(waiting: Iterable[tuple[Source, Future[_Looked]]]) -> None:
+    """Let what is under way come to its end, and delete all files: nobody else will."""
+    under_way = []
+    for source, future in waiting:
+        if not future.cancel():
+            under_way.append(future)
+        elif source.temporary:
+            source.path.unlink(missing_ok=True)
+    for future in under_way:
+        if future.exception() is None and (stored := future.result().stored):
+            stored.file.unlink(missing_ok=True)
+
+
+class _Looker:
+    """What a thread does with one source: everything that does not depend on the other sources."""
+
+    def __init__(self, workdir: Path, limits: IntakeLimits, detector: FaceDetector | None) -> None:
+        from limner.photos.decoding import DecodingRoom
+
+        self._workdir = workdir
+        self._limits = limits
+        self._detector = detector
+        self._detecting = threading.Lock()
+        self._room: DecodingRoom = DecodingRoom(PIXELS_HELD)
+
+    def look(self, source: Source, number: int) -> _Looked:
+        """Never raises for what the file holds; StorageFailed if its photo cannot be written."""
+        try:
+            if source.refusal:
+                return _refused(source, source.refusal)
+            return self._look(source, self._workdir / f"photo-{number:06}")
+        except Refusal as refused:
+            return _refused(source, refused.finding)
+        except LimnerError:
+            raise
+        except Exception as failure:
+            log.exception("%s could not be taken in", source.name)
+            why = f"It cannot be taken in: {type(failure).__name__}."
+            return _refused(source, refusal("unreadable", why, "Save it again as JPEG or PNG.").finding)
+        finally:
+            if source.temporary:
+                source.path.unlink(missing_ok=True)
+
+    def _look(self, source: Source, stem: Path) -> _Looked:
+        from limner.photos.decoding import decode
+        from limner.photos.measures import measure
+        from limner.photos.storing import store
+
+        picture = decode(source.path, source.name, self._limits, self._room)
+        measures = measure(picture.image)
+        faces = self._faces(picture.image, source.name)
+        findings = [*picture.findings, *checks.check(picture.width, picture.height, measures, faces, self._limits)]
+        report = PhotoReport(
+            source=source.name,
+            verdict=checks.verdict(findings),
+            findings=tuple(findings),
+            media_type=picture.kind.value,
+            source_width=picture.width,
+            source_height=picture.height,
+            sharpness=measures.sharpness,
+            exposure=measures.exposure,
+            clipped=round(measures.dark + measures.bright, 4),
+            perceptual_hash=f"{measures.perceptual_hash:016x}",
+            faces=faces,
+        )
+        return _Looked(report, store(picture, stem), measures, (picture.image.width, picture.image.height))
+
+    def _faces(self, image: object, name: str) -> int | None:
+        if self._detector is None:
+            return None
+        try:
+            with self._detecting:
+                return int(self._detector.count(image.numpy()))  # type: ignore[attr-defined]
+        except Exception:
+            log.exception("the face detector failed on %s", name)
+            return None
+
+
+def _refused(source: Source, finding: Finding) -> _Looked:
+    return _Looked(PhotoReport(source.name, Verdict.REFUSED, (finding,)))
+
+
+def _settle(looked: _Looked, seen: Seen) -> IntakeResult:
+    """Compare a photo with those before it and say what becomes of it."""
+    report, stored, measures = looked.report, looked.stored, looked.measures
+    if stored is None or measures is None:
+        return IntakeResult(report, None, None)
+    size = (report.source_width, report.source_height)
+    match = seen.find(stored.digest, measures.perceptual_hash, measures.thumb)
+    if match:
+        likeness, first, first_size = match
+        findings = (*report.findings, checks.compare(likeness, first, first_size, size))
+        duplicate_of = first if likeness is Likeness.SAME else ""
+        report = replace(report, findings=findings, verdict=checks.verdict(findings), duplicate_of=duplicate_of)
+    if report.verdict is Verdict.REFUSED:
+        stored.file.unlink(missing_ok=True)
+        return IntakeResult(report, None, None)
+    seen.add(stored.digest, report.source, size, measures.perceptual_hash, measures.thumb)
+    photo = Photo(stored.digest, stored.media_type, *looked.size, stored.byte_size, report)
+    return IntakeResult(report, photo, stored.file)
+
+
+class _Pace:
+    """Progress with its rate and what is left."""
+
+    def __init__(self, total: int, say: Callable[[Progress], None] | None) -> None:
+        self._total = total
+        self._say = say
+        self._done = 0
+        self._began = time.monotonic()
+
+    def another(self, name: str) -> None:
+        self._done += 1
+        if self._say is None:
+            return
+        rate = self._done / max(time.monotonic() - self._began, 1e-6)
+        left = (self._total - self._done) / rate if self._total else None
+        self._say(Progress("intake", self._done, self._total, "photos", rate, left, message=name))

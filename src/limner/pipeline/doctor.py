@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping
 
 from limner import __version__, plugins
-from limner.catalog import bases
+from limner.catalog import base_location, bases, find_base
 from limner.errors import LimnerError
 from limner.pipeline.worker import worker_lives
 from limner.pipeline.workspace import Workspace
@@ -23,9 +23,15 @@ __all__ = ["back_ends", "examine"]
 LOW_DISK = 5 * 10**9
 ACCOUNTS = {
     "Hugging Face": ("HF_TOKEN", "Make a token at https://huggingface.co/settings/tokens and set HF_TOKEN."),
-    "Replicate": ("REPLICATE_API_TOKEN", "Make a token at https://replicate.com/account/api-tokens and set it."),
+    "Replicate": (
+        "REPLICATE_API_TOKEN",
+        "Make a token at https://replicate.com/account/api-tokens and set REPLICATE_API_TOKEN.",
+    ),
     "fal": ("FAL_KEY", "Make a key at https://fal.ai/dashboard/keys and set FAL_KEY."),
-    "Together AI": ("TOGETHER_API_KEY", "Make a key at https://api.together.ai/settings/api-keys and set it."),
+    "Together AI": (
+        "TOGETHER_API_KEY",
+        "Make a key at https://api.together.ai/settings/api-keys and set TOGETHER_API_KEY.",
+    ),
 }
 PARTS = {
     "torch": "local",
@@ -88,7 +94,7 @@ def _device() -> Check:
 def _home(workspace: Workspace) -> list[Check]:
     free = shutil.disk_usage(workspace.home).free
     words = f"{free / 1e9:.0f} GB free in {workspace.home}"
-    checks = [
+    return [
         Check("data", "disk", "ok", words)
         if free > LOW_DISK
         else Check("data", "disk", "problem", words, "Free some space, or set LIMNER_HOME to a larger disk."),
@@ -101,74 +107,87 @@ def _home(workspace: Workspace) -> list[Check]:
         ),
         Check("data", "log", "ok", str(workspace.log_file)),
     ]
-    return checks
 
 
 def _bases(workspace: Workspace) -> list[Check]:
     checks = []
     for base in bases().values():
         own = workspace.settings.base_paths.get(base.id)
-        if base.repo.startswith("package:"):
-            checks.append(Check("bases", base.id, "ok", "ships with Limner"))
-        elif own is not None:
+        page = f"https://huggingface.co/{base.repo}"
+        if own is not None:
             there = (own / "model_index.json").is_file()
-            state, remedy = ("ok", "") if there else ("problem", "Point it at a pipeline in diffusers layout.")
-            checks.append(Check("bases", base.id, state, str(own), remedy))
+            state, remedy = ("ok", "") if there else ("problem", "Point LIMNER_BASE_PATHS at a pipeline folder.")
+            checks.append(Check("bases", base.id, state, str(own) if there else f"no pipeline in {own}", remedy))
+        elif base.repo.startswith("package:"):
+            checks.append(Check("bases", base.id, "ok", "ships with Limner"))
+        elif not base.gated:
+            checks.append(Check("bases", base.id, "ok", "fetched from the Hugging Face Hub on first use"))
+        elif os.environ.get("HF_TOKEN"):
+            checks.append(Check("bases", base.id, "ok", f"gated; its terms must be accepted at {page}"))
         else:
-            gate = "gated: accept its terms and set HF_TOKEN" if base.gated else "fetched from the Hub on first use"
-            checks.append(Check("bases", base.id, "ok" if not base.gated else "missing", gate, base.repo))
+            checks.append(Check("bases", base.id, "missing", "gated", f"Accept its terms at {page} and set HF_TOKEN."))
+    return checks
+
+
+def _accounts() -> list[Check]:
+    checks = []
+    for vendor, (variable, remedy) in ACCOUNTS.items():
+        if os.environ.get(variable):
+            checks.append(Check("accounts", vendor, "ok", f"{variable} is set"))
+        else:
+            checks.append(Check("accounts", vendor, "missing", f"{variable} is not set", remedy))
+    return checks
+
+
+def _defaults(settings: Settings) -> list[Check]:
+    checks = []
+    try:
+        base_location(find_base(settings.base), settings.base_paths)
+        checks.append(Check("used by default", "base", "ok", settings.base))
+    except LimnerError as failure:
+        checks.append(
+            Check("used by default", "base", "problem", failure.message, failure.remedy or "Set LIMNER_BASE.")
+        )
+    for kind, name in (("trainer", settings.trainer), ("hub", settings.hub), ("generator", settings.generator)):
+        try:
+            about: BackEnd = plugins.back_end(f"limner.{kind}s", name, settings=settings).describe()
+        except LimnerError as failure:
+            remedy = f"{failure.remedy} Set LIMNER_{kind.upper()} to another."
+            checks.append(Check("used by default", kind, "problem", failure.message, remedy))
+            continue
+        unmet = [need for need in about.needs if not need.met]
+        lacks = f"; lacks {', '.join(need.name for need in unmet)}" if unmet else ""
+        remedy = " ".join(need.how_to_get for need in unmet)
+        state = "problem" if unmet else "ok"
+        checks.append(Check("used by default", kind, state, f"{about.name}: {about.title}{lacks}", remedy))
+    return checks
+
+
+def _broken(settings: Settings) -> list[Check]:
+    """Back ends that are installed and cannot be loaded; other people's may be."""
+    checks = []
+    for group in plugins.GROUPS:
+        for name in plugins.names(group):
+            try:
+                plugins.back_end(group, name, settings=settings)
+            except LimnerError as failure:
+                kind = group.removeprefix("limner.").removesuffix("s")
+                checks.append(Check("broken back ends", f"{kind} {name}", "missing", failure.message, failure.remedy))
     return checks
 
 
 def examine(workspace: Workspace) -> DoctorReport:
     """Look at this machine, the data, the accounts and the back ends. Secrets are never shown, only whether set."""
     settings = workspace.settings
+    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     checks = [
-        Check(
-            "machine", "system", "ok", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-        )
+        *_defaults(settings),
+        Check("machine", "system", "ok", system),
+        _device(),
+        *_home(workspace),
+        *_parts(),
+        *_broken(settings),
+        *_bases(workspace),
+        *_accounts(),
     ]
-    checks.append(_device())
-    checks += _home(workspace) + _parts() + _bases(workspace)
-    for vendor, (variable, remedy) in ACCOUNTS.items():
-        there = bool(os.environ.get(variable))
-        checks.append(
-            Check(
-                "accounts",
-                vendor,
-                "ok" if there else "missing",
-                f"{variable} is {'set' if there else 'not set'}",
-                "" if there else remedy,
-            )
-        )
-    described = back_ends(settings)
-    defaults = {
-        "trainers": settings.trainer,
-        "hubs": settings.hub,
-        "generators": settings.generator,
-    }
-    for kind, name in defaults.items():
-        about = next((end for end in described.get(kind, ()) if end.name == name), None)
-        if about is None:
-            checks.append(
-                Check(
-                    "would be used",
-                    kind[:-1],
-                    "problem",
-                    f"'{name}' is not installed",
-                    f"Set LIMNER_{kind[:-1].upper()}.",
-                )
-            )
-            continue
-        unmet = [need for need in about.needs if not need.met]
-        checks.append(
-            Check(
-                "would be used",
-                kind[:-1],
-                "problem" if unmet else "ok",
-                f"{about.name}: {about.title}" + "".join(f"; lacks {need.name}" for need in unmet),
-                " ".join(need.how_to_get for need in unmet),
-            )
-        )
-    checks.append(Check("would be used", "base", "ok", settings.base))
-    return DoctorReport(__version__, workspace.home, tuple(checks), described)
+    return DoctorReport(__version__, workspace.home, tuple(checks), back_ends(settings))

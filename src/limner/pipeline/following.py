@@ -6,17 +6,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 
-from sqlalchemy import select
-
 from limner import errors
-from limner.errors import Cancelled, Conflict, LimnerError, NotFound
-from limner.pipeline import jobs, reading
+from limner.errors import Cancelled, Conflict, LimnerError
+from limner.pipeline import jobs, lookups, reading
 from limner.pipeline.workspace import Workspace
 from limner.records import Job
 from limner.store.models import JobRow
 from limner.types import JobState
 
-__all__ = ["cancel", "failure_of", "find", "newest", "resume", "watch", "watch_async"]
+__all__ = ["cancel", "failure_of", "resume", "watch", "watch_async"]
 
 LOOK_SECONDS = 0.2
 WORKER_SECONDS = 2.0
@@ -27,33 +25,12 @@ _BY_CODE = {
 }
 
 
-def find(workspace: Workspace, job: str) -> Job:
-    """A job by its id, or the newest job of the training or generation named."""
-    with workspace.database.read() as session:
-        row = session.get(JobRow, job)
-        if row is None:
-            query = select(JobRow).where(JobRow.target == job).order_by(JobRow.created_at.desc()).limit(1)
-            row = session.scalars(query).first()
-        if row is None:
-            raise NotFound(f"There is no job '{job}'.", remedy="List them with `limner jobs list`.", thing=job)
-        return reading.to_job(row)
-
-
-def newest(workspace: Workspace, *, subject: str = "", limit: int = 50) -> list[Job]:
-    """The newest jobs first."""
-    query = select(JobRow).order_by(JobRow.created_at.desc()).limit(limit)
-    if subject:
-        query = query.where(JobRow.subject == subject)
-    with workspace.database.read() as session:
-        return [reading.to_job(row) for row in session.scalars(query)]
-
-
 def watch(workspace: Workspace, job: str) -> Iterator[Job]:
     """Give the job whenever it has changed, until it has ended."""
     seen: Job | None = None
     ensured = 0.0
     while True:
-        current = find(workspace, job)
+        current = lookups.job(workspace, job)
         if current != seen:
             seen = current
             yield current
@@ -70,7 +47,7 @@ async def watch_async(workspace: Workspace, job: str) -> AsyncIterator[Job]:
     seen: Job | None = None
     ensured = 0.0
     while True:
-        current = await asyncio.to_thread(find, workspace, job)
+        current = await asyncio.to_thread(lookups.job, workspace, job)
         if current != seen:
             seen = current
             yield current
@@ -100,7 +77,7 @@ def failure_of(job: Job) -> LimnerError | None:
 
 def cancel(workspace: Workspace, job: str) -> Job:
     """Ask a job to stop at its next safe point."""
-    found = find(workspace, job)
+    found = lookups.job(workspace, job)
     with workspace.database.write() as session:
         row = jobs.request_cancel(session, found.id)
         record = reading.to_job(row)
@@ -112,7 +89,7 @@ def cancel(workspace: Workspace, job: str) -> Job:
 def resume(workspace: Workspace, job: str) -> Job:
     """Do a cancelled or failed job again from the stage that it stopped in, as a new job."""
     submitter = workspace.submitter
-    found = find(workspace, job)
+    found = lookups.job(workspace, job)
     with workspace.database.write() as session:
         row = session.get_one(JobRow, found.id)
         if JobState(row.state) not in (JobState.CANCELLED, JobState.FAILED):

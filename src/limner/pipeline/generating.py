@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from limner import __version__, plugins
 from limner.catalog import base_location, find_base
-from limner.errors import Conflict, InputRefused, NotFound, WorkFailed
+from limner.errors import Cancelled, InputRefused, NotFound, NotReady, StorageFailed, WorkFailed
 from limner.generation import provenance
 from limner.generation.generator import Drawn, GenerationOrder, Generator
 from limner.generation.prompts import fill
@@ -26,11 +26,12 @@ from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
 from limner.records import Job, Reproduction
 from limner.store.models import BlobRow, GenerationRow, GenerationSubjectRow, ImageRow, LoraRow, SubjectRow, now
-from limner.types import Base, ImageRecord, JobState, LoraUse, Progress, Severity
+from limner.types import ImageRecord, JobState, LoraUse, Progress, Severity
 
 __all__ = ["parse_lora", "reproduced", "request", "stage", "submit", "submit_reproduction"]
 
 SEEDS = 2**31
+GLANCE_SECONDS = 0.5  # between two looks at whether the user wants to stop
 
 
 def parse_lora(words: str) -> tuple[str, float]:
@@ -64,10 +65,10 @@ def request(
         named = [(reading.find_lora_row(session, name), scale) for name, scale in loras if name]
         bases = {row.base for row, _ in named}
         pinned = [[f"{row.subject}@v{row.version}", scale] for row, scale in named]
-    if len(bases) > 1:
+    if len(bases) > 1 and not base:
         raise InputRefused(
             f"These loras belong to different bases: {', '.join(sorted(bases))}.",
-            remedy="Use loras of one base in a picture.",
+            remedy="Use loras of one base in a picture, or name the base if they fit it.",
             thing="loras",
         )
     row = find_base(base or next(iter(bases), "") or workspace.settings.base)
@@ -78,8 +79,8 @@ def request(
         "loras": pinned + [[name, scale] for name, scale in loras if not name],
         "base": row.id,
         "generator": generator or workspace.settings.generator,
-        "width": width or row.size,
-        "height": height or row.size,
+        "width": row.size if width is None else width,
+        "height": row.size if height is None else height,
         "steps": row.steps if steps is None else steps,
         "guidance": row.guidance if guidance is None else guidance,
         "seed": secrets.randbelow(SEEDS) if seed is None else seed,
@@ -93,7 +94,7 @@ def submit(workspace: Workspace, **options: Any) -> Job:
 
 
 def _submit(workspace: Workspace, wanted: dict[str, Any]) -> Job:
-    order, subjects, _ = _order(workspace, wanted, {})
+    order, subjects = _order(workspace, wanted, {})
     generator: Generator = plugins.back_end("limner.generators", wanted["generator"], settings=workspace.settings)
     _check(generator, order)
     submitter = workspace.submitter
@@ -116,9 +117,7 @@ def _check(generator: Generator, order: GenerationOrder) -> None:
             raise InputRefused(finding.message, remedy=finding.remedy, thing=finding.code)
 
 
-def _order(
-    workspace: Workspace, wanted: dict[str, Any], earlier: dict[str, Any]
-) -> tuple[GenerationOrder, list[str], Base]:
+def _order(workspace: Workspace, wanted: dict[str, Any], earlier: dict[str, Any]) -> tuple[GenerationOrder, list[str]]:
     base = find_base(wanted["base"])
     uses: list[LoraUse] = []
     subjects: list[str] = []
@@ -158,7 +157,7 @@ def _order(
         seed=wanted["seed"],
         count=wanted["count"],
     )
-    return order, list(dict.fromkeys(subjects)), base
+    return order, list(dict.fromkeys(subjects))
 
 
 def _add_row(session: Any, wanted: dict[str, Any], order: GenerationOrder, subjects: Sequence[str]) -> None:
@@ -189,54 +188,82 @@ def _add_row(session: Any, wanted: dict[str, Any], order: GenerationOrder, subje
 async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
     """Draw what is not stored yet. A drawn picture is a file before it is a row, so a crash never draws it twice."""
     workspace = context.workspace
-    order, subjects, _ = await asyncio.to_thread(_order, workspace, wanted, context.earlier)
-    generator: Generator = plugins.back_end("limner.generators", wanted["generator"], settings=workspace.settings)
-    _check(generator, order)
-    folder = workspace.directory(order.id)
-    stored = await asyncio.to_thread(_begin, workspace, wanted, order, subjects, folder)
-    done = len(stored)
-    context.report(Progress("generate", done, order.count, "picture"))
+    folder = workspace.directory(wanted["generation"])
     try:
-        async for drawn in generator.draw(replace(order, done=frozenset(stored))):
-            await asyncio.to_thread(_keep, workspace, order, wanted["generator"], drawn, folder)
-            done += 1
-            context.report(
-                Progress(
-                    "generate",
-                    done,
-                    order.count,
-                    "picture",
-                    rate=1 / drawn.seconds if drawn.seconds else None,
-                    seconds_left=drawn.seconds * (order.count - done),
-                )
-            )
-            context.progress.check_cancelled()
+        order, subjects = await asyncio.to_thread(_order, workspace, wanted, context.earlier)
+        generator: Generator = plugins.back_end("limner.generators", wanted["generator"], settings=workspace.settings)
+        await asyncio.to_thread(_check, generator, order)
+        await asyncio.to_thread(_begin, workspace, wanted, order, subjects)
+        await _draw(context, generator, wanted["generator"], order, folder)
     except Exception as failure:
-        await asyncio.to_thread(_end, workspace, order.id, failure)
+        await asyncio.to_thread(_end, workspace, wanted["generation"], failure)
         raise
-    if done < order.count:
-        short = WorkFailed(
-            f"The generator '{wanted['generator']}' gave {done} of {order.count} pictures.",
-            remedy="Ask for the rest again.",
-            thing=order.id,
-        )
-        await asyncio.to_thread(_end, workspace, order.id, short)
-        raise short
     await asyncio.to_thread(_end, workspace, order.id, None)
     shutil.rmtree(folder, ignore_errors=True)
     return {"generation": order.id, "images": order.count}
 
 
-def _begin(
-    workspace: Workspace, wanted: dict[str, Any], order: GenerationOrder, subjects: Sequence[str], folder: Path
-) -> set[int]:
-    """Make the row; store pictures that an earlier run had drawn but not recorded; give the indexes that are there."""
+async def _draw(context: StageContext, generator: Generator, name: str, order: GenerationOrder, folder: Path) -> None:
+    """Draw and keep every picture that is not stored yet."""
+    stored = await asyncio.to_thread(_stored, context.workspace, order, folder)
+    context.report(Progress("generate", len(stored), order.count, "picture"))
+    coming = generator.draw(replace(order, done=frozenset(stored)))
+    while (drawn := await _next(context, coming)) is not None:
+        if drawn.index in stored or not 0 <= drawn.index < order.count:
+            raise WorkFailed(
+                f"The generator '{name}' gave picture {drawn.index}, which was not asked for.",
+                remedy="Use another generator; this one does not keep to what it must do.",
+                thing=order.id,
+            )
+        await asyncio.to_thread(_keep, context.workspace, order, name, drawn, folder)
+        stored.add(drawn.index)
+        rate = 1 / drawn.seconds if drawn.seconds else None
+        left = drawn.seconds * (order.count - len(stored))
+        context.report(Progress("generate", len(stored), order.count, "picture", rate=rate, seconds_left=left))
+    if len(stored) < order.count:
+        raise WorkFailed(
+            f"The generator '{name}' gave {len(stored)} of {order.count} pictures.",
+            remedy="Ask for the rest again.",
+            thing=order.id,
+        )
+
+
+async def _next(context: StageContext, coming: AsyncIterator[Drawn]) -> Drawn | None:
+    """The next picture, None after the last. A wish to cancel stops the picture under way: it may take minutes."""
+
+    async def advance() -> Drawn | None:
+        return await anext(coming, None)
+
+    drawing = asyncio.ensure_future(advance())
+    try:
+        await asyncio.to_thread(context.progress.check_cancelled)
+        while not (await asyncio.wait([drawing], timeout=GLANCE_SECONDS))[0]:
+            await asyncio.to_thread(context.progress.check_cancelled)
+    except BaseException:
+        drawing.cancel()
+        await asyncio.wait([drawing])
+        raise
+    return drawing.result()
+
+
+def _begin(workspace: Workspace, wanted: dict[str, Any], order: GenerationOrder, subjects: Sequence[str]) -> None:
+    """Make the row, if it is not there yet, and mark it as running."""
     with workspace.database.write() as session:
         _add_row(session, wanted, order, subjects)
-        session.get_one(GenerationRow, order.id).state = JobState.RUNNING
+        row = session.get_one(GenerationRow, order.id)
+        row.state, row.error, row.ended_at = JobState.RUNNING, None, None
+
+
+def _stored(workspace: Workspace, order: GenerationOrder, folder: Path) -> set[int]:
+    """The indexes that have a picture; one that an earlier run had drawn but not recorded is recorded now."""
     for path in folder.glob("[0-9]*.png"):
         index, _, milliseconds = path.stem.partition("-")
-        _record(workspace, order, int(index), path, int(milliseconds or 0) / 1000)
+        try:
+            seed = provenance.read_record(path).seed
+        except InputRefused:
+            path.unlink()  # the disk lost a part of it: it is drawn again
+            continue
+        _record(workspace, order, int(index), seed, path, int(milliseconds) / 1000)
     with workspace.database.read() as session:
         return set(session.scalars(select(ImageRow.position).where(ImageRow.generation == order.id)))
 
@@ -259,12 +286,23 @@ def _keep(workspace: Workspace, order: GenerationOrder, generator: str, drawn: D
     data = provenance.seal_image(drawn.data, record, credentials=signer)
     path = folder / f"{drawn.index:04d}-{round(drawn.seconds * 1000)}.png"
     partial = path.with_suffix(".partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)  # noqa: PTH105 - the atomic rename is the point
-    _record(workspace, order, drawn.index, path, drawn.seconds)
+    try:
+        with partial.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, path)  # noqa: PTH105 - the atomic rename is the point
+    except OSError as failure:
+        raise StorageFailed(
+            f"The picture cannot be written to {folder}: {failure.strerror}.",
+            remedy="Free some space, then resume; pictures stored so far are kept.",
+            thing=order.id,
+        ) from failure
+    _record(workspace, order, drawn.index, drawn.seed, path, drawn.seconds)
 
 
-def _record(workspace: Workspace, order: GenerationOrder, index: int, path: Path, seconds: float) -> None:
+def _record(workspace: Workspace, order: GenerationOrder, index: int, seed: int, path: Path, seconds: float) -> None:
+    """Store a sealed picture as a blob and a row; only then is its file let go of."""
     size = path.stat().st_size
     digest = workspace.blobs.put_file(path)
     with workspace.database.write() as session:
@@ -280,20 +318,23 @@ def _record(workspace: Workspace, order: GenerationOrder, index: int, path: Path
                 media_type="image/png",
                 width=order.width,
                 height=order.height,
-                seed=order.seed + index,
+                seed=seed,
                 seconds=seconds,
             )
             .on_conflict_do_nothing()
         )
+    path.unlink()
 
 
 def _end(workspace: Workspace, generation: str, failure: Exception | None) -> None:
     with workspace.database.write() as session:
-        row = session.get_one(GenerationRow, generation)
+        row = session.get(GenerationRow, generation)
+        if row is None:
+            return  # it failed before it began
         row.ended_at = now()
         row.error = jobs.as_error(failure) if failure else None
-        cancelled = row.error is not None and row.error["code"] == "cancelled"
-        row.state = JobState.DONE if not failure else JobState.CANCELLED if cancelled else JobState.FAILED
+        ended = JobState.CANCELLED if isinstance(failure, Cancelled) else JobState.FAILED
+        row.state = ended if failure else JobState.DONE
 
 
 def submit_reproduction(workspace: Workspace, picture: Path) -> Job:
@@ -306,13 +347,15 @@ def submit_reproduction(workspace: Workspace, picture: Path) -> Job:
             if row is None:
                 raise NotFound(
                     f"The lora {use.name} ({use.digest[:12]}…) that made {picture.name} is not here.",
-                    remedy="It was removed, or the picture was made elsewhere.",
+                    remedy="Draw it again in the home folder where this lora is.",
                     thing=use.name,
                 )
             loras.append([f"{row.subject}@v{row.version}", use.scale])
-    if not plugins.names("limner.generators").count(record.generator):
-        raise Conflict(
-            f"The generator '{record.generator}' is not installed.", remedy="`limner doctor`.", thing=picture.name
+    if record.generator not in plugins.names("limner.generators"):
+        raise NotReady(
+            f"{picture.name} was drawn by the generator '{record.generator}', which is not installed here.",
+            remedy="Install the package that brings it; `limner backends` lists what is there.",
+            thing=record.generator,
         )
     return _submit(
         workspace,
@@ -340,12 +383,13 @@ def reproduced(workspace: Workspace, picture: Path, job: Job) -> Reproduction:
         row = session.scalars(select(ImageRow).where(ImageRow.generation == job.target)).one()
         prompt = session.get_one(GenerationRow, job.target).prompt
         image = reading.to_image(workspace, row, prompt)
-    before, after = provenance.read_record(picture), provenance.read_record(image.path)
-    equal = provenance.pixel_digest(picture) == provenance.pixel_digest(image.path)
-    names = sorted(set(before.versions) | set(after.versions))
-    differences = tuple(
-        f"{name}: {before.versions.get(name, 'unknown')} then, {after.versions.get(name, 'unknown')} now"
-        for name in names
-        if before.versions.get(name) != after.versions.get(name)
-    )
-    return Reproduction(image, equal, differences)
+    given, drawn = provenance.pixel_digest(picture), provenance.pixel_digest(image.path)
+    before, after = provenance.read_record(picture).versions, provenance.read_record(image.path).versions
+    differences = [
+        f"{name}: {before.get(name, 'unknown')} then, {after.get(name, 'unknown')} now"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
+    if provenance.read_provenance(picture).recorded_pixels != given:
+        differences.append("the picture: its pixels were changed after it was drawn")
+    return Reproduction(image, given == drawn, tuple(differences))

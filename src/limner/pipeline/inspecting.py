@@ -5,31 +5,66 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from limner.errors import InputRefused, NotFound
+from limner.catalog import find_base
+from limner.errors import InputRefused, LoraRefused, NotFound
 
 __all__ = ["inspect_file"]
 
-PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
 
+def inspect_file(path: Path, base: str = "") -> dict[str, Any]:
+    """What a picture or lora file says of itself, as plain JSON data.
 
-def inspect_file(path: Path) -> dict[str, Any]:
-    """What a picture or lora file says of itself, as plain JSON data."""
-    if not path.is_file():
-        raise NotFound(f"There is no file {path}.", remedy="Check the path.", thing=str(path))
-    with path.open("rb") as stream:
-        head = stream.read(16)
-    if head.startswith(PICTURES):
+    Of a lora also whether it can be used: ``problem`` says why not, on the ``base`` named or else on its own.
+    NotFound: there is no such file; InputRefused: it is neither, or cannot be read.
+    """
+    from limner.generation.pixels import media_type
+
+    head = _first_bytes(path)
+    if media_type(head).startswith("image/"):
         from limner.generation.inspection import describe
 
         return {"what": "picture", **describe(path)}
     if path.suffix == ".safetensors" or head[8:9] == b"{":
-        from limner.loras.inspection import inspect
-
-        facts = inspect(path)
-        plain = {name: getattr(facts, name) for name in facts.__dataclass_fields__}
-        return {"what": "lora", **plain, "path": str(path), "metadata": dict(facts.metadata)}
+        return _lora(path, base)
     raise InputRefused(
         f"{path.name} is neither a picture nor a lora.",
         remedy="Give a PNG, JPEG or WebP picture, or a .safetensors file.",
         thing=str(path),
     )
+
+
+def _lora(path: Path, base: str) -> dict[str, Any]:
+    from limner.loras.inspection import inspect
+    from limner.loras.validation import validate
+
+    facts, problem = inspect(path), ""
+    wanted = base or facts.base
+    try:
+        if wanted:
+            facts = validate(path, find_base(wanted))
+        else:
+            problem = f"{path.name} fits no base that Limner knows."
+    except LoraRefused as refusal:
+        problem = str(refusal)
+    plain = {name: getattr(facts, name) for name in facts.__dataclass_fields__}
+    says = problem or f"It can be used on {wanted}."
+    return {
+        "what": "lora",
+        **plain,
+        "path": str(path),
+        "metadata": dict(facts.metadata),
+        "problem": problem,
+        "says": [says, *(f"{finding.message} {finding.remedy}".strip() for finding in facts.findings)],
+    }
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(16)
+    except FileNotFoundError:
+        raise NotFound(f"There is no file {path}.", remedy="Check the path.", thing=str(path)) from None
+    except OSError as failure:
+        raise InputRefused(
+            f"{path} cannot be read: {failure.strerror}.", remedy="Give one file that you may read.", thing=str(path)
+        ) from failure

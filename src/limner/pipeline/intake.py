@@ -15,15 +15,18 @@ from sqlalchemy.orm import Session
 
 from limner.datasets.captions import CaptionBook, read_captions
 from limner.errors import NotFound, PhotoRefused
-from limner.photos.intake import IntakeLimits, IntakeResult, KnownPhoto, find_sources, take_in
+from limner.photos import IntakeLimits, IntakeResult, KnownPhoto, find_sources, installed_detector, take_in
 from limner.pipeline import jobs, reading
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
 from limner.records import Job
 from limner.store.models import BlobRow, IntakeRow, PhotoRow
-from limner.types import Verdict
+from limner.types import Finding, Verdict
 
 __all__ = ["remove_photo", "request", "set_caption", "stage", "submit"]
+
+NOTHING_THERE = ("not-there", "no-photos")
+"""Findings about what was named rather than about a photo; if there is nothing else, the job fails."""
 
 
 def request(slug: str, paths: Sequence[str | Path], captions: Sequence[str | Path] = ()) -> dict[str, Any]:
@@ -66,6 +69,8 @@ def _take_in(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
     known = _known(workspace, slug, context.job)
     book = read_captions([Path(path) for path in [*wanted["paths"], *wanted["captions"]]])
     counts = dict.fromkeys(Verdict, 0)
+    nothing_there: list[Finding] = []
+    sources_seen: list[str] = []
     sources = find_sources(wanted["paths"], scratch, limits)
     results = take_in(
         sources,
@@ -73,18 +78,22 @@ def _take_in(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
         known=known,
         limits=limits,
         threads=workspace.settings.workers,
+        detector=installed_detector(),
         on_progress=context.report,
         cancelled=lambda: context.progress.cancelled,
     )
     for position, result in enumerate(results):
         context.progress.check_cancelled()
         counts[result.report.verdict] += 1
+        nothing_there.extend(finding for finding in result.report.findings if finding.code in NOTHING_THERE)
+        sources_seen.append(result.report.source)
         _keep(workspace, context.job, slug, position, result, book)
     context.progress.check_cancelled()
     shutil.rmtree(scratch, ignore_errors=True)
-    if not sum(counts.values()):
+    if sum(counts.values()) == len(nothing_there):
+        why = " ".join(dict.fromkeys(finding.message for finding in nothing_there))
         raise PhotoRefused(
-            "No photo was found in what you named.",
+            f"No photo was found in what you named. {why}".strip(),
             remedy="Name picture files, or a folder or zip that holds some.",
             thing=", ".join(wanted["paths"])[:300],
         )
@@ -92,6 +101,7 @@ def _take_in(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
         "accepted": counts[Verdict.ACCEPTED],
         "warned": counts[Verdict.WARNED],
         "refused": counts[Verdict.REFUSED],
+        "caption_findings": [asdict(one) for one in (*book.findings, *book.pairing_findings(sources_seen))],
     }
 
 
@@ -99,8 +109,18 @@ def _known(workspace: Workspace, slug: str, job: str) -> list[KnownPhoto]:
     """The subject's photos that other intakes brought; this job's own are found again on a re-run."""
     with workspace.database.read() as session:
         own = select(IntakeRow.photo).where(IntakeRow.job == job, IntakeRow.photo.is_not(None))
-        rows = session.scalars(select(PhotoRow).where(PhotoRow.subject == slug, PhotoRow.digest.not_in(own)))
-        return [KnownPhoto(row.digest, row.report["perceptual_hash"], row.source) for row in rows]
+        rows = session.scalars(
+            select(PhotoRow).where(PhotoRow.subject == slug, PhotoRow.digest.not_in(own)).order_by(PhotoRow.id)
+        ).all()
+    return [
+        KnownPhoto(
+            row.digest,
+            row.report["perceptual_hash"],
+            row.source,
+            workspace.blobs.path(row.digest) if workspace.blobs.has(row.digest) else None,
+        )
+        for row in rows
+    ]
 
 
 def _keep(workspace: Workspace, job: str, slug: str, position: int, result: IntakeResult, book: CaptionBook) -> None:

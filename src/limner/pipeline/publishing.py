@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
@@ -11,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert
 from limner import __version__, plugins
 from limner.catalog import find_base
 from limner.hubs.card import CardFacts, CardSample, model_card
-from limner.hubs.hub import WEIGHTS_NAME, LoraPackage
+from limner.hubs.hub import WEIGHTS_NAME, Hub, LoraPackage, Published, TagTaken
 from limner.pipeline import jobs, reading
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
@@ -88,7 +90,7 @@ def _publish(workspace: Workspace, wanted: dict[str, Any], name: str) -> dict[st
         base=find_base(lora.base),
         weights_name=WEIGHTS_NAME,
         weights_digest=lora.digest,
-        tag=f"v{lora.version}",
+        tag="",
         rank=lora.rank,
         alpha=lora.alpha,
         modules=lora.modules,
@@ -99,18 +101,17 @@ def _publish(workspace: Workspace, wanted: dict[str, Any], name: str) -> dict[st
         consent=Consent(consent.statement, consent.given_by, consent.given_at) if consent else None,
         limner_version=__version__,
     )
-    package = LoraPackage(
-        weights=workspace.blobs.path(lora.digest),
-        weights_digest=lora.digest,
-        card=model_card(card),
-        samples={one.name: workspace.blobs.path(shown[one.name].digest) for one in card.shown},
-    )
-    hub = plugins.back_end("limner.hubs", wanted["hub"], settings=workspace.settings)
-    published = hub.publish(
-        wanted["repo"],
-        package,
-        visibility=Visibility(wanted["visibility"]),
-        tag=f"v{lora.version}",
+    hub: Hub = plugins.back_end("limner.hubs", wanted["hub"], settings=workspace.settings)
+    published = _first_free(
+        hub,
+        wanted,
+        lora.version,
+        lambda tag: LoraPackage(
+            weights=workspace.blobs.path(lora.digest),
+            weights_digest=lora.digest,
+            card=model_card(replace(card, tag=tag)),
+            samples={one.name: workspace.blobs.path(shown[one.name].digest) for one in card.shown},
+        ),
         message=f"{facts.name} v{lora.version}",
     )
     with workspace.database.write() as session:
@@ -127,6 +128,21 @@ def _publish(workspace: Workspace, wanted: dict[str, Any], name: str) -> dict[st
             .on_conflict_do_nothing()
         )
     return {"repo": published.repo, "revision": published.revision, "url": published.url, "hub": wanted["hub"]}
+
+
+def _first_free(
+    hub: Hub, wanted: dict[str, Any], version: int, package: Callable[[str], LoraPackage], message: str
+) -> Published:
+    """Publish as v2, or, where the card has changed since, as v2.2, v2.3 ...: tags never move."""
+    number = 1
+    while True:
+        tag = f"v{version}" if number == 1 else f"v{version}.{number}"
+        try:
+            return hub.publish(
+                wanted["repo"], package(tag), visibility=Visibility(wanted["visibility"]), tag=tag, message=message
+            )
+        except TagTaken:
+            number += 1
 
 
 def status(workspace: Workspace, lora: str) -> list[tuple[str, str, Health]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from sqlalchemy import delete, select, union
+from sqlalchemy import delete, or_, select, union
 from sqlalchemy.orm import Session
 
 from limner import plugins
@@ -118,6 +118,51 @@ def unused_blobs(session: Session) -> list[str]:
     return list(session.scalars(select(BlobRow.digest).where(BlobRow.digest.not_in(used))))
 
 
+def _strays(session: Session, workspace: Workspace, left: list[str]) -> list[str]:
+    """Blobs without a row, as a process leaves that was killed between the two; told only while nothing else works."""
+    named = set(session.scalars(select(BlobRow.digest)))
+    strays = [digest for digest in workspace.blobs.digests() if digest not in named]
+    busy = select(JobRow.id).where(JobRow.state.in_([JobState.WAITING, JobState.RUNNING])).limit(1)
+    if strays and session.scalar(busy):
+        left.append(
+            f"{len(strays)} stored files that no row names: jobs of other subjects run, and they may be theirs. "
+            "They go with the next subject that you remove while nothing runs."
+        )
+        return []
+    return strays
+
+
+def _unpublish(workspace: Workspace, published: list[tuple[str, str]]) -> list[str]:
+    """Delete repos, given as (hub, repo); say which could not be."""
+    left = []
+    for hub, repo in published:
+        try:
+            plugins.back_end("limner.hubs", hub, settings=workspace.settings).delete(repo)
+        except NotFound:
+            continue
+        except LimnerError as failure:
+            left.append(f"{repo} on the hub '{hub}': {failure}")
+    return left
+
+
+def _erase_files(workspace: Workspace, digests: list[str], folders: list[str]) -> list[str]:
+    """Erase blobs and working folders; say which could not be."""
+    left = []
+    for digest in digests:
+        try:
+            workspace.blobs.remove(digest)
+        except OSError as failure:
+            left.append(f"the blob {digest[:12]}…: {failure.strerror}")
+    for folder in folders:
+        try:
+            shutil.rmtree(workspace.home / "runs" / folder)
+        except FileNotFoundError:
+            continue
+        except OSError as failure:
+            left.append(f"the working folder {failure.filename}: {failure.strerror}")
+    return left
+
+
 def remove(workspace: Workspace, slug: str, *, publications: bool = True) -> Erasure:
     """Erase a subject: rows, blobs, working folders and, unless told otherwise, its publications.
 
@@ -127,8 +172,10 @@ def remove(workspace: Workspace, slug: str, *, publications: bool = True) -> Era
     left: list[str] = []
     with workspace.database.read() as session:
         reading.find_subject_row(session, slug)
+        drawn_in = select(GenerationSubjectRow.generation).where(GenerationSubjectRow.subject == slug)
         running = select(JobRow.id).where(
-            JobRow.subject == slug, JobRow.state.in_([JobState.WAITING, JobState.RUNNING])
+            or_(JobRow.subject == slug, JobRow.target.in_(drawn_in)),
+            JobRow.state.in_([JobState.WAITING, JobState.RUNNING]),
         )
         busy = session.scalars(running).first()
         if busy:
@@ -138,27 +185,24 @@ def remove(workspace: Workspace, slug: str, *, publications: bool = True) -> Era
                 thing=slug,
             )
         counted = _subject_rows(session, slug)
-        published = [
-            (row.hub, row.repo)
-            for row in session.scalars(
-                select(PublicationRow).join(LoraRow, LoraRow.id == PublicationRow.lora).where(LoraRow.subject == slug)
-            )
-        ]
-        generations = list(
-            session.scalars(select(GenerationSubjectRow.generation).where(GenerationSubjectRow.subject == slug))
+        published = sorted(
+            {
+                (row.hub, row.repo)
+                for row in session.scalars(
+                    select(PublicationRow)
+                    .join(LoraRow, LoraRow.id == PublicationRow.lora)
+                    .where(LoraRow.subject == slug)
+                )
+            }
         )
+        generations = list(session.scalars(drawn_in))
         folders = list(session.scalars(select(TrainingRow.id).where(TrainingRow.subject == slug)))
         folders += list(session.scalars(select(JobRow.id).where(JobRow.subject == slug))) + generations
-    for hub, repo in sorted(set(published)):
-        if not publications:
-            left.append(f"{repo} on the hub '{hub}' (you asked to keep publications)")
-            continue
-        try:
-            plugins.back_end("limner.hubs", hub, settings=workspace.settings).delete(repo)
-        except NotFound:
-            continue
-        except LimnerError as failure:
-            left.append(f"{repo} on the hub '{hub}': {failure}")
+    left += (
+        _unpublish(workspace, published)
+        if publications
+        else [f"{repo} on the hub '{hub}' (you asked to keep publications)" for hub, repo in published]
+    )
     with workspace.database.write() as session:
         session.execute(delete(GenerationRow).where(GenerationRow.id.in_(generations)))
         session.execute(delete(JobRow).where(JobRow.subject == slug))
@@ -167,11 +211,6 @@ def remove(workspace: Workspace, slug: str, *, publications: bool = True) -> Era
         session.flush()
         orphans = unused_blobs(session)
         session.execute(delete(BlobRow).where(BlobRow.digest.in_(orphans)))
-    for digest in orphans:
-        try:
-            workspace.blobs.remove(digest)
-        except OSError as failure:
-            left.append(f"the blob {digest[:12]}…: {failure.strerror}")
-    for folder in folders:
-        shutil.rmtree(workspace.home / "runs" / folder, ignore_errors=True)
+        orphans += _strays(session, workspace, left)
+    left += _erase_files(workspace, orphans, folders)
     return Erasure(slug, {**counted, "blobs": len(orphans)}, tuple(left))

@@ -151,7 +151,7 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    settings = Settings()  # type: ignore[call-arg]
+    settings = Settings()
     work(settings, idle_seconds=None if arguments.forever else settings.worker_idle_seconds, stop=stop)
     return 0
 

@@ -66,7 +66,7 @@ class Workspace:
         if not self.settings.start_worker or worker_lives(self.home):
             return
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
-        environment = dict(os.environ, LIMNER_HOME=str(self.home))
+        environment = os.environ | self.settings.as_environment()
         with self.log_file.open("ab") as sink:
             subprocess.Popen(
                 [sys.executable, "-m", "limner.pipeline.worker"],

@@ -1,10 +1,15 @@
-"""Blobs: content-addressed, immutable bytes in an object store (a local folder, S3, GCS, Azure)."""
+"""Blobs: content-addressed, immutable bytes in an object store; today a local folder.
+
+A blob is on the disk, not only in its cache, before ``put`` gives its digest, because the row that names it is.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import obstore
@@ -39,23 +44,28 @@ class Blobs:
         return f"{digest[:2]}/{digest[2:]}"
 
     def put(self, data: bytes) -> str:
-        """Store bytes; give their digest."""
+        """Store bytes; give their digest. StorageFailed: the disk is full or refuses; nothing half is left."""
         digest = hashlib.sha256(data).hexdigest()
         self._put(digest, data)
         return digest
 
     def put_file(self, path: Path) -> str:
-        """Store a file's bytes, streamed; give their digest."""
+        """Store a file's bytes, streamed; give their digest. Errors as ``put``."""
         digest = file_digest(path)
-        if not self.has(digest):
-            self._put(digest, path)
+        self._put(digest, path)
         return digest
 
     def _put(self, digest: str, content: bytes | Path) -> None:
+        key = self._key(digest)
         try:
-            obstore.put(self._store, self._key(digest), content, mode="create")
-        except AlreadyExistsError:
-            return
+            try:
+                obstore.put(self._store, key, content, mode="create")
+            except AlreadyExistsError:
+                if file_digest(self.folder / key) == digest:
+                    return
+                # Damaged on the disk since; these are the right bytes.
+                obstore.put(self._store, key, content, mode="overwrite")
+            _sync(self.folder / key)
         except OSError as failure:
             raise StorageFailed(
                 f"A blob could not be stored in {self.folder}: {failure.strerror or failure}.",
@@ -74,7 +84,7 @@ class Blobs:
         return (self.folder / self._key(digest)).is_file()
 
     def path(self, digest: str) -> Path:
-        """A local file with the blob's bytes; it must not be changed."""
+        """A local file with the blob's bytes; it must not be changed. NotFound: it is missing."""
         path = self.folder / self._key(digest)
         if not path.is_file():
             raise NotFound(
@@ -85,37 +95,53 @@ class Blobs:
         return path
 
     def read(self, digest: str) -> bytes:
-        """The blob's bytes, checked against its digest."""
+        """The blob's bytes, checked against its digest. NotFound: it is missing. StorageFailed: it is damaged."""
         data = self.path(digest).read_bytes()
         if hashlib.sha256(data).hexdigest() != digest:
             raise StorageFailed(
                 f"The blob {digest[:12]}… in {self.folder} is damaged: its bytes do not match its digest.",
-                remedy="Restore it from a copy of the folder.",
+                remedy="Restore it from a copy of the folder, or add the photo or lora again.",
                 thing=digest,
             )
         return data
 
     def export(self, digest: str, destination: Path) -> Path:
-        """Copy a blob to a file of the user's, whole or not at all."""
+        """Copy a blob to a file of the user's, whole or not at all. StorageFailed: it cannot be written there."""
         source = self.path(digest)
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        partial = destination.with_name(f".{destination.name[:200]}.partial")
+        partial = destination.with_name(f".{secrets.token_hex(6)}.partial")
         try:
+            destination.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, partial)
-            os.replace(partial, destination)  # noqa: PTH105 - the atomic rename is the point
+            partial.replace(destination)
         except OSError as failure:
-            partial.unlink(missing_ok=True)
             raise StorageFailed(
                 f"{destination} could not be written: {failure.strerror}.",
                 remedy="Free some space or choose another place.",
                 thing=str(destination),
             ) from failure
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
         return destination
 
     def remove(self, digest: str) -> None:
-        """Erase a blob; harmless when it is gone already."""
-        (self.folder / self._key(digest)).unlink(missing_ok=True)
+        """Erase a blob, and what a crash while storing it left; harmless when it is gone already."""
+        path = self.folder / self._key(digest)
+        # The object store writes to NAME#1 first, which a killed process leaves behind.
+        for partial in path.parent.glob(f"{path.name}#*"):
+            partial.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
     def digests(self) -> list[str]:
         """All stored digests, sorted."""
         return sorted(p.parent.name + p.name for p in self.folder.glob("??/*") if len(p.name) == 62)
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, its name and its folder's name from the system's cache onto the disk."""
+    for place in (path, path.parent, path.parent.parent):
+        handle = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -24,8 +24,8 @@ SCHEMA_HEAD = "0001"
 BUSY_MILLISECONDS = 30_000
 
 
-def _sqlite_engine(path: Path, begin: str, busy_milliseconds: int) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": busy_milliseconds / 1000})
+def _engine(url: URL, begin: str, busy_milliseconds: int) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": busy_milliseconds / 1000})
 
     @event.listens_for(engine, "connect")
     def set_up(connection: sqlite3.Connection, _record: Any) -> None:
@@ -35,6 +35,7 @@ def _sqlite_engine(path: Path, begin: str, busy_milliseconds: int) -> Engine:
             f"busy_timeout={busy_milliseconds}",
             "journal_mode=WAL",
             "synchronous=FULL",
+            "secure_delete=ON",  # what is erased is overwritten, not only forgotten
         ):
             connection.execute(f"PRAGMA {pragma}").fetchall()
 
@@ -46,18 +47,16 @@ def _sqlite_engine(path: Path, begin: str, busy_milliseconds: int) -> Engine:
 
 
 class Database:
-    """One SQLite file, or one PostgreSQL database, shared by our tables and the workflow engine's."""
+    """One SQLite file, shared by our tables and the workflow engine's. ``url`` is how others open the same file."""
 
-    def __init__(self, address: Path | str, *, busy_milliseconds: int = BUSY_MILLISECONDS) -> None:
-        self.path = address if isinstance(address, Path) else None
-        if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = _sqlite_engine(self.path, "BEGIN IMMEDIATE", busy_milliseconds)
-            self._reader = _sqlite_engine(self.path, "BEGIN", busy_milliseconds)
-            self.url = f"sqlite:///{self.path}"
-        else:
-            self.url = str(address)
-            self._writer = self._reader = create_engine(self.url)
+    def __init__(self, path: Path, *, busy_milliseconds: int = BUSY_MILLISECONDS) -> None:
+        self.path = path
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Made of parts, because a ? in a folder's name would end the path of a URL.
+        url = URL.create("sqlite", database=str(path))
+        self.url = url.render_as_string()
+        self._writer = _engine(url, "BEGIN IMMEDIATE", busy_milliseconds)
+        self._reader = _engine(url, "BEGIN", busy_milliseconds)
         self._writing = sessionmaker(self._writer, expire_on_commit=False)
         self._reading = sessionmaker(self._reader, expire_on_commit=False)
 
@@ -74,20 +73,23 @@ class Database:
             yield session
 
     def version(self) -> str:
-        """The schema revision found in the database, empty if there is none."""
+        """The schema revision found in the database, "" if there is none."""
         with _storage_errors(self), self._reader.connect() as connection:
             if not self._reader.dialect.has_table(connection, "limner_schema"):
                 return ""
             return str(connection.execute(text("SELECT version_num FROM limner_schema")).scalar() or "")
 
     def migrate(self) -> None:
-        """Bring the schema to this release's; safe from many processes at once, a no-op when it is there already."""
+        """Bring the schema to this release's; safe from many processes at once, a no-op when it is there already.
+
+        Conflict: a newer Limner wrote the data. StorageFailed: the file is locked, full, damaged or no database.
+        """
         found = self.version()
         if found == SCHEMA_HEAD:
             return
         if found > SCHEMA_HEAD:
             raise Conflict(
-                f"The data in {self.path or 'the database'} was written by a newer Limner (schema {found}).",
+                f"The data in {self.path} was written by a newer Limner (schema {found}).",
                 remedy="Upgrade Limner, or point LIMNER_HOME at another folder.",
                 thing="database",
             )
@@ -105,7 +107,7 @@ class Database:
 @contextmanager
 def _storage_errors(database: Database) -> Iterator[None]:
     """Turn the driver's words for a locked, full or damaged database into ours."""
-    place = str(database.path or "the database")
+    place = str(database.path)
     try:
         yield
     except OperationalError as failure:

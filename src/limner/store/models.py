@@ -78,6 +78,8 @@ def _subject(**options: Any) -> Any:
 
 
 class SubjectRow(Row):
+    """Who or what is learned."""
+
     __tablename__ = "limner_subjects"
 
     slug: Mapped[str] = mapped_column(Slug, primary_key=True)
@@ -89,6 +91,8 @@ class SubjectRow(Row):
 
 
 class ConsentRow(Row):
+    """Who agreed to what, for a subject that is a person; withdrawn ones stay on record."""
+
     __tablename__ = "limner_consents"
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -111,6 +115,8 @@ class BlobRow(Row):
 
 
 class PhotoRow(Row):
+    """An accepted photo of a subject; sizes in pixels, ``crop`` the user's own, ``report`` what intake said."""
+
     __tablename__ = "limner_photos"
     __table_args__ = (UniqueConstraint("subject", "digest"),)
 
@@ -143,6 +149,8 @@ class IntakeRow(Row):
 
 
 class DatasetRow(Row):
+    """A frozen dataset; ``photos`` is their number, ``manifest`` the canonical data whose digest is the key."""
+
     __tablename__ = "limner_datasets"
 
     digest: Mapped[str] = mapped_column(Digest, primary_key=True)
@@ -165,6 +173,8 @@ class DatasetPhotoRow(Row):
 
 
 class TrainingRow(Row):
+    """One run of a recipe on a dataset by a trainer; ``losses`` are [step, loss] pairs, thinned."""
+
     __tablename__ = "limner_trainings"
 
     id: Mapped[str] = mapped_column(Ident, primary_key=True)
@@ -185,6 +195,8 @@ class TrainingRow(Row):
 
 
 class CheckpointRow(Row):
+    """The weights of a training after a step."""
+
     __tablename__ = "limner_checkpoints"
     __table_args__ = (UniqueConstraint("training", "step"),)
 
@@ -195,6 +207,8 @@ class CheckpointRow(Row):
 
 
 class SampleRow(Row):
+    """A picture drawn while training, ``position`` that of its prompt."""
+
     __tablename__ = "limner_samples"
     __table_args__ = (UniqueConstraint("training", "step", "position"),)
 
@@ -207,6 +221,8 @@ class SampleRow(Row):
 
 
 class LoraRow(Row):
+    """One version of a subject's weights; ``header`` is the file's metadata."""
+
     __tablename__ = "limner_loras"
     __table_args__ = (UniqueConstraint("subject", "version"),)
 
@@ -230,6 +246,8 @@ class LoraRow(Row):
 
 
 class PublicationRow(Row):
+    """A lora on a hub, at an exact revision."""
+
     __tablename__ = "limner_publications"
     __table_args__ = (UniqueConstraint("lora", "hub", "repo", "revision"),)
 
@@ -244,6 +262,8 @@ class PublicationRow(Row):
 
 
 class GenerationRow(Row):
+    """One request for pictures; ``loras`` are [{name, digest, scale}]."""
+
     __tablename__ = "limner_generations"
 
     id: Mapped[str] = mapped_column(Ident, primary_key=True)
@@ -277,6 +297,8 @@ class GenerationSubjectRow(Row):
 
 
 class ImageRow(Row):
+    """One picture made, the ``position``-th of its generation; ``seconds`` is how long it took to draw."""
+
     __tablename__ = "limner_images"
     __table_args__ = (UniqueConstraint("generation", "position"),)
 
@@ -330,6 +352,8 @@ class IntentRow(Row):
 
 
 class LedgerRow(Row):
+    """A cost, estimated before and actual after, in US dollars; a job of no vendor has none."""
+
     __tablename__ = "limner_ledger"
 
     id: Mapped[int] = mapped_column(primary_key=True)

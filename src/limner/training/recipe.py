@@ -84,7 +84,7 @@ _RANGES: Mapping[str, tuple[float, float, str]] = {
     "learning_rate": (1e-8, 1.0, "1e-4 suits FLUX.1; limner-tiny takes 2e-3."),
     "warmup_steps": (0, 100_000, "0 to a tenth of the steps."),
     "steps": (1, 100_000, "About 100 a photo; 1,000 suits ten photos."),
-    "batch_size": (1, 256, "1 on a GPU with 24 GB."),
+    "batch_size": (1, 256, "1 on a GPU; accumulate instead where memory is short."),
     "gradient_accumulation": (1, 1024, "1 unless batches do not fit into memory."),
     "seed": (0, 2**63 - 1, "Any whole number from 0."),
     "caption_dropout": (0.0, 1.0, "0 to 0.1."),

@@ -10,6 +10,7 @@ from limner.store.models import TABLE_PREFIX, Row
 
 
 def ours(_object: Any, name: str | None, kind: str, _reflected: bool, _compare_to: Any) -> bool:
+    """Whether Alembic is to look at a thing: the workflow engine's tables are none of its business."""
     return kind != "table" or (name or "").startswith(TABLE_PREFIX)
 
 

@@ -203,8 +203,9 @@ def reap(run: RunDirectory, grace: float) -> bool:
 
 
 def end_group(pid: int, identity: str, grace: float) -> None:
-    """SIGTERM to a process, ``grace`` seconds for it to end, then SIGKILL to its group."""
-    _signal(os.kill, pid, signal.SIGTERM)
+    """SIGTERM to a process if it lives, ``grace`` seconds for it to end, then SIGKILL to what is left of its group."""
+    if identity_of(pid) == identity:
+        _signal(os.kill, pid, signal.SIGTERM)
     until = time.monotonic() + grace
     while identity_of(pid) == identity and time.monotonic() < until:
         time.sleep(0.05)

@@ -59,7 +59,7 @@ def _run_trainer(run: RunDirectory, wish: _Wish, grace: float) -> dict[str, Any]
     """Start the trainer, wait for its end; gives what exit.json is to say, or nothing if it can go on later."""
     with run.log.open("ab") as log:
         trainer = subprocess.Popen(
-            [sys.executable, "-m", "limner.training.local.child", str(run.folder)],
+            [sys.executable, "-P", "-m", "limner.training.local.child", str(run.folder)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

@@ -248,8 +248,9 @@ def _metadata(order: TrainingOrder) -> Mapping[str, str]:
 
 def _launch_shim(run: RunDirectory, grace: float) -> None:
     with run.log.open("ab") as log:
+        # -P: a folder that the user happens to stand in must not shadow modules
         subprocess.run(
-            [sys.executable, "-m", "limner.training.local.shim", str(run.folder), str(grace)],
+            [sys.executable, "-P", "-m", "limner.training.local.shim", str(run.folder), str(grace)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -17,7 +17,7 @@ from limner.flux.adapter import Adapter, layer_shapes
 from limner.flux.batches import TrainingPicture, encode_dataset
 from limner.flux.checkpoint import Checkpoints
 from limner.flux.family import Conditioning, family_of, match_modules
-from limner.flux.loading import load_pipeline, pick_device, pick_dtype
+from limner.flux.loading import load_pipeline, load_transformer, pick_device, pick_dtype
 from limner.flux.loop import is_due, train, write_lora
 from limner.flux.sampling import draw_encoded
 from limner.training.local.child import Log
@@ -45,10 +45,10 @@ def train_order(run: RunDirectory, log: Log, should_stop: Callable[[], bool]) ->
     # the big transformer is loaded when the text encoders are gone
     pipeline = load_pipeline(order["base_path"], base, device=device, dtype=dtype, transformer=None)
     log.phase("encoding photos and captions")
-    data = encode_dataset(family, pipeline, base, pictures).to(device=device, dtype=dtype)
+    data = encode_dataset(family, pipeline, base, pictures, device=device, dtype=dtype)
     prompts = [family.encode_text(pipeline, prompt, base) for prompt in order["sample_prompts"]]
     free_encoders(pipeline, keep_decoder=bool(prompts))
-    whole = load_transformer(pipeline, order["base_path"], device, dtype)
+    whole = load_transformer(pipeline, order["base_path"], base, device=device, dtype=dtype)
 
     shapes = layer_shapes(
         match_modules(family, whole, recipe.target_layers), recipe.rank, recipe.alpha, recipe.layer_ranks
@@ -63,7 +63,7 @@ def train_order(run: RunDirectory, log: Log, should_stop: Callable[[], bool]) ->
         if not prompts or not (step == recipe.steps or is_due(step, recipe.sample_every)):
             return
         with adapter.holding(load_file(folder / "weights.safetensors")):
-            draw_all(run.samples / f"step-{step:06d}", pipeline, base, prompts, data.texts[[0]], recipe)
+            draw_all(run.samples / f"step-{step:06d}", pipeline, base, prompts, data.text_batch([0]), recipe)
 
     log.phase("training")
     tensors = train(
@@ -111,16 +111,6 @@ def use_cores() -> None:
         siblings = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
         cores.add(siblings.read_text() if siblings.is_file() else str(number))
     torch.set_num_threads(max(1, len(cores)))
-
-
-def load_transformer(pipeline: Any, path: str, device: str, dtype: torch.dtype) -> Any:
-    """Load the transformer that ``load_pipeline`` left out, frozen, and give it to the pipeline."""
-    import diffusers
-
-    kind = "FluxTransformer2DModel" if type(pipeline).__name__ == "FluxPipeline" else "Flux2Transformer2DModel"
-    transformer = getattr(diffusers, kind).from_pretrained(path, subfolder="transformer", torch_dtype=dtype)
-    pipeline.transformer = transformer.requires_grad_(False).eval().to(device)
-    return pipeline.transformer
 
 
 def free_encoders(pipeline: Any, *, keep_decoder: bool) -> None:

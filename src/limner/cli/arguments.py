@@ -1,0 +1,95 @@
+"""Arguments that several commands take, with what a shell completes them to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from limner.cli.output import short, studio
+
+if TYPE_CHECKING:
+    from limner.studio import Studio
+
+__all__ = [
+    "AllowFew",
+    "BaseName",
+    "DatasetName",
+    "Detach",
+    "GeneratorName",
+    "HubName",
+    "JobName",
+    "Json",
+    "LoraName",
+    "OnlySlug",
+    "PresetName",
+    "RecipeFields",
+    "SheetFile",
+    "Slug",
+    "Template",
+    "TrainerName",
+    "TrainingName",
+]
+
+PRESETS = ("quick", "balanced", "thorough")
+
+
+def _completing(names: Callable[[Studio], Iterable[str]]) -> Callable[[str], list[str]]:
+    """A completion that asks the studio; whatever goes wrong, the shell is told of no names."""
+
+    def complete(incomplete: str) -> list[str]:
+        try:
+            with studio() as it:
+                return [name for name in names(it) if name.startswith(incomplete)]
+        except Exception:
+            return []
+
+    return complete
+
+
+_slugs = _completing(lambda it: [subject.slug for subject in it.subjects()])
+_loras = _completing(lambda it: [lora.name for lora in it.loras()])
+_datasets = _completing(lambda it: [short(dataset.digest) for dataset in it.datasets()])
+_trainings = _completing(lambda it: [short(training.id) for training in it.trainings()])
+_jobs = _completing(lambda it: [short(job.id) for job in it.jobs()])
+_bases = _completing(lambda it: [base.id for base in it.bases()])
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Start the work and return at once.")]
+AllowFew = Annotated[bool, typer.Option("--allow-few", help="Accept fewer than four photos.")]
+Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The subject's slug.", autocompletion=_slugs)]
+OnlySlug = Annotated[str, typer.Argument(metavar="[SLUG]", help="Only this subject's.", autocompletion=_slugs)]
+LoraName = Annotated[
+    str,
+    typer.Argument(
+        metavar="LORA", help="A slug (its newest), slug@v2, or digits of its digest.", autocompletion=_loras
+    ),
+]
+DatasetName = Annotated[
+    str,
+    typer.Argument(metavar="DATASET", help="Digits of its digest, or a slug (its newest).", autocompletion=_datasets),
+]
+TrainingName = Annotated[
+    str, typer.Argument(metavar="TRAINING", help="Its id, or the first digits of it.", autocompletion=_trainings)
+]
+JobName = Annotated[str, typer.Argument(metavar="JOB", help="Its id, or the first digits of it.", autocompletion=_jobs)]
+BaseName = Annotated[str, typer.Option(metavar="BASE", help="The base, see `limner bases`.", autocompletion=_bases)]
+TrainerName = Annotated[str, typer.Option(metavar="NAME", help="Who trains, see `limner backends`.")]
+HubName = Annotated[str, typer.Option(metavar="NAME", help="Where to publish, see `limner backends`.")]
+GeneratorName = Annotated[str, typer.Option(metavar="NAME", help="Who draws, see `limner backends`.")]
+PresetName = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="quick, balanced (if left out) or thorough.",
+        autocompletion=lambda incomplete: [name for name in PRESETS if name.startswith(incomplete)],
+    ),
+]
+RecipeFields = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a recipe field, such as rank=8. Repeat it."),
+]
+Template = Annotated[str, typer.Option(metavar="TEXT", help="Caption of photos that have none.")]
+SheetFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the crops into this PNG.")]

@@ -1,0 +1,189 @@
+"""The demo's run: two subjects through the whole pipeline in a home of their own, then the contact sheet."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from limner import __version__
+from limner.demo.sheet import SheetPicture, SheetSubject, contact_sheet
+from limner.errors import Conflict
+from limner.records import Generation, Job
+from limner.settings import Settings
+from limner.studio import Studio
+from limner.types import SubjectKind
+
+__all__ = ["SUBJECTS", "DemoSubject", "run_demo"]
+
+MARK = ".limner-demo"
+"""A file in the demo's home, so that only a folder that a demo made is ever emptied by the next."""
+STAGES = {
+    "intake": "photos",
+    "freeze": "dataset",
+    "train": "training",
+    "publish": "publication",
+    "generate": "pictures",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSubject:
+    """One subject of the demo; ``folder`` is inside this package, ``seed`` that of all its pictures."""
+
+    slug: str
+    title: str
+    kind: SubjectKind
+    class_word: str
+    trigger: str
+    folder: str
+    prompts: tuple[str, ...]
+    seed: int
+
+
+SUBJECTS = (
+    DemoSubject(
+        slug="zibbo",
+        title="Zibbo, a drawn character",
+        kind=SubjectKind.CHARACTER,
+        class_word="character",
+        trigger="zibbo",
+        folder="character",
+        prompts=(
+            "a drawing of {trigger} character wearing a white shirt, smiling, in the desert, close-up",
+            "a drawing of {trigger} character wearing a striped red shirt, laughing, in the city, half figure",
+            "a drawing of {trigger} character wearing sunglasses and a black shirt, smiling, on the beach, half figure",
+            "a drawing of {trigger} character wearing a purple shirt, sad, in the snow, close-up",
+            "a drawing of {trigger} character wearing a dotted blue shirt, surprised, at night, half figure",
+            "a drawing of {trigger} character wearing an orange shirt, smiling, waving, in a garden, half figure",
+        ),
+        seed=11,
+    ),
+    DemoSubject(
+        slug="corgi",
+        title="A corgi, on real photos",
+        kind=SubjectKind.PET,
+        class_word="dog",
+        trigger="mozu_ka",
+        folder="photos",
+        prompts=("a photo of {trigger} dog", "a picture of {trigger} dog", "a photo of a {trigger} dog"),
+        seed=5,
+    ),
+)
+
+Follow = Callable[[Studio, str, Job], Job]
+
+
+def run_demo(
+    out: Path,
+    follow: Follow,
+    *,
+    subjects: Sequence[DemoSubject] = SUBJECTS,
+    recipe: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Run every subject of the demo and draw ``contact-sheet.png`` into ``out``.
+
+    ``follow`` is given a title and a job, and waits for the job, showing it as it likes. ``recipe`` holds fields over those of the
+    balanced preset. Gives the paths of the sheet,
+    the pictures and the publications, and the seconds that the stages took together. Conflict: ``out`` holds a
+    ``home`` that no demo made.
+    """
+    out = out.absolute()
+    settings = Settings(home=_fresh_home(out), hub_folder=out / "hub", base="limner-tiny")
+    shown, pictures, published, seconds = [], [], [], 0.0
+    with Studio(settings=settings) as studio:
+        for subject in subjects:
+            job = _start(studio, subject, recipe or {})
+            ended = follow(studio, subject.title, job)
+            drawn = [studio.generation(run.result["generation"]) for run in ended.stages if run.stage == "generate"]
+            shown.append(_shown(studio, subject, ended, drawn))
+            pictures += _save(drawn, out / "pictures")
+            published.append(str(ended.result["url"]))
+            seconds += sum(run.seconds or 0.0 for run in ended.stages)
+    sheet = out / "contact-sheet.png"
+    subtitle = "What went in, what the model draws without and with the LoRA, how it learned and how long it took."
+    footer = (
+        f"Limner {__version__}, base limner-tiny, 128 px, on a CPU. Photos: DreamBooth dataset, CC BY 4.0, @alvannee."
+    )
+    sheet.write_bytes(contact_sheet("From photos to pictures", shown, subtitle=subtitle, footer=footer))
+    return {"sheet": sheet, "pictures": pictures, "publications": published, "seconds": round(seconds, 1)}
+
+
+def _fresh_home(out: Path) -> Path:
+    home = out / "home"
+    if home.exists() and not (home / MARK).exists():
+        raise Conflict(
+            f"{home} exists and was not made by a demo.", remedy="Choose another folder with --out.", thing=str(home)
+        )
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    (home / MARK).touch()
+    for made in ("hub", "pictures"):
+        shutil.rmtree(out / made, ignore_errors=True)
+    return home
+
+
+def _start(studio: Studio, subject: DemoSubject, recipe: Mapping[str, Any]) -> Job:
+    studio.add_subject(
+        subject.slug,
+        name=subject.title,
+        kind=subject.kind,
+        class_word=subject.class_word,
+        trigger=subject.trigger,
+    )
+    photos = studio.settings.home / "photos" / subject.slug
+    with as_file(files("limner.demo") / subject.folder) as folder:
+        shutil.copytree(folder, photos, ignore=shutil.ignore_patterns("*.md"))
+    return studio.run(
+        subject.slug,
+        [photos],
+        subject.prompts,
+        train={"settings": recipe},
+        generate={"seed": subject.seed},
+        with_base=True,
+    )
+
+
+def _shown(studio: Studio, subject: DemoSubject, job: Job, drawn: Sequence[Generation]) -> SheetSubject:
+    training = studio.training(job.target)
+    recipe = training.recipe
+    took: dict[str, float] = {}
+    for run in job.stages:
+        took[STAGES[run.stage]] = took.get(STAGES[run.stage], 0.0) + (run.seconds or 0.0)
+    lora = studio.lora(str(job.result["lora"]))
+    return SheetSubject(
+        title=subject.title,
+        photos=[
+            SheetPicture(photo.path, photo.caption.replace("{trigger}", subject.trigger))
+            for photo in studio.photos(subject.slug)
+        ],
+        base_pictures=[_picture(one, subject) for one in drawn if not one.loras],
+        pictures=[_picture(one, subject) for one in drawn if one.loras],
+        losses=training.losses,
+        stages=tuple(took.items()),
+        facts=(
+            ("trigger", subject.trigger),
+            ("steps", str(recipe["steps"])),
+            ("rank", str(recipe["rank"])),
+            ("LoRA", f"{lora.byte_size / 1e6:.1f} MB"),
+        ),
+    )
+
+
+def _picture(generation: Generation, subject: DemoSubject) -> SheetPicture:
+    return SheetPicture(generation.images[0].path, generation.prompt.replace("{trigger}", subject.trigger))
+
+
+def _save(drawn: Sequence[Generation], folder: Path) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    saved = []
+    for generation in drawn:
+        for image in generation.images:
+            name = "-".join(lora["name"].replace("@", "-") for lora in generation.loras) or "base"
+            path = folder / f"{image.id:03d}-{name}.png"
+            shutil.copyfile(image.path, path)
+            saved.append(path)
+    return saved

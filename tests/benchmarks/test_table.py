@@ -1,0 +1,68 @@
+"""The benchmark table: ratios point the right way, and what was not measured is not claimed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import intake
+import table
+import trainer
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+OURS = trainer.Figures(samples_a_second=30.0, processor_milliseconds=20.0, peak_megabytes=500, start_seconds=3)
+PEER = trainer.Figures(samples_a_second=10.0, processor_milliseconds=50.0, peak_megabytes=1000, start_seconds=3)
+
+
+def test_ratios_are_ours_to_the_peers() -> None:
+    pair = trainer.Pair(4, OURS, {"as it is": PEER}, {"as it is": 3.0}, {"as it is": 2.5})
+    (row,) = table.trainer_rows([pair])
+    assert (row.speed, row.work, row.memory) == ("3.00 x", "2.50 x", "0.50 x")
+    ours = intake.Run(photos_a_second=40.0, cpu_seconds=0.02, peak_megabytes=150, outcome="200 accepted")
+    pillow = intake.Run(photos_a_second=10.0, cpu_seconds=0.1, peak_megabytes=300, outcome="200 saved")
+    (row,) = table.intake_rows(intake.Comparison(200, 2, ours, pillow))
+    assert (row.speed, row.work, row.memory) == ("4.00 x", "5.00 x", "0.50 x")
+    assert "40.0 and 10.0 photos/s" in row.figures
+
+
+def test_paired_runs_are_compared_run_by_run() -> None:
+    slow = trainer.Figures(5.0, 40.0, 1000, 3)
+    assert trainer.paired([PEER, slow], [OURS, OURS], "samples_a_second") == pytest.approx((3 + 6) / 2)
+    assert trainer.middle([PEER, slow]).samples_a_second == pytest.approx(7.5)
+
+
+def test_without_a_peer_no_ratio_is_given() -> None:
+    (row,) = table.trainer_rows([trainer.Pair(4, OURS, {}, {}, {})])
+    assert row.peer == "not measured"
+    assert (row.speed, row.work, row.memory) == ("", "", "")
+    lines = table.markdown([row]).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_a_peer_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="checkout of diffusers"):
+        trainer.measure(tmp_path)
+
+
+@pytest.mark.parametrize("count", [3, 12])
+def test_pictures_are_as_many_as_whole_batches_need(tmp_path: Path, count: int) -> None:
+    from PIL import Image
+
+    (tmp_path / "photos").mkdir()
+    for number in range(5):
+        Image.effect_noise((90, 60), 40 + number).save(tmp_path / "photos" / f"{number}.jpg")
+    pictures = trainer.render(tmp_path / "photos", tmp_path / "made", 32, count)
+    assert len(pictures) == count
+    assert all(Image.open(picture).size == (32, 32) for picture in pictures)
+    assert len({picture.read_bytes() for picture in pictures}) == count
+
+
+def test_help_says_how_to_give_the_peer() -> None:
+    done = subprocess.run([sys.executable, str(BENCHMARKS / "table.py"), "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "--peer" in done.stdout
+    assert "--markdown" in done.stdout

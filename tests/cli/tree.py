@@ -1,0 +1,23 @@
+"""All commands of the CLI, read off the Typer app."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from limner.cli.main import app
+
+__all__ = ["COMMANDS", "GROUPS"]
+
+
+def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    yield " ".join(path), command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _walk(inner, (*path, name))
+
+
+_ALL = dict(_walk(typer.main.get_command(app), ()))
+COMMANDS = {path: command for path, command in _ALL.items() if not hasattr(command, "commands")}
+GROUPS = {path: command for path, command in _ALL.items() if hasattr(command, "commands")}

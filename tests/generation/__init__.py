@@ -1,0 +1,1 @@
+"""Stage 6: drawing pictures, and what they say of themselves."""

@@ -1,0 +1,57 @@
+"""docs/guide/python.md against the code: the public names and methods are those that are documented."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from limner.studio import Studio
+
+GUIDE = (Path(__file__).parents[1] / "docs" / "guide" / "python.md").read_text(encoding="utf-8")
+MODULES = ("limner", "limner.studio", "limner.settings", "limner.records", "limner.errors")
+
+
+def documented(first_cell: str) -> set[str]:
+    """The names in the second cell of the table row whose first cell is this one."""
+    row = re.search(rf"^\| {re.escape(first_cell)} \| (.+) \|$", GUIDE, re.MULTILINE)
+    return set(re.findall(r"`(\w+)`", row[1])) if row else set()
+
+
+def methods() -> dict[str, object]:
+    return {name: member for name, member in vars(Studio).items() if not name.startswith("_") and callable(member)}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_documented_names_are_the_exported_ones(name: str) -> None:
+    module = import_module(name)
+    assert documented(f"`{name}`") == set(module.__all__)
+    for exported in module.__all__:
+        assert getattr(module, exported) is not None
+
+
+def test_the_documented_methods_are_those_of_the_studio() -> None:
+    section = GUIDE.partition("## Methods of Studio")[2]
+    told = re.findall(r"`(\w+)`", section)
+    assert sorted(told) == sorted(methods())
+
+
+@pytest.mark.parametrize("name", sorted(methods()))
+def test_every_method_is_explained_and_typed(name: str) -> None:
+    method = methods()[name]
+    assert inspect.getdoc(method)
+    signature = inspect.signature(method)  # type: ignore[arg-type]
+    assert signature.return_annotation is not inspect.Signature.empty
+    for parameter in list(signature.parameters.values())[1:]:
+        assert parameter.annotation is not inspect.Parameter.empty, parameter.name
+        assert parameter.kind is not inspect.Parameter.VAR_KEYWORD, f"{name} takes whatever it is given"
+
+
+def test_what_is_not_public_is_an_attribute_error() -> None:
+    import limner
+
+    with pytest.raises(AttributeError, match="no attribute 'Sudio'"):
+        _ = limner.Sudio
