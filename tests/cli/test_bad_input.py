@@ -193,6 +193,8 @@ def test_all_duplicates_are_one_photo_and_too_few_to_train(trained: Trained, tmp
     assert len(added.json["entries"]) == 6
     assert len({entry["photo"] for entry in added.json["entries"] if entry["photo"]}) == 1
     assert len(limner("photos", "list", "same", "--json").json) == 1
+    again = limner("photos", "add", "same", tmp_path)
+    assert (again.code, "Next" in again.out) == (0, False), "photos that are there already are no failure"
     refused(limner("train", "same"), 2, "1 of at least 4")
 
 

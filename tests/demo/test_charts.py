@@ -1,4 +1,4 @@
-"""The contact sheet's charts: round numbers, honest curves, times as people say them."""
+"""The contact sheet's charts: round numbers, honest curves, bars that fit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner.demo.charts import loss_curve, smoothed, spoken, stage_bars, ticks
+from limner.demo.charts import loss_curve, smoothed, stage_bars, ticks
 
 FINITE = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -55,8 +55,3 @@ def test_no_loss_or_only_broken_ones_is_said() -> None:
 def test_bars_fit_their_paper() -> None:
     assert stage_bars([("a very long name of a stage indeed", 1e5), ("b", 0.0)], 300, 120).size == (300, 120)
     assert stage_bars([], 300, 120).size == (300, 120)
-
-
-def test_times_are_spoken() -> None:
-    spoken_words = [spoken(seconds) for seconds in (0.42, 9.94, 9.96, 59.4, 59.6, 185, 3599.7, 7800)]
-    assert spoken_words == ["0.4 s", "9.9 s", "10 s", "59 s", "1 min 00 s", "3 min 05 s", "1 h 00 min", "2 h 10 min"]

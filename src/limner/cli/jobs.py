@@ -7,7 +7,8 @@ import typer
 from limner.cli.arguments import Detach, JobName, Json, OnlySlug
 from limner.cli.commands import Noun
 from limner.cli.output import ago, short, show, studio, table
-from limner.cli.progress import duration, follow
+from limner.cli.progress import follow
+from limner.durations import spoken
 
 __all__ = ["add_to"]
 
@@ -44,7 +45,7 @@ def show_one(job: JobName, as_json: Json = False) -> None:
     with studio() as it:
         found = it.job(job)
     rows: list[tuple[str, object, object]] = [
-        (run.stage, run.state.value, duration(run.seconds) if run.seconds is not None else "") for run in found.stages
+        (run.stage, run.state.value, spoken(run.seconds) if run.seconds is not None else "") for run in found.stages
     ]
     if found.error:
         rows.append(("error", found.error["message"], found.error["remedy"]))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from limner.cli.output import console, short, show
+from limner.durations import spoken
 from limner.types import JobState, Progress
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from limner.records import Job, StageRun
     from limner.studio import Studio
 
-__all__ = ["Display", "details", "drawn", "duration", "follow"]
+__all__ = ["Display", "details", "drawn", "follow"]
 
 LONGEST_BAR, SHORTEST_BAR = 28, 8
 DETAILS = 70
@@ -40,18 +41,6 @@ MARKS = {
 }
 
 
-def duration(seconds: float) -> str:
-    """Seconds in words: 3.2 s, 1 min 20 s, 2 h 5 min."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 def _rate(progress: Progress) -> str:
     unit = progress.unit.removesuffix("s") or "step"
     rate = progress.rate or 0.0
@@ -68,7 +57,7 @@ def details(progress: Progress | None) -> str:
     if progress.rate:
         parts.append(_rate(progress))
     if progress.seconds_left is not None and progress.done < progress.total:
-        parts.append(f"{duration(progress.seconds_left)} left")
+        parts.append(f"{spoken(progress.seconds_left)} left")
     if progress.loss is not None:
         parts.append(f"loss {progress.loss:.4f}")
     if progress.message and progress.message != progress.stage and not progress.rate:
@@ -120,7 +109,7 @@ def drawn(job: Job, width: int) -> Table:
         if run is not None and run.state is JobState.RUNNING:
             rest = Text.assemble(*_bar(job.progress, width), (details(job.progress), "dim"))
         elif run is not None and run.seconds is not None:
-            rest = Text(f"{duration(run.seconds):<13}{_summary(run)}", style="dim")
+            rest = Text(f"{spoken(run.seconds):<13}{_summary(run)}", style="dim")
         rest.no_wrap = True
         grid.add_row(Text(mark, style=colour), title, rest)
     return grid
@@ -162,7 +151,7 @@ class Display:
             if run.state.ended and number not in self._said:
                 self._said.add(number)
                 self._spoke = time.monotonic()
-                took = duration(run.seconds) if run.seconds is not None else ""
+                took = spoken(run.seconds) if run.seconds is not None else ""
                 self._out.print(f"{words}: {run.state.value}, {took}. {_summary(run)}".rstrip())
             elif run.state is JobState.RUNNING and time.monotonic() - self._spoke > PLAIN_SECONDS:
                 self._spoke = time.monotonic()

@@ -21,8 +21,9 @@ from limner.cli.arguments import (
 from limner.cli.output import console, remarks, show, studio
 from limner.cli.photos import caption_findings
 from limner.cli.pictures import save_images
-from limner.cli.progress import duration, follow
+from limner.cli.progress import follow
 from limner.cli.trainings import recipe_settings
+from limner.durations import spoken
 from limner.errors import Conflict, NotFound
 from limner.types import SubjectKind
 
@@ -131,7 +132,7 @@ def demo(
     result = run_demo(out, watch)
     lines = [
         "",
-        f"{len(result['pictures'])} pictures and {len(result['publications'])} LoRAs in {duration(result['seconds'])}.",
+        f"{len(result['pictures'])} pictures and {len(result['publications'])} LoRAs in {spoken(result['seconds'])}.",
         f"Contact sheet: {result['sheet']}",
         f"Published to:  {', '.join(result['publications'])}",
         "Your own photos next: limner run PHOTOS --name NAME --prompt 'a photo of {trigger} ...'",

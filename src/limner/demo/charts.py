@@ -23,8 +23,9 @@ from limner.demo.ink import (
     text_width,
     write,
 )
+from limner.durations import spoken
 
-__all__ = ["loss_curve", "smoothed", "spoken", "stage_bars", "ticks"]
+__all__ = ["loss_curve", "smoothed", "stage_bars", "ticks"]
 
 Points = Sequence[tuple[float, float]]
 
@@ -110,18 +111,6 @@ def stage_bars(stages: Sequence[tuple[str, float]], width: int, height: int) -> 
     write(paper, (0, end + 27), "together", NOTE)
     write(paper, (width, end + 27), spoken(sum(seconds for _, seconds in stages)), NOTE, INK, "rs")
     return paper
-
-
-def spoken(seconds: float) -> str:
-    """A time as a person says it: 0.4 s, 12 s, 3 min 05 s, 2 h 10 min."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def _draw_lines(paper: Image.Image, lines: Sequence[tuple[list[tuple[float, float]], str, float]]) -> None:

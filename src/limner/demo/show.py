@@ -86,10 +86,9 @@ def run_demo(
 ) -> dict[str, Any]:
     """Run every subject of the demo and draw ``contact-sheet.png`` into ``out``.
 
-    ``follow`` is given a title and a job, and waits for the job, showing it as it likes. ``recipe`` holds fields over those of the
-    balanced preset. Gives the paths of the sheet,
-    the pictures and the publications, and the seconds that the stages took together. Conflict: ``out`` holds a
-    ``home`` that no demo made.
+    ``follow`` is given a title and a job, and waits for the job, showing it as it likes. ``recipe`` holds fields over
+    those of the balanced preset. Gives the paths of the sheet, the pictures and the publications, and the seconds that
+    the stages took together. Conflict: ``out`` holds a ``home`` that no demo made.
     """
     out = out.absolute()
     settings = Settings(home=_fresh_home(out), hub_folder=out / "hub", base="limner-tiny")
