@@ -24,7 +24,7 @@ def test_the_demo_ends_with_its_sheet_and_can_be_run_again(tmp_path: Path) -> No
         titles.append(title)
         return studio.wait(job)
 
-    subjects = [replace(subject, prompts=subject.prompts[:1]) for subject in SUBJECTS]
+    subjects = [replace(subject, prompts=subject.prompts[:1], count=1) for subject in SUBJECTS]
     out = tmp_path / "demo"
     try:
         made = run_demo(out, follow, subjects=subjects, recipe=QUICK)

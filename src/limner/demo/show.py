@@ -32,7 +32,7 @@ STAGES = {
 
 @dataclass(frozen=True, slots=True)
 class DemoSubject:
-    """One subject of the demo; ``folder`` is inside this package, ``seed`` that of all its pictures."""
+    """One subject of the demo: ``folder`` is inside this package, ``count`` the pictures a prompt, from ``seed`` on."""
 
     slug: str
     title: str
@@ -42,6 +42,8 @@ class DemoSubject:
     folder: str
     prompts: tuple[str, ...]
     seed: int
+    count: int
+    recipe: Mapping[str, Any]
 
 
 SUBJECTS = (
@@ -61,6 +63,8 @@ SUBJECTS = (
             "a drawing of {trigger} character wearing an orange shirt, smiling, waving, in a garden, half figure",
         ),
         seed=11,
+        count=1,
+        recipe={"steps": 200, "learning_rate": 1e-3},
     ),
     DemoSubject(
         slug="corgi",
@@ -69,8 +73,10 @@ SUBJECTS = (
         class_word="dog",
         trigger="mozu_ka",
         folder="photos",
-        prompts=("a photo of {trigger} dog", "a picture of {trigger} dog", "a photo of a {trigger} dog"),
+        prompts=("a photo of {trigger} dog",),
         seed=5,
+        count=6,
+        recipe={"steps": 320, "learning_rate": 3e-3},
     ),
 )
 
@@ -87,7 +93,7 @@ def run_demo(
     """Run every subject of the demo and draw ``contact-sheet.png`` into ``out``.
 
     ``follow`` is given a title and a job, and waits for the job, showing it as it likes. ``recipe`` holds fields over
-    those of the balanced preset. Gives the paths of the sheet, the pictures and the publications, and the seconds that
+    those of the subject. Gives the paths of the sheet, the pictures and the publications, and the seconds that
     the stages took together. Conflict: ``out`` holds a ``home`` that no demo made.
     """
     out = out.absolute()
@@ -95,7 +101,7 @@ def run_demo(
     shown, pictures, published, seconds = [], [], [], 0.0
     with Studio(settings=settings) as studio:
         for subject in subjects:
-            job = _start(studio, subject, recipe or {})
+            job = _start(studio, subject, {**subject.recipe, **(recipe or {})})
             ended = follow(studio, subject.title, job)
             drawn = [studio.generation(run.result["generation"]) for run in ended.stages if run.stage == "generate"]
             shown.append(_shown(studio, subject, ended, drawn))
@@ -141,7 +147,7 @@ def _start(studio: Studio, subject: DemoSubject, recipe: Mapping[str, Any]) -> J
         [photos],
         subject.prompts,
         train={"settings": recipe},
-        generate={"seed": subject.seed},
+        generate={"seed": subject.seed, "count": subject.count},
         with_base=True,
     )
 
@@ -159,8 +165,8 @@ def _shown(studio: Studio, subject: DemoSubject, job: Job, drawn: Sequence[Gener
             SheetPicture(photo.path, photo.caption.replace("{trigger}", subject.trigger))
             for photo in studio.photos(subject.slug)
         ],
-        base_pictures=[_picture(one, subject) for one in drawn if not one.loras],
-        pictures=[_picture(one, subject) for one in drawn if one.loras],
+        base_pictures=_pictures(drawn, subject, with_lora=False),
+        pictures=_pictures(drawn, subject, with_lora=True),
         losses=training.losses,
         stages=tuple(took.items()),
         facts=(
@@ -172,8 +178,13 @@ def _shown(studio: Studio, subject: DemoSubject, job: Job, drawn: Sequence[Gener
     )
 
 
-def _picture(generation: Generation, subject: DemoSubject) -> SheetPicture:
-    return SheetPicture(generation.images[0].path, generation.prompt.replace("{trigger}", subject.trigger))
+def _pictures(drawn: Sequence[Generation], subject: DemoSubject, *, with_lora: bool) -> list[SheetPicture]:
+    return [
+        SheetPicture(image.path, generation.prompt.replace("{trigger}", subject.trigger))
+        for generation in drawn
+        if bool(generation.loras) is with_lora
+        for image in generation.images
+    ]
 
 
 def _save(drawn: Sequence[Generation], folder: Path) -> list[Path]:
