@@ -1,6 +1,6 @@
 """Turn what a terminal shows into an SVG for the docs.
 
-    tmux capture-pane -ep | python tools/terminal_picture.py docs/images/terminal.svg "limner run"
+tmux capture-pane -ep | python tools/terminal_picture.py docs/images/terminal.svg "limner run"
 """
 
 from __future__ import annotations

@@ -123,7 +123,10 @@ def test_a_hanging_paragraph_never_breaks_a_path() -> None:
     assert any(path in line for line in lines)
 
 
-def test_a_table_in_a_pipe_is_one_line_a_row_and_markup_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_in_a_pipe_is_one_line_a_row_and_markup_is_text(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     table(console(), ("photo", "caption"), [("[bold]x", "y" * 300), ("z", "")], "")
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3

@@ -154,7 +154,7 @@ def _pictures(
         yield _row("Without", "the base alone, same prompt and seed", base_pictures, side, captions)
         yield _space(_GAP)
     if any(pictures):
-        yield _row("With the LoRA", "in new situations", pictures, side, prompts)
+        yield _row("With the LoRA", "the same prompts and seeds", pictures, side, prompts)
         yield _space(26)
 
 
