@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--sheet", type=Path)
     arguments = parser.parse_args()
-    pipeline = FluxPipeline.from_pretrained(arguments.pipeline, torch_dtype=torch.float32)
+    pipeline = FluxPipeline.from_pretrained(arguments.pipeline, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.vae.to(memory_format=torch.channels_last)
     held_photos = photo_crops(arguments.photos, 32, seed=99)[0]
