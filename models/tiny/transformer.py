@@ -129,7 +129,7 @@ def cooled(step: int, done: float) -> float:
 
 
 class Batches:
-    """Noisy latents, their times, texts and the velocity to learn; every picture once before any comes again."""
+    """Noisy latents, times, texts and the velocity to learn; a process takes every picture once before any again."""
 
     def __init__(self, data: dict[str, torch.Tensor], size: int, seed: int) -> None:
         self.data, self.size = data, size

@@ -60,6 +60,7 @@ def test_erasing_takes_what_a_killed_process_left_and_waits_for_nobodys_work(tra
         session.execute(update(JobRow).where(JobRow.id == job).values(subject="other"))
     erased = trained.remove_subject("zib")
     assert [line for line in erased.left if "no row names" in line]
+    assert erased.left[0].startswith("1 stored files"), "only the stray is in doubt, not what was erased"
     assert workspace.blobs.has(stray)
 
     with workspace.database.write() as session:
@@ -73,6 +74,8 @@ def test_erasing_takes_what_a_killed_process_left_and_waits_for_nobodys_work(tra
 def test_publications_are_kept_when_asked_and_that_is_said(trained: Studio) -> None:
     hub = trained.settings.hub_folder
     assert hub is not None
+    stored = len(trained._workspace.blobs.digests())
     erased = trained.remove_subject("zib", publications=False)
+    assert erased.erased["blobs"] == stored
     assert erased.left == ("limner/zib-lora on the hub 'folder' (you asked to keep publications)",)
     assert (hub / "limner" / "zib-lora" / "README.md").is_file()

@@ -118,18 +118,20 @@ def unused_blobs(session: Session) -> list[str]:
     return list(session.scalars(select(BlobRow.digest).where(BlobRow.digest.not_in(used))))
 
 
-def _strays(session: Session, workspace: Workspace, left: list[str]) -> list[str]:
-    """Blobs without a row, as a process leaves that was killed between the two; told only while nothing else works."""
+def _strays(session: Session, stored: list[str]) -> tuple[list[str], list[str]]:
+    """Of the stored blobs those without a row, as a process leaves that was killed between the two; and a remark.
+
+    While jobs run they may be a job's that has not come to its row yet: then none is given, and the remark says so.
+    """
     named = set(session.scalars(select(BlobRow.digest)))
-    strays = [digest for digest in workspace.blobs.digests() if digest not in named]
+    strays = [digest for digest in stored if digest not in named]
     busy = select(JobRow.id).where(JobRow.state.in_([JobState.WAITING, JobState.RUNNING])).limit(1)
-    if strays and session.scalar(busy):
-        left.append(
-            f"{len(strays)} stored files that no row names: jobs of other subjects run, and they may be theirs. "
-            "They go with the next subject that you remove while nothing runs."
-        )
-        return []
-    return strays
+    if not strays or not session.scalar(busy):
+        return strays, []
+    return [], [
+        f"{len(strays)} stored files that no row names: jobs of other subjects run, and they may be theirs. "
+        "They go with the next subject that you remove while nothing runs."
+    ]
 
 
 def _unpublish(workspace: Workspace, published: list[tuple[str, str]]) -> list[str]:
@@ -203,6 +205,8 @@ def remove(workspace: Workspace, slug: str, *, publications: bool = True) -> Era
         if publications
         else [f"{repo} on the hub '{hub}' (you asked to keep publications)" for hub, repo in published]
     )
+    # A walk over the disk: done before the one writer's lock is taken.
+    stored = workspace.blobs.digests()
     with workspace.database.write() as session:
         session.execute(delete(GenerationRow).where(GenerationRow.id.in_(generations)))
         session.execute(delete(JobRow).where(JobRow.subject == slug))
@@ -210,7 +214,8 @@ def remove(workspace: Workspace, slug: str, *, publications: bool = True) -> Era
         session.execute(delete(SubjectRow).where(SubjectRow.slug == slug))
         session.flush()
         orphans = unused_blobs(session)
+        strays, remark = _strays(session, stored)
         session.execute(delete(BlobRow).where(BlobRow.digest.in_(orphans)))
-        orphans += _strays(session, workspace, left)
-    left += _erase_files(workspace, orphans, folders)
+    orphans += strays
+    left += remark + _erase_files(workspace, orphans, folders)
     return Erasure(slug, {**counted, "blobs": len(orphans)}, tuple(left))

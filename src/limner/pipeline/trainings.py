@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -155,7 +154,6 @@ async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]
         for finding in trainer.check(order):
             if finding.severity is Severity.REFUSAL:
                 raise RecipeRefused(finding.message, remedy=finding.remedy, thing=training)
-        _forget_drawing()
         reference = await (trainer.reopen(order) if wanted.get("reopen") else trainer.start(order))
         collected = await _follow(context, trainer, order, reference)
         return await asyncio.to_thread(_keep, workspace, wanted, order, base, collected)
@@ -164,13 +162,6 @@ async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]
         if isinstance(failure, Exception):
             await asyncio.to_thread(_end, workspace, training, state, failure)
         raise
-
-
-def _forget_drawing() -> None:
-    """Free the pipeline that this worker last drew with: a trainer on this machine needs its memory."""
-    sampling = sys.modules.get("limner.flux.sampling")
-    if sampling is not None:
-        sampling.forget_pipeline()
 
 
 def _begin(workspace: Workspace, wanted: dict[str, Any], dataset: str) -> dict[str, Any] | None:

@@ -115,6 +115,7 @@ class LocalTrainer:
                 remedy="Write the frozen dataset to its dataset/ folder before the training is started.",
                 thing=str(run.dataset),
             )
+        _forget_drawing()
         until = time.monotonic() + 20
         while not run.exit.exists() and not run.guarded():
             _launch_shim(run, self.grace)
@@ -244,6 +245,13 @@ def _metadata(order: TrainingOrder) -> Mapping[str, str]:
         "limner.recipe": canonical_json(order.recipe),
         "limner.licence": order.base.licence_name,
     }
+
+
+def _forget_drawing() -> None:
+    """Free the pipeline that this process last drew with: the training needs its memory."""
+    sampling = sys.modules.get("limner.flux.sampling")
+    if sampling is not None:
+        sampling.forget_pipeline()
 
 
 def _launch_shim(run: RunDirectory, grace: float) -> None:
