@@ -16,10 +16,11 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import fan_out
 import intake
 import trainer
 
-__all__ = ["Row", "intake_rows", "markdown", "trainer_rows"]
+__all__ = ["Row", "fan_out_rows", "intake_rows", "markdown", "trainer_rows"]
 
 PARTS = ("torch", "diffusers", "pillow", "pyvips")
 
@@ -56,6 +57,8 @@ def main() -> None:
     print("The trainer ...", flush=True)
     plan = trainer.Plan(rounds=chosen.rounds, threads=chosen.threads)
     rows += trainer_rows(trainer.measure(chosen.peer, plan))
+    print("The fan-out ...", flush=True)
+    rows += fan_out_rows(fan_out.measure())
     text = f"{markdown(rows)}\n\n{machine(chosen.threads)}\n"
     print(text)
     if chosen.peer is None:
@@ -98,6 +101,16 @@ def trainer_rows(pairs: Sequence[trainer.Pair]) -> list[Row]:
             speed, work = times(pair.faster[name]), times(pair.less_work[name])
             rows.append(Row(what, peer, speed, work, times(pair.memory(name)), figures))
     return rows
+
+
+def fan_out_rows(result: fan_out.Result) -> list[Row]:
+    """Pictures of a hosted model beside the fastest that the server's limit allows; nobody can be above 1."""
+    figures = (
+        f"{result.elapsed:.1f} and {result.fastest:.1f} s; {result.dropped} dropped, {result.paid_twice} paid twice, "
+        f"{result.refused} requests too early"
+    )
+    what = f"{result.count} hosted pictures, {result.rate:g} requests a second allowed, bursts of {result.burst}"
+    return [Row(what, "the fastest that the limit allows", times(result.share), "", "", figures)]
 
 
 def times(ratio: float) -> str:

@@ -9,10 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from limner import options
 from limner.studio import Studio
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "guide" / "python.md").read_text(encoding="utf-8")
-MODULES = ("limner", "limner.studio", "limner.settings", "limner.records", "limner.errors")
+MODULES = (
+    "limner",
+    "limner.studio",
+    "limner.settings",
+    "limner.records",
+    "limner.errors",
+    "limner.options",
+    "limner.services",
+)
 
 
 def documented(first_cell: str) -> set[str]:
@@ -47,7 +56,10 @@ def test_every_method_is_explained_and_typed(name: str) -> None:
     assert signature.return_annotation is not inspect.Signature.empty
     for parameter in list(signature.parameters.values())[1:]:
         assert parameter.annotation is not inspect.Parameter.empty, parameter.name
-        assert parameter.kind is not inspect.Parameter.VAR_KEYWORD, f"{name} takes whatever it is given"
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            kind = re.fullmatch(r"Unpack\[(\w+)\]", str(parameter.annotation))
+            assert kind, f"{name} takes whatever it is given"
+            assert kind[1] in options.__all__
 
 
 def test_what_is_not_public_is_an_attribute_error() -> None:

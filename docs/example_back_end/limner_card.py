@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from limner.generation.generator import Drawn, GenerationOrder
 from limner.settings import Settings
-from limner.types import BackEnd, Finding, Severity
+from limner.types import BackEnd, Estimate, Finding, Plan, Severity
 
 
 class CardGenerator:
@@ -28,6 +28,12 @@ class CardGenerator:
             message = "The card generator knows no loras."
             return [Finding("too-many-loras", Severity.REFUSAL, message, "Leave them out.")]
         return []
+
+    def estimate(self, order: GenerationOrder) -> Estimate:
+        return Estimate(note=f"{order.count} cards cost nothing.")
+
+    async def plan(self, order: GenerationOrder) -> Plan:
+        return Plan("card", "card", (), self.estimate(order), tuple(self.check(order)))
 
     async def draw(self, order: GenerationOrder) -> AsyncIterator[Drawn]:
         for index in range(order.count):

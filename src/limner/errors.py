@@ -5,13 +5,23 @@ Every error carries an exit code for the CLI and a status and type for an HTTP p
     LimnerError
     ├── InputRefused       the user's input cannot be used            exit 2, 422
     │   ├── PhotoRefused   ├── CaptionRefused  ├── RecipeRefused
-    │   ├── LoraRefused    └── NameRefused
+    │   ├── LoraRefused    ├── NameRefused
+    │   ├── VendorRefused  a vendor cannot use the request
+    │   └── ContentRefused a vendor's content filter said no
     ├── NotFound           no such subject, photo, lora ...           exit 3, 404
     ├── Conflict           already there, or in a state that forbids  exit 4, 409
+    │   └── Undecided      nobody can tell whether it was paid        exit 10, 409
     ├── NotReady           a need is not met (program, account, GPU)  exit 5, 424
+    │   ├── AccountRefused the token is missing, wrong or too weak
+    │   └── OutOfCredit    the vendor's account has no credit
+    ├── SpendingRefused    a budget forbids it                        exit 9, 402
+    │   └── ConsentNeeded  it costs more than goes without asking
     ├── Cancelled          the user stopped it                        exit 6, 409
     ├── StorageFailed      disk full, database locked, blob damaged   exit 7, 507
     └── WorkFailed         a trainer, hub or generator failed         exit 8, 502
+        ├── VendorBusy     a vendor is overloaded or limits our rate
+        ├── VendorFailed   a vendor cannot be reached, or failed
+        └── AnswerLost     a paid call was sent, its answer is lost
 """
 
 from __future__ import annotations
@@ -19,18 +29,28 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "AccountRefused",
+    "AnswerLost",
     "Cancelled",
     "CaptionRefused",
     "Conflict",
+    "ConsentNeeded",
+    "ContentRefused",
     "InputRefused",
     "LimnerError",
     "LoraRefused",
     "NameRefused",
     "NotFound",
     "NotReady",
+    "OutOfCredit",
     "PhotoRefused",
     "RecipeRefused",
+    "SpendingRefused",
     "StorageFailed",
+    "Undecided",
+    "VendorBusy",
+    "VendorFailed",
+    "VendorRefused",
     "WorkFailed",
 ]
 
@@ -101,6 +121,18 @@ class NameRefused(InputRefused):
     code = "name-refused"
 
 
+class VendorRefused(InputRefused):
+    """A vendor understood the request and cannot use it; nothing was paid."""
+
+    code = "vendor-refused"
+
+
+class ContentRefused(InputRefused):
+    """A vendor's content filter refused the prompt, a photo or the picture; not a failure of ours."""
+
+    code = "content-refused"
+
+
 class NotFound(LimnerError):
     """There is no such thing here."""
 
@@ -117,12 +149,45 @@ class Conflict(LimnerError):
     code = "conflict"
 
 
+class Undecided(Conflict):
+    """A paid call was sent and nobody can tell whether it was paid: the user decides, nothing is sent again."""
+
+    exit_code = 10
+    code = "undecided"
+
+
 class NotReady(LimnerError):
     """Something that the work needs is missing: a program, an account, a GPU, an extra."""
 
     exit_code = 5
     status = 424
     code = "not-ready"
+
+
+class AccountRefused(NotReady):
+    """A vendor's token is missing, wrong, revoked, or may not do this."""
+
+    code = "account-refused"
+
+
+class OutOfCredit(NotReady):
+    """The vendor's account has no credit left, or reached a limit set there."""
+
+    code = "out-of-credit"
+
+
+class SpendingRefused(LimnerError):
+    """A budget of the user's forbids the step; nothing was sent."""
+
+    exit_code = 9
+    status = 402
+    code = "spending-refused"
+
+
+class ConsentNeeded(SpendingRefused):
+    """The step costs more than goes without asking; nothing was sent."""
+
+    code = "consent-needed"
 
 
 class Cancelled(LimnerError):
@@ -147,3 +212,21 @@ class WorkFailed(LimnerError):
     exit_code = 8
     status = 502
     code = "work-failed"
+
+
+class VendorBusy(WorkFailed):
+    """A vendor is overloaded or limits our rate, still after waiting as it asked; nothing was paid."""
+
+    code = "vendor-busy"
+
+
+class VendorFailed(WorkFailed):
+    """A vendor cannot be reached, failed, or answered what cannot be understood."""
+
+    code = "vendor-failed"
+
+
+class AnswerLost(WorkFailed):
+    """A paid call was sent and its answer never came whole: it may have been done, and paid."""
+
+    code = "answer-lost"

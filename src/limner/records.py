@@ -5,39 +5,68 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from limner.money.budgets import Budget
 from limner.types import (
     BackEnd,
     Consent,
     Crop,
     DatasetManifest,
+    Estimate,
     Finding,
     JobState,
     PhotoReport,
+    Plan,
     Progress,
     SubjectKind,
     Visibility,
 )
 
 __all__ = [
+    "Account",
     "Check",
+    "Cost",
+    "CostSummary",
     "Dataset",
     "DoctorReport",
     "Erasure",
     "Generation",
+    "HubEntry",
     "Image",
     "IntakeEntry",
     "Job",
     "Lora",
+    "OpenPurchase",
     "PhotoEntry",
     "Publication",
     "Reproduction",
+    "Route",
+    "RouteStep",
     "StageRun",
     "Subject",
     "Training",
+    "WhatIf",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account at a vendor. ``where`` says where its token was found ("" for nowhere); the token is never shown.
+
+    ``ok`` is None where nobody asked the vendor; ``who`` and ``scope`` are what it answered.
+    """
+
+    vendor: str
+    title: str
+    where: str
+    ok: bool | None = None
+    who: str = ""
+    scope: str = ""
+    problem: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +180,22 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
+class HubEntry:
+    """A repo of ours on a hub at its newest revision; ``loras`` are those here that have its weights."""
+
+    hub: str
+    repo: str
+    revision: str
+    visibility: Visibility
+    weights_digest: str
+    tags: tuple[str, ...]
+    updated_at: str
+    loras: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
-    """One picture made."""
+    """One picture made; ``generator`` is who drew it."""
 
     id: int
     generation: str
@@ -165,6 +208,7 @@ class Image:
     seconds: float
     path: Path
     created_at: datetime
+    generator: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,3 +304,114 @@ class DoctorReport:
     def healthy(self) -> bool:
         """Whether the embedded default works."""
         return all(check.state != "problem" for check in self.checks)
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What would be done: each back end's plan with its exact requests, and the sum. Nothing was sent that costs."""
+
+    plans: tuple[Plan, ...]
+    estimate: Estimate
+
+    @property
+    def possible(self) -> bool:
+        """Whether nothing stands in the way."""
+        return not any(plan.refusals for plan in self.plans)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One line of the ledger, in US dollars. ``amount`` is what counts: the actual cost, else the estimate.
+
+    ``state`` is that of the purchase (``waiting``, ``open``, ``answered``, ``settled``, ``refused``, ``undecided``,
+    ``dropped``), "" for a line without one; ``tag`` names it.
+    """
+
+    at: datetime
+    amount: Decimal
+    estimated: Decimal | None
+    actual: Decimal | None
+    vendor: str
+    what: str
+    model: str
+    subject: str
+    job: str
+    tag: str
+    state: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class CostSummary:
+    """What was spent, newest line first, in US dollars. ``estimated`` is the part of ``total`` that is no actual cost.
+
+    The sums by day (UTC), vendor and subject are those of the lines given; the budgets are whole.
+    """
+
+    entries: tuple[Cost, ...]
+    total: Decimal
+    estimated: Decimal
+    by_day: Mapping[str, Decimal]
+    by_vendor: Mapping[str, Decimal]
+    by_subject: Mapping[str, Decimal]
+    budgets: tuple[Budget, ...]
+    undecided: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPurchase:
+    """Something that is being bought, or may have been. Where ``state`` is ``undecided``, only the user can decide."""
+
+    tag: str
+    job: str
+    subject: str
+    vendor: str
+    what: str
+    model: str
+    estimate: Decimal
+    state: str
+    reference: str
+    note: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RouteStep:
+    """One step of a route: ``stage`` is ``train``, ``publish`` or ``generate``. ``seconds`` None: unknown."""
+
+    stage: str
+    back_end: str
+    title: str
+    vendor: str
+    model: str
+    cost: Decimal
+    seconds: float | None
+    certain: bool
+    ready: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One way from photos to pictures. ``hub`` is "" where none is needed; ``reasons`` say why it does not work here.
+
+    ``possible``: it would work, once the back ends that are not ``ready`` have the accounts and programs they need.
+    ``cost`` in US dollars and ``seconds`` are those of one training and ``pictures`` pictures; ``sees_photos`` and
+    ``sees_lora`` say who does; ``notes`` what to know before.
+    """
+
+    base: str
+    trainer: str
+    hub: str
+    generator: str
+    works: bool
+    possible: bool
+    reasons: tuple[str, ...]
+    cost: Decimal
+    certain: bool
+    seconds: float | None
+    sees_photos: str
+    sees_lora: str
+    steps: tuple[RouteStep, ...]
+    pictures: int
+    notes: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from decimal import Decimal
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Any
@@ -44,7 +45,12 @@ class Settings(BaseSettings):
     generator: str = Field(default="local", description="The generator used where none is named.")
     base_paths: dict[str, Path] = Field(default_factory=dict, description="Folders of bases that you keep yourself.")
     hub_folder: Path | None = Field(default=None, description="Where the folder hub keeps its repos; default HOME/hub.")
-    hub_namespace: str = Field(default="limner", description="The owner of repos whose name gives none.")
+    hub_namespace: str = Field(
+        default="", description="The owner of repos whose name gives none; default: the account's, or limner."
+    )
+    catalog: Path | None = Field(
+        default=None, description="A folder with bases.toml and hosted.toml of yours: rows over those of the catalog."
+    )
     device: str = Field(default="auto", description="auto, cpu, cuda or mps.")
     start_worker: bool = Field(
         default=True, description="Start a worker on demand; off where `limner worker` runs for good."
@@ -57,6 +63,29 @@ class Settings(BaseSettings):
         default=200_000_000, description="A photo with more pixels is refused before decoding."
     )
     max_zip_bytes: int = Field(default=20_000_000_000, description="The most that a zip may unpack to.")
+    replicate_url: str = Field(default="https://api.replicate.com", description="Where Replicate answers.")
+    together_url: str = Field(default="https://api.together.ai", description="Where Together AI answers.")
+    huggingface_url: str = Field(default="https://huggingface.co", description="Where the Hugging Face Hub answers.")
+    fal_queue_url: str = Field(default="https://queue.fal.run", description="Where fal takes jobs.")
+    fal_rest_url: str = Field(default="https://rest.fal.ai", description="Where fal takes files.")
+    fal_api_url: str = Field(default="https://api.fal.ai/v1", description="Where fal lists models and past requests.")
+    public_url: str = Field(
+        default="", description="An https address that leads to this machine, for webhooks; none: polling only."
+    )
+    webhook_port: int = Field(default=8713, description="Where the worker listens for webhooks if public_url is set.")
+    consent_above: Decimal = Field(
+        default=Decimal("1.00"), description="US dollars; a step that may cost more is asked about.", ge=0
+    )
+    budget_day: Decimal | None = Field(default=None, description="US dollars a day (UTC); steps beyond it are refused.")
+    budget_subject: Decimal | None = Field(default=None, description="US dollars a subject; steps beyond are refused.")
+    budget_total: Decimal | None = Field(default=None, description="US dollars in all; steps beyond are refused.")
+    s3_bucket: str = Field(default="", description="The bucket of the hub s3.")
+    s3_prefix: str = Field(default="limner", description="The folder in that bucket.")
+    s3_region: str = Field(default="us-east-1", description="The bucket's region.")
+    s3_endpoint: str = Field(default="", description="Where the bucket answers, if not AWS.")
+    s3_public_url: str = Field(
+        default="", description="The bucket's address for those who read PREFIX/open/ without credentials, if another."
+    )
     sign_images: bool = Field(default=True, description="Sign every picture with a C2PA content credential.")
 
     @classmethod

@@ -19,28 +19,35 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, Unpack, overload
 
 from limner.errors import LimnerError
+from limner.options import GenerateOptions, RunOptions, TrainOptions
 from limner.pipeline import following, lookups, subjects
 from limner.pipeline.workspace import Workspace
 from limner.records import (
+    Account,
+    CostSummary,
     Dataset,
     DoctorReport,
     Erasure,
     Generation,
+    HubEntry,
     Image,
     IntakeEntry,
     Job,
     Lora,
+    OpenPurchase,
     PhotoEntry,
     Publication,
     Reproduction,
+    Route,
     Subject,
     Training,
+    WhatIf,
 )
 from limner.settings import Settings, read_settings
-from limner.types import BackEnd, Base, Consent, Health, SubjectKind, Visibility
+from limner.types import BackEnd, Base, Consent, Health, SubjectKind, TensorNaming, Visibility
 
 __all__ = ["Studio"]
 
@@ -90,6 +97,14 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
     def subject(self, slug: str) -> Subject:
         """One subject."""
         return lookups.subject(self._workspace, slug)
+
+    def record_consent(self, slug: str, consent: Consent) -> Subject:
+        """Put on record who agreed to what; an earlier consent stays on record as withdrawn."""
+        return subjects.record_consent(self._workspace, slug, consent)
+
+    def withdraw_consent(self, slug: str) -> Subject:
+        """Note that the consent was withdrawn; erase or unpublish what should not stay."""
+        return subjects.withdraw_consent(self._workspace, slug)
 
     def remove_subject(self, slug: str, *, publications: bool = True) -> Erasure:
         """Erase a subject everywhere, publications included unless told otherwise; say what could not be erased."""
@@ -170,41 +185,25 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
     # --- training -----------------------------------------------------------------------------------------------
 
+    @overload
     def train(
-        self,
-        slug: str,
-        *,
-        base: str = "",
-        trainer: str = "",
-        preset: str = "",
-        settings: Mapping[str, Any] | None = None,
-        dataset: str = "",
-        sample_prompts: Sequence[str] = (),
-        template: str = "",
-        captioner: str = "",
-        allow_few: bool = False,
-    ) -> Job:
-        """Train a lora. ``settings`` are recipe fields over the preset's; RecipeRefused lists all that cannot be used.
+        self, slug: str, *, yes: bool = False, what_if: Literal[True], **options: Unpack[TrainOptions]
+    ) -> WhatIf: ...
+    @overload
+    def train(
+        self, slug: str, *, yes: bool = False, what_if: Literal[False] = False, **options: Unpack[TrainOptions]
+    ) -> Job: ...
+    def train(
+        self, slug: str, *, yes: bool = False, what_if: bool = False, **options: Unpack[TrainOptions]
+    ) -> Job | WhatIf:
+        """Train a lora. RecipeRefused lists all settings that cannot be used; the job's ``target`` is the training.
 
-        Without a ``dataset`` the photos are frozen as they are now, with the last three options. The job's ``target``
-        is the training's id.
+        ConsentNeeded: it costs more than goes without asking, and no ``yes`` was said. ``what_if``: give the plan
+        with the exact requests and the price instead; nothing is sent that costs.
         """
         from limner.pipeline import trainings
 
-        freeze = {} if dataset else {"template": template, "captioner": captioner, "allow_few": allow_few}
-        return self._started(
-            trainings.submit(
-                self._workspace,
-                slug,
-                dataset=dataset,
-                base=base,
-                trainer=trainer,
-                preset=preset,
-                settings=settings,
-                sample_prompts=sample_prompts,
-                **freeze,
-            )
-        )
+        return self._started(trainings.submit(self._workspace, slug, yes=yes, what_if=what_if, **options))
 
     def trainings(self, slug: str = "") -> list[Training]:
         """The trainings, newest first."""
@@ -214,11 +213,11 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         """One training."""
         return lookups.training(self._workspace, training)
 
-    def resume_training(self, training: str) -> Job:
-        """Go on with a stopped training from its last checkpoint."""
+    def resume_training(self, training: str, *, yes: bool = False) -> Job:
+        """Go on with a stopped training from its last checkpoint, or anew, at its price, where a vendor keeps none."""
         from limner.pipeline import trainings
 
-        return self._started(trainings.resume(self._workspace, self.training(training).id))
+        return self._started(trainings.resume(self._workspace, self.training(training).id, yes=yes))
 
     # --- loras and publications ---------------------------------------------------------------------------------
 
@@ -230,13 +229,37 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         """A lora by ``slug`` (newest), ``slug@v2``, or eight or more digits of its digest."""
         return lookups.lora(self._workspace, name)
 
-    def export_lora(self, name: str, destination: str | Path) -> Path:
-        """Copy a lora to a file or into a folder of yours."""
+    def export_lora(self, name: str, destination: str | Path, *, naming: TensorNaming | str = "") -> Path:
+        """Write a lora to a file or into a folder of yours, as it is or in another tensor naming: kohya or bfl."""
         lora = self.lora(name)
         path = Path(destination)
         if path.is_dir():
             path = path / f"{lora.subject}-v{lora.version}.safetensors"
-        return self._workspace.blobs.export(lora.digest, path)
+        if naming in ("", lora.naming):
+            return self._workspace.blobs.export(lora.digest, path)
+        from limner.pipeline import exporting
+
+        return exporting.export_as(lora, str(naming), path)
+
+    def import_lora(
+        self,
+        source: str | Path,
+        *,
+        subject: str,
+        kind: SubjectKind | str = SubjectKind.STYLE,
+        trigger: str = "",
+        name: str = "",
+        base: str = "",
+    ) -> Lora:
+        """Adopt a LoRA from a file, ``owner/repo`` of the Hugging Face Hub or an https address, as a subject's version.
+
+        LoraRefused: it is none for a base that Limner knows. The same weights again give the lora that is there.
+        """
+        from limner.pipeline import importing
+
+        return importing.import_lora(
+            self._workspace, source, subject=subject, kind=kind, trigger=trigger, name=name, base=base
+        )
 
     def publish(
         self,
@@ -263,44 +286,49 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
         return publishing.status(self._workspace, lora)
 
+    def hub_listing(self, hub: str = "") -> list[HubEntry]:
+        """What Limner published on a hub, from whatever machine, with the loras here that it is."""
+        from limner.pipeline import published
+
+        return published.listing(self._workspace, hub)
+
+    def set_lora_visibility(
+        self, lora: str, visibility: Visibility | str, *, hub: str = ""
+    ) -> list[tuple[str, str, Visibility]]:
+        """Open or close the repos of a lora; for each: hub, repo, and the visibility read back afterwards."""
+        from limner.pipeline import published
+
+        return published.set_visibility(self._workspace, lora, Visibility(visibility), hub=hub)
+
+    def unpublish(self, lora: str, *, hub: str = "") -> list[tuple[str, str]]:
+        """Delete the repos that a lora was published in, with all versions in them; (hub, repo) of each."""
+        from limner.pipeline import published
+
+        return published.unpublish(self._workspace, lora, hub=hub)
+
     # --- pictures -----------------------------------------------------------------------------------------------
 
+    @overload
     def generate(
-        self,
-        prompt: str,
-        *,
-        loras: Sequence[str] = (),
-        base: str = "",
-        generator: str = "",
-        width: int | None = None,
-        height: int | None = None,
-        steps: int | None = None,
-        guidance: float | None = None,
-        seed: int | None = None,
-        count: int = 1,
-    ) -> Job:
-        """Draw pictures with loras named ``slug``, ``slug@v2`` or ``slug@v2:0.8``; the job's target is the generation.
+        self, prompt: str, *, yes: bool = False, what_if: Literal[True], **options: Unpack[GenerateOptions]
+    ) -> WhatIf: ...
+    @overload
+    def generate(
+        self, prompt: str, *, yes: bool = False, what_if: Literal[False] = False, **options: Unpack[GenerateOptions]
+    ) -> Job: ...
+    def generate(
+        self, prompt: str, *, yes: bool = False, what_if: bool = False, **options: Unpack[GenerateOptions]
+    ) -> Job | WhatIf:
+        """Draw pictures, with one or several loras or none; the job's target is the generation.
 
-        ``width`` and ``height`` are pixels. What is left out is the base's own; picture i is drawn with ``seed`` + i,
-        a random seed if none is given. InputRefused for what cannot be drawn, NotFound for a lora that is not here.
+        InputRefused for what cannot be drawn, NotFound for a lora that is not here, ConsentNeeded for what costs more
+        than goes without asking. ``what_if``: give the plan with the exact requests and the price instead.
         """
         from limner.pipeline import generating
 
-        return self._started(
-            generating.submit(
-                self._workspace,
-                prompt=prompt,
-                loras=[generating.parse_lora(words) for words in loras],
-                base=base,
-                generator=generator,
-                width=width,
-                height=height,
-                steps=steps,
-                guidance=guidance,
-                seed=seed,
-                count=count,
-            )
-        )
+        named = [generating.parse_lora(words) for words in options.get("loras", ())]
+        others: dict[str, Any] = {**options, "loras": named}
+        return self._started(generating.submit(self._workspace, prompt=prompt, yes=yes, what_if=what_if, **others))
 
     def generation(self, generation: str) -> Generation:
         """One request for pictures, with the images made so far."""
@@ -323,60 +351,71 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
         return inspecting.inspect_file(Path(path), base)
 
-    def reproduce(self, picture: str | Path) -> Job:
+    def reproduce(self, picture: str | Path, *, yes: bool = False) -> Job:
         """Draw a picture again from its own provenance; then ask ``reproduced``."""
-        from limner.pipeline import generating
+        from limner.pipeline import reproducing
 
-        return self._started(generating.submit_reproduction(self._workspace, Path(picture)))
+        return self._started(reproducing.submit(self._workspace, Path(picture), yes=yes))
 
     def reproduced(self, picture: str | Path, job: Job) -> Reproduction:
         """Whether an ended reproduction gave the same pixels, and what differs if not."""
-        from limner.pipeline import generating
+        from limner.pipeline import reproducing
 
-        return generating.reproduced(self._workspace, Path(picture), job)
+        return reproducing.reproduced(self._workspace, Path(picture), job)
 
     # --- the whole pipeline -------------------------------------------------------------------------------------
 
+    @overload
     def run(
         self,
         slug: str,
         photos: Sequence[str | Path],
         prompts: Sequence[str],
         *,
-        captions: Sequence[str | Path] = (),
-        train: Mapping[str, Any] | None = None,
-        freeze: Mapping[str, Any] | None = None,
-        publish: Mapping[str, Any] | None = None,
-        generate: Mapping[str, Any] | None = None,
-        with_base: bool = False,
-    ) -> Job:
+        yes: bool = False,
+        what_if: Literal[True],
+        **options: Unpack[RunOptions],
+    ) -> WhatIf: ...
+    @overload
+    def run(
+        self,
+        slug: str,
+        photos: Sequence[str | Path],
+        prompts: Sequence[str],
+        *,
+        yes: bool = False,
+        what_if: Literal[False] = False,
+        **options: Unpack[RunOptions],
+    ) -> Job: ...
+    def run(
+        self,
+        slug: str,
+        photos: Sequence[str | Path],
+        prompts: Sequence[str],
+        *,
+        yes: bool = False,
+        what_if: bool = False,
+        **options: Unpack[RunOptions],
+    ) -> Job | WhatIf:
         """Photos in, pictures out, as one job: intake, dataset, training, publication, one generation a prompt.
 
-        The mappings hold options of the methods of those names. ``with_base`` also draws every prompt without the
-        lora, for comparison. All options are checked before anything runs.
+        All options are checked before anything runs: whether the lora fits the generator and can get there, and what
+        it costs in all (ConsentNeeded). ``what_if``: give the plans and the price instead.
         """
         from limner.pipeline import whole
 
-        return self._started(
-            whole.submit(
-                self._workspace,
-                slug,
-                photos,
-                prompts,
-                captions=captions,
-                train=train,
-                freeze=freeze,
-                publish=publish,
-                generate=generate,
-                with_base=with_base,
-            )
-        )
+        return self._started(whole.submit(self._workspace, slug, photos, prompts, yes=yes, what_if=what_if, **options))
 
     # --- jobs ---------------------------------------------------------------------------------------------------
 
-    def _started(self, job: Job) -> Job:
-        self._workspace.ensure_worker()
-        return job
+    @overload
+    def _started(self, made: Job) -> Job: ...
+    @overload
+    def _started(self, made: Job | WhatIf) -> Any: ...
+    def _started(self, made: Job | WhatIf) -> Any:
+        if isinstance(made, Job):
+            self._workspace.ensure_worker()
+        return made
 
     def jobs(self, slug: str = "", *, limit: int = 50) -> list[Job]:
         """The newest jobs first."""
@@ -421,15 +460,61 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         """Ask a job to stop at its next safe point; what was done is kept."""
         return following.cancel(self._workspace, job if isinstance(job, str) else job.id)
 
-    def resume(self, job: Job | str) -> Job:
-        """Do a stopped job again from where it stopped, as a new job."""
-        return following.resume(self._workspace, job if isinstance(job, str) else job.id)
+    def resume(self, job: Job | str, *, yes: bool = False) -> Job:
+        """Do a stopped job again from where it stopped, as a new job; ConsentNeeded where that may be paid anew."""
+        return following.resume(self._workspace, job if isinstance(job, str) else job.id, yes=yes)
 
     def work(self, *, idle_seconds: float | None = None) -> bool:
         """Do jobs in this process until idle for that long (None: for ever); False if another worker lives."""
         from limner.pipeline.worker import work
 
         return work(self.settings, idle_seconds=idle_seconds)
+
+    # --- money and routes ---------------------------------------------------------------------------------------
+
+    def costs(self, slug: str = "", *, vendor: str = "", days: int | None = None) -> CostSummary:
+        """The ledger: what was estimated and paid, by subject, vendor and day, and how the budgets stand."""
+        from limner.pipeline import costs
+
+        return costs.summary(self._workspace, slug, vendor=vendor, days=days)
+
+    def open_purchases(self) -> list[OpenPurchase]:
+        """Paid calls of which nobody can tell whether they were done; ``decide_purchase`` settles each."""
+        from limner.pipeline import paying
+
+        return paying.undecided(self._workspace)
+
+    def decide_purchase(self, tag: str, decision: str) -> OpenPurchase:
+        """Say what became of an open purchase: ``again`` sends it again, ``drop`` leaves it, ``paid`` books it."""
+        from limner.pipeline import paying
+
+        return paying.decide(self._workspace, tag, decision)
+
+    def routes(self, *, base: str = "", subject: str = "") -> list[Route]:
+        """Every way from photos to pictures: whether it works here and now, its price and time, who sees the photos."""
+        from limner.pipeline import routes
+
+        return routes.routes(self._workspace, base=base, subject=subject)
+
+    # --- accounts -----------------------------------------------------------------------------------------------
+
+    def accounts(self, *, live: bool = False) -> list[Account]:
+        """The vendors' accounts: where each token was found; with ``live`` also whether it is good, and whose it is."""
+        from limner.pipeline import accounts
+
+        return accounts.accounts(self.settings, live=live)
+
+    def login(self, vendor: str, token: str) -> Account:
+        """Check a token by a call that costs nothing, and keep it in the system's keyring. AccountRefused."""
+        from limner.pipeline import accounts
+
+        return accounts.login(self.settings, vendor, token)
+
+    def logout(self, vendor: str) -> Account:
+        """Forget a token that ``login`` kept; one in the environment stays."""
+        from limner.pipeline import accounts
+
+        return accounts.logout(self.settings, vendor)
 
     # --- what there is ------------------------------------------------------------------------------------------
 
@@ -445,8 +530,8 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
         return doctor.back_ends(self.settings)
 
-    def doctor(self) -> DoctorReport:
-        """What is installed, what would be used, what is missing and how to get it."""
+    def doctor(self, *, live: bool = False) -> DoctorReport:
+        """What is installed, what would be used, what is missing and how to get it; ``live`` asks the vendors too."""
         from limner.pipeline import doctor
 
-        return doctor.examine(self._workspace)
+        return doctor.examine(self._workspace, live=live)

@@ -21,6 +21,7 @@ __all__ = [
     "Crop",
     "DatasetItem",
     "DatasetManifest",
+    "Estimate",
     "Family",
     "Finding",
     "Health",
@@ -31,8 +32,11 @@ __all__ = [
     "Need",
     "Photo",
     "PhotoReport",
+    "Plan",
+    "PlannedCall",
     "Price",
     "Progress",
+    "Reach",
     "Severity",
     "SubjectFacts",
     "SubjectKind",
@@ -236,17 +240,80 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """How a back end charges: ``free``, ``per_second``, ``per_step``, ``per_megapixel`` ..., with where it was read."""
+    """How a back end charges, in US dollars: ``free``, ``per_run``, ``per_second``, ``per_step``, ``per_megapixel``.
+
+    ``per_megapixel_step`` is the price of a megapixel at the model's usual steps; more steps cost in proportion.
+    ``certain`` is False where the vendor publishes none that we could read, and ``amount`` is a careful guess;
+    ``source`` says where it was read, or why it is a guess. ``per_second`` needs the model's usual seconds for an
+    estimate.
+    """
 
     model: str
     amount: Decimal = Decimal(0)
     source: str = ""
     as_of: str = ""
+    certain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a step will cost in US dollars and take in seconds (None: unknown), before it is started."""
+
+    amount: Decimal = Decimal(0)
+    seconds: float | None = None
+    certain: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCall:
+    """One request as it would be sent, secrets left out. ``times`` is how often; ``costs``: it is paid."""
+
+    method: str
+    url: str
+    body: Mapping[str, Any] = field(default_factory=dict)
+    costs: bool = False
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a trainer or generator would do for an order: with which model, what is sent, its cost, what it found."""
+
+    back_end: str
+    model: str
+    calls: tuple[PlannedCall, ...]
+    estimate: Estimate
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def refusals(self) -> tuple[Finding, ...]:
+        """What stands in the way."""
+        return tuple(finding for finding in self.findings if finding.severity is Severity.REFUSAL)
+
+
+class Reach(StrEnum):
+    """How a lora gets to a generator, and how a hub gives it away."""
+
+    FILE = "file"
+    """A file on this machine."""
+    URL = "url"
+    """An https address that anyone can fetch, ending in ``.safetensors``."""
+    HUGGING_FACE = "hugging-face"
+    """A public repo on the Hugging Face Hub, at its main revision."""
+    HOSTED = "hosted"
+    """The vendor has it already, because it was trained there."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackEnd:
-    """What a trainer, hub, generator, captioner or scorer says of itself. Tables, preflight and docs come from this."""
+    """What a trainer, hub, generator, captioner or scorer says of itself. Tables, preflight and docs come from this.
+
+    ``vendor`` is the account that it needs (``replicate``, ``fal``, ``huggingface``, ``together``), "" for none.
+    ``reach`` is for a generator how a lora can get to it, best first; for a hub how it gives public loras away.
+    ``package`` is the layout that a trainer wants its dataset in, "" for pictures rendered at bucket size.
+    ``models`` are the vendor's models that it uses, by the catalog.
+    """
 
     name: str
     title: str
@@ -256,6 +323,10 @@ class BackEnd:
     price: Price = field(default_factory=lambda: Price("free"))
     needs: tuple[Need, ...] = ()
     limits: Mapping[str, Any] = field(default_factory=dict)
+    vendor: str = ""
+    reach: tuple[Reach, ...] = (Reach.FILE,)
+    package: str = ""
+    models: tuple[str, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -371,7 +442,11 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class LoraUse:
-    """One lora of a generation: a local file, or an address that the generator can reach, and its strength."""
+    """One lora of a generation: a local file, or an address that the generator can reach, and its strength.
+
+    ``hosted`` says by vendor under which name the vendor has it, where it was trained there. ``naming`` is the tensor
+    naming of the file, where it is known.
+    """
 
     digest: str
     scale: float
@@ -381,6 +456,9 @@ class LoraUse:
     url: str = ""
     base: str = ""
     tensor_digest: str = ""
+    byte_size: int = 0
+    hosted: Mapping[str, str] = field(default_factory=dict)
+    naming: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import fan_out
 import intake
 import table
 import trainer
@@ -41,6 +42,22 @@ def test_without_a_peer_no_ratio_is_given() -> None:
     lines = table.markdown([row]).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert len({len(line) for line in lines}) == 1
+
+
+def test_the_fan_out_counts_what_is_dropped_and_paid_twice() -> None:
+    result = fan_out.Result(
+        count=200, rate=10, burst=10, elapsed=20.0, fastest=19.5, drawn=198, paid=201, paid_twice=2, refused=5
+    )
+    (row,) = table.fan_out_rows(result)
+    assert row.speed == "0.97 x"
+    assert "2 dropped, 2 paid twice" in row.figures
+
+
+def test_a_small_fan_out_keeps_to_the_limit_and_loses_nothing() -> None:
+    result = fan_out.measure(count=30, rate=20.0, burst=5, seconds=0.0)
+    assert (result.drawn, result.paid, result.dropped, result.paid_twice) == (30, 30, 0, 0)
+    assert result.elapsed >= result.fastest
+    assert result.share > 0.3
 
 
 def test_a_peer_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ HEAVY = (
     "PIL",
     "numpy",
     "huggingface_hub",
+    "httpx2",
+    "keyring",
+    "starlette",
+    "uvicorn",
 )
 
 

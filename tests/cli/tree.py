@@ -19,5 +19,10 @@ def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
 
 
 _ALL = dict(_walk(typer.main.get_command(app), ()))
-COMMANDS = {path: command for path, command in _ALL.items() if not hasattr(command, "commands")}
-GROUPS = {path: command for path, command in _ALL.items() if hasattr(command, "commands")}
+# A group that does something by itself when called bare is a command too.
+COMMANDS = {
+    path: command
+    for path, command in _ALL.items()
+    if not hasattr(command, "commands") or (path and command.invoke_without_command)
+}
+GROUPS = {path: command for path, command in _ALL.items() if path not in COMMANDS}

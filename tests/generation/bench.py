@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from limner.generation.pixels import pixel_digest
 from limner.loras.inspection import inspect
-from limner.pipeline import generating
+from limner.pipeline import drawing_stage, generating
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
 from limner.records import Job
@@ -28,7 +28,7 @@ LORAS = [("first", 0.8), ("second@v1", -0.6)]
 class Queue:
     """Stands for the workflow engine: the tests run a submitted job's stage themselves."""
 
-    def submit(self, session: object, job: str, stages: int) -> None:
+    def submit(self, session: object, job: str, stages: int, *, waits: bool = False) -> None:
         assert stages == 1
 
     def close(self) -> None:
@@ -48,7 +48,7 @@ class Bench:
         """Run a job's stage, as often as this is called."""
         with self.workspace.database.read() as session:
             wanted = session.get_one(JobRow, job.id).request["stages"][0]
-        return asyncio.run(generating.stage(StageContext(self.workspace, job.id, {}), wanted))
+        return asyncio.run(drawing_stage.stage(StageContext(self.workspace, job.id, {}), wanted))
 
     def state(self, job: Job) -> JobState:
         with self.workspace.database.read() as session:

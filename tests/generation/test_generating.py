@@ -19,9 +19,9 @@ from limner.generation.credentials import verify
 from limner.generation.generator import Drawn, GenerationOrder
 from limner.generation.pixels import encode_png
 from limner.generation.provenance import read_record
-from limner.pipeline import generating, jobs
+from limner.pipeline import drawing_stage, generating, jobs
 from limner.store.models import GenerationRow, ImageRow, JobRow, LoraRow
-from limner.types import JobState
+from limner.types import BackEnd, Estimate, JobState, Plan
 
 from .bench import LORAS, Bench
 from .making import many, picture
@@ -61,7 +61,7 @@ def test_signing_can_be_switched_off(bench: Bench) -> None:
 
 
 def test_cancelling_stops_within_a_picture_and_resuming_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generating, "GLANCE_SECONDS", 0.02)
+    monkeypatch.setattr(drawing_stage, "GLANCE_SECONDS", 0.02)
     job = bench.submit(count=3, steps=60)
     real = jobs.JobProgress.check_cancelled
     looks = 0
@@ -118,8 +118,17 @@ class Odd:
     def __init__(self, indexes: Sequence[int]) -> None:
         self._indexes = indexes
 
+    def describe(self) -> BackEnd:
+        return BackEnd("odd", "Odd", "Does as it likes.")
+
     def check(self, order: GenerationOrder) -> Sequence[Any]:
         return ()
+
+    def estimate(self, order: GenerationOrder) -> Estimate:
+        return Estimate()
+
+    async def plan(self, order: GenerationOrder) -> Plan:
+        return Plan("odd", "odd", (), Estimate())
 
     async def draw(self, order: GenerationOrder) -> AsyncIterator[Drawn]:
         for index in self._indexes:

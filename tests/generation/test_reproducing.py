@@ -12,7 +12,7 @@ from sqlalchemy import select
 from limner.errors import InputRefused, LimnerError, NotFound, NotReady
 from limner.flux import sampling
 from limner.generation.provenance import read_record, seal_image
-from limner.pipeline import generating
+from limner.pipeline import reproducing
 from limner.store.models import LoraRow
 
 from .bench import LORAS, Bench
@@ -21,9 +21,9 @@ pytestmark = pytest.mark.engine
 
 
 def again(bench: Bench, path: Path) -> Any:
-    job = generating.submit_reproduction(bench.workspace, path)
+    job = reproducing.submit(bench.workspace, path)
     bench.run(job)
-    return generating.reproduced(bench.workspace, path, job)
+    return reproducing.reproduced(bench.workspace, path, job)
 
 
 def as_if(path: Path, into: Path, **changes: Any) -> Path:
@@ -96,7 +96,7 @@ def test_a_record_that_cannot_be_followed(
     job = bench.submit()
     bench.run(job)
     with pytest.raises(error, match=reason) as told:
-        generating.submit_reproduction(bench.workspace, as_if(bench.images(job)[0], tmp_path / "odd.png", **changes))
+        reproducing.submit(bench.workspace, as_if(bench.images(job)[0], tmp_path / "odd.png", **changes))
     assert told.value.remedy
 
 
@@ -108,5 +108,5 @@ def test_a_picture_whose_lora_is_not_here(bench: Bench, tmp_path: Path) -> None:
     with bench.workspace.database.write() as session:
         session.delete(session.scalars(select(LoraRow).where(LoraRow.subject == "second")).one())
     with pytest.raises(NotFound, match=r"second@v1 \([0-9a-f]{12}…\) that made kept\.png is not here") as told:
-        generating.submit_reproduction(bench.workspace, path)
+        reproducing.submit(bench.workspace, path)
     assert told.value.remedy

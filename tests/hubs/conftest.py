@@ -16,6 +16,11 @@ from limner.hubs.hub import LoraPackage
 from limner.plugins import back_end
 from limner.settings import Settings
 from limner.types import SubjectKind
+from tests.servers.hub import hub_server
+
+from .bucket import bucket_address, bucket_settings, new_bucket, s3_client  # noqa: F401 - fixtures
+
+__all__ = ["Packer", "card_facts", "hub_server"]
 
 Packer = Callable[..., LoraPackage]
 
@@ -70,6 +75,24 @@ def pack(tmp_path: Path) -> Packer:
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("LIMNER_HOME", str(tmp_path / "home"))
     return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def settings_for(request: pytest.FixtureRequest, settings: Settings) -> Callable[[str], Settings]:
+    """Settings with which a hub works here: its service on a real socket, its secrets in the environment.
+
+    A hub that is not named here is run with the plain settings of a home of its own.
+    """
+
+    def make(hub_name: str) -> Settings:
+        if hub_name == "huggingface":
+            url = request.getfixturevalue("hub_server").url
+            return settings.model_copy(update={"huggingface_url": url})
+        if hub_name == "s3":
+            return settings.model_copy(update=request.getfixturevalue("bucket_settings"))
+        return settings
+
+    return make
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -20,6 +21,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from limner.catalog import bases, find_base
+from limner.catalog.hosted import find_hosted
 from limner.errors import InputRefused
 from limner.hubs.card import CardSample, card_header, model_card
 from limner.types import Consent, SubjectKind
@@ -69,6 +71,25 @@ def test_the_example_is_python_with_a_pinned_revision(base: str) -> None:
     assert ast.literal_eval(load.args[0]) == "ann/jane"
     given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in load.keywords}
     assert given == {"weight_name": "pytorch_lora_weights.safetensors", "revision": "v1"}
+
+
+def test_together_is_told_of_only_where_it_serves_the_base() -> None:
+    text = model_card(card_facts(base=find_base("flux2-dev"), trigger='jane"doe ```', tag="v3"))
+    (request,) = re.findall(r"^```json\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    body = json.loads(request)
+    (row,) = [row for row in find_hosted("together", "generate", base="flux2-dev") if not row.withdrawn]
+    assert body["model"] == row.model
+    assert 'jane"doe ```' in body["prompt"]
+    address = "https://huggingface.co/ann/jane/resolve/v3/pytorch_lora_weights.safetensors"
+    assert body["image_loras"] == [{"path": address, "scale": 1.0}]
+    for base in ("flux1-dev", "limner-tiny", "flux2-klein-4b"):
+        text = model_card(card_facts(base=find_base(base)))
+        assert "Together" not in text
+        assert address.replace("v3", "v1") in text
+
+
+def test_a_card_says_that_limner_made_it() -> None:
+    assert "limner" in card_header(model_card(card_facts()))["tags"]
 
 
 @pytest.mark.engine

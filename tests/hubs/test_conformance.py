@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from limner.errors import Conflict, InputRefused, NameRefused, NotFound
 from limner.hubs.hub import WEIGHTS_NAME, Hub, LoraPackage, TagTaken
 from limner.plugins import back_end, names
 from limner.settings import Settings
-from limner.types import BackEnd, Visibility
+from limner.types import BackEnd, Reach, Visibility
 
 from .conftest import Packer
 
@@ -19,8 +20,8 @@ PRIVATE, PUBLIC = Visibility.PRIVATE, Visibility.PUBLIC
 
 
 @pytest.fixture(params=names("limner.hubs"))
-def hub(request: pytest.FixtureRequest, settings: Settings) -> Hub:
-    made = back_end("limner.hubs", request.param, settings=settings)
+def hub(request: pytest.FixtureRequest, settings_for: Callable[[str], Settings]) -> Hub:
+    made = back_end("limner.hubs", request.param, settings=settings_for(request.param))
     assert isinstance(made, Hub)
     return made
 
@@ -80,8 +81,10 @@ def test_versions_follow_each_other_and_the_old_ones_stay(hub: Hub, pack: Packer
     assert digest(hub.fetch("ann/jane", tmp_path, revision="v1")) == one.weights_digest
     assert digest(hub.fetch("ann/jane", tmp_path)) == two.weights_digest
     back = publish(hub, one, tag="v3")
-    assert (back.revision, back.changed) == (first.revision, True)
-    assert hub.status("ann/jane").revision == first.revision
+    assert back.changed
+    assert hub.status("ann/jane").revision == back.revision
+    assert digest(hub.fetch("ann/jane", tmp_path)) == one.weights_digest
+    assert digest(hub.fetch("ann/jane", tmp_path, revision="v2")) == two.weights_digest
 
 
 def test_a_new_card_is_a_new_revision_of_the_same_weights(hub: Hub, pack: Packer) -> None:
@@ -107,6 +110,24 @@ def test_visibility_is_set_and_read_back(hub: Hub, pack: Packer) -> None:
     assert hub.set_visibility("ann/jane", PRIVATE) is PRIVATE
     assert hub.listing()[0].visibility is PRIVATE
     assert publish(hub, pack(3), repo="ann/open", visibility=PUBLIC).visibility is PUBLIC
+
+
+def test_a_name_is_completed_and_an_address_is_given_only_for_what_anyone_may_fetch(hub: Hub, pack: Packer) -> None:
+    assert hub.full_name("ann/jane") == "ann/jane"
+    assert hub.full_name("jane").endswith("/jane")
+    for name in ("", "a/b/c", "../x"):
+        with pytest.raises(NameRefused):
+            hub.full_name(name)
+    assert hub.address("ann/jane") == ""
+    published = publish(hub, pack())
+    assert hub.address("ann/jane") == ""
+    if Reach.FILE not in hub.describe().reach:
+        hub.set_visibility("ann/jane", PUBLIC)
+        pinned = hub.address("ann/jane")
+        assert published.revision in pinned
+        assert pinned.endswith(".safetensors")
+        publish(hub, pack(2), tag="v2", visibility=PUBLIC)
+        assert hub.address("ann/jane", revision="v1") == pinned
 
 
 def test_the_wrong_weights_are_told(hub: Hub, pack: Packer) -> None:

@@ -44,7 +44,7 @@ def own_deltas(path: Path) -> dict[str, np.ndarray]:
     header = read_header(path)
     _, index = family_and_index(header)
     with path.open("rb") as file:
-        return deltas(read_layers(file, header, index))
+        return deltas(read_layers(file, header, index.slots))
 
 
 def header_alphas(path: Path) -> dict[str, float]:
@@ -333,19 +333,6 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     path = diffusers_file(tmp_path / "d.safetensors", LINEARS, metadata={"b": "2", "a": "1"})
     one = convert(path, TensorNaming.KOHYA, tmp_path / "1.safetensors").path.read_bytes()
     assert convert(path, TensorNaming.KOHYA, tmp_path / "2.safetensors").path.read_bytes() == one
-
-
-def test_text_encoder_parts_are_dropped_only_if_asked(tmp_path: Path) -> None:
-    down, up = matrices((WIDTH, WIDTH), 2, 0)
-    module, clip = kohya_name("double_blocks.{}.img_attn.proj", 0), "lora_te1_text_model_encoder_layers_0_mlp_fc1"
-    tensors = {f"{name}.lora_{k}.weight": t.clone() for name in (module, clip) for k, t in (("down", down), ("up", up))}
-    path = saved(tmp_path / "k.safetensors", tensors)
-    with pytest.raises(LoraRefused, match="text encoder"):
-        convert(path, TensorNaming.DIFFUSERS, tmp_path / "d.safetensors")
-    assert not (tmp_path / "d.safetensors").exists()
-    done = convert(path, TensorNaming.DIFFUSERS, tmp_path / "d.safetensors", drop_text_encoder=True)
-    assert len(done.dropped) == 2
-    assert done.modules == 1
 
 
 def _malformed() -> dict[str, dict[str, torch.Tensor]]:

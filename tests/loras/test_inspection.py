@@ -198,10 +198,29 @@ def test_defects_are_told_in_inspection_and_refused_in_validation(tmp_path: Path
 
 
 def test_text_encoder_parts_are_told(tmp_path: Path, tiny: Path) -> None:
-    down, up = matrices((64, 64), 2, 0)
-    name = "text_encoder.text_model.encoder.layers.0.mlp.fc1"
-    tensors = load_file(tiny) | {f"{name}.lora_A.weight": down, f"{name}.lora_B.weight": up}
-    assert codes(validate(saved(tmp_path / "x.safetensors", tensors), TINY)) == {"text-encoder"}
+    down, up = matrices((64, 256), 2, 0)
+    clip, t5 = (
+        "text_encoder.text_model.encoder.layers.0.mlp.fc1",
+        "text_encoder_2.encoder.block.0.layer.1.DenseReluDense.wo",
+    )
+    for name, told in ((clip, "text-encoder"), (t5, "text-encoder-unread")):
+        tensors = load_file(tiny) | {f"{name}.lora_A.weight": down, f"{name}.lora_B.weight": up}
+        assert codes(validate(saved(tmp_path / "x.safetensors", tensors), TINY)) == {told}
+    wrong = load_file(tiny) | {f"{clip}.lora_A.weight": down, f"{clip}.lora_B.weight": up[:100]}
+    with pytest.raises(LoraRefused, match="CLIP-L"):
+        validate(saved(tmp_path / "x.safetensors", wrong), TINY)
+
+
+def test_a_text_encoder_tells_the_family_where_the_layers_do_not(tmp_path: Path) -> None:
+    clip = {"text_encoder.text_model.encoder.layers.0.mlp.fc1": (768, 3072)}
+    shared = {"transformer_blocks.3.attn.to_q": (3072, 3072)}
+    path = diffusers_file(tmp_path / "a.safetensors", shared, rank=1)
+    tensors = load_file(path)
+    for name, shape in clip.items():
+        down, up = matrices(shape, 1, 0)
+        tensors |= {f"{name}.lora_A.weight": down, f"{name}.lora_B.weight": up}
+    facts = inspect(saved(tmp_path / "b.safetensors", tensors))
+    assert (facts.family, facts.base) == (Family.FLUX1, "flux1-dev")
 
 
 def test_strength_is_read_from_what_diffusers_and_peft_write(tmp_path: Path) -> None:

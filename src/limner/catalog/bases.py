@@ -13,7 +13,7 @@ from typing import Any
 from limner.errors import InputRefused, NotReady
 from limner.types import Base
 
-__all__ = ["base_location", "bases", "find_base", "read_bases"]
+__all__ = ["base_location", "bases", "find_base", "read_bases", "use_folder"]
 
 SHAPE = frozenset({"double_blocks", "single_blocks", "width"})
 
@@ -67,10 +67,25 @@ def _wrong(key: str, what: str) -> InputRefused:
     )
 
 
+_own: list[Path] = []
+
+
+def use_folder(folder: Path) -> None:
+    """Lay the rows of a folder's ``bases.toml`` over ours, for this process."""
+    if folder not in _own:
+        _own.append(folder)
+        bases.cache_clear()
+
+
 @cache
 def bases() -> Mapping[str, Base]:
-    """All bases by id, in the catalog's order."""
-    return read_bases(files("limner.catalog").joinpath("bases.toml").read_text(encoding="utf-8"))
+    """All bases by id, in the catalog's order, the user's rows over ours."""
+    rows = read_bases(files("limner.catalog").joinpath("bases.toml").read_text(encoding="utf-8"))
+    for folder in _own:
+        path = folder / "bases.toml"
+        if path.is_file():
+            rows |= read_bases(path.read_text(encoding="utf-8"))
+    return rows
 
 
 def find_base(name: str) -> Base:

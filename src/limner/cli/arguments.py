@@ -18,6 +18,7 @@ __all__ = [
     "BaseName",
     "DatasetName",
     "Detach",
+    "Extra",
     "GeneratorName",
     "HubName",
     "JobName",
@@ -25,12 +26,15 @@ __all__ = [
     "LoraName",
     "OnlySlug",
     "PresetName",
+    "Public",
     "RecipeFields",
     "SheetFile",
     "Slug",
     "Template",
     "TrainerName",
     "TrainingName",
+    "WhatIf",
+    "Yes",
 ]
 
 PRESETS = ("quick", "balanced", "thorough")
@@ -78,7 +82,17 @@ JobName = Annotated[str, typer.Argument(metavar="JOB", help="Its id, or the firs
 BaseName = Annotated[str, typer.Option(metavar="BASE", help="The base, see `limner bases`.", autocompletion=_bases)]
 TrainerName = Annotated[str, typer.Option(metavar="NAME", help="Who trains, see `limner backends`.")]
 HubName = Annotated[str, typer.Option(metavar="NAME", help="Where to publish, see `limner backends`.")]
-GeneratorName = Annotated[str, typer.Option(metavar="NAME", help="Who draws, see `limner backends`.")]
+GeneratorName = Annotated[
+    str,
+    typer.Option(metavar="NAMES", help="Who draws, or several in order: together,fal,local. See `limner backends`."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to the cost without being asked.")]
+WhatIf = Annotated[bool, typer.Option("--what-if", help="Print the requests, price and time; send nothing that costs.")]
+Public = Annotated[bool, typer.Option("--public", help="Anyone may see and use the lora; private if left out.")]
+Extra = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the vendor's own interface. Repeat it."),
+]
 PresetName = Annotated[
     str,
     typer.Option(

@@ -20,11 +20,13 @@ SECTIONS = {
         "trainings",
         "lora",
         "publish",
+        "hub",
         "generate",
         "images",
         "inspect",
         "reproduce",
     ),
+    "Accounts and money": ("login", "logout", "accounts", "routes", "costs"),
     "This machine": ("doctor", "jobs", "bases", "backends", "worker"),
 }
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from limner.cli.arguments import Detach, JobName, Json, OnlySlug
+from limner.cli.arguments import Detach, JobName, Json, OnlySlug, Yes
+from limner.cli.asking import with_consent
 from limner.cli.commands import Noun
 from limner.cli.output import ago, short, show, studio, table
 from limner.cli.progress import follow
@@ -73,9 +74,10 @@ def cancel(job: JobName, as_json: Json = False) -> None:
 
 
 @group.command("resume")
-def resume(job: JobName, detach: Detach = False, as_json: Json = False) -> None:
+def resume(job: JobName, yes: Yes = False, detach: Detach = False, as_json: Json = False) -> None:
     """Do a stopped job again from where it stopped."""
     with studio() as it:
-        found = follow(it, it.resume(job), detach=detach, as_json=as_json)
+        again = with_consent(lambda agreed: it.resume(job, yes=agreed), yes=yes, as_json=as_json)
+        found = follow(it, again, detach=detach, as_json=as_json)
     if found is not None:
         show(found, as_json, lambda out: out.print("Done."))

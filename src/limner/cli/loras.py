@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from limner.cli.arguments import Detach, HubName, Json, LoraName, OnlySlug
+from limner.cli.arguments import BaseName, Detach, HubName, Json, LoraName, OnlySlug
 from limner.cli.commands import Noun
 from limner.cli.output import ago, short, show, size, studio, table
 from limner.cli.progress import follow
@@ -61,17 +62,95 @@ def show_one(lora: LoraName, as_json: Json = False) -> None:
 def export(
     lora: LoraName,
     destination: Annotated[Path, typer.Argument(metavar="PATH", help="A file or a folder.")],
+    naming: Annotated[
+        str, typer.Option(metavar="NAMING", help="Of the tensors: diffusers (as it is), kohya or bfl.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Copy a lora's safetensors to a place of yours.
 
+    With --naming in another program's tensor naming.
+
     \b
-    Example:
+    Examples:
       limner lora export rex@v2 ~/ComfyUI/models/loras/
+      limner lora export rex@v2 rex-kohya.safetensors --naming kohya
     """
     with studio() as it:
-        path = it.export_lora(lora, destination)
+        path = it.export_lora(lora, destination, naming=naming)
     show({"path": path}, as_json, lambda out: out.print(f"Wrote {path}.", soft_wrap=True))
+
+
+@group.command("import")
+def import_one(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="A file, owner/repo[@REVISION][/FILE], a page of the Hub, or a URL."),
+    ],
+    subject: Annotated[str, typer.Option(metavar="SLUG", help="Whose next version it becomes; made if new.")],
+    kind: Annotated[str, typer.Option(metavar="KIND", help="What a new subject is: person, pet, style ...")] = "style",
+    trigger: Annotated[str, typer.Option(metavar="WORD", help="Its trigger, if neither file nor card says it.")] = "",
+    name: Annotated[str, typer.Option(metavar="TEXT", help="A new subject's name.")] = "",
+    base: BaseName = "",
+    as_json: Json = False,
+) -> None:
+    """Adopt a LoRA from a file, the Hub or an https address.
+
+    It is checked, its base is found out by its tensors, and it is written in diffusers' naming where that changes
+    nothing. The same weights again are no second lora.
+
+    \b
+    Examples:
+      limner lora import ann/watercolour-flux --subject watercolour
+      limner lora import ./old-kohya.safetensors --subject rex --kind pet
+    """
+    with studio() as it:
+        found = it.import_lora(source, subject=subject, kind=kind, trigger=trigger, name=name, base=base)
+    words = f"Imported {found.name}: {found.base}, rank {found.rank}, {size(found.byte_size)}" + (
+        f", trigger {found.trigger}." if found.trigger else "."
+    )
+    show(found, as_json, lambda out: out.print(words, soft_wrap=True))
+
+
+@group.command("visibility")
+def visibility(
+    lora: LoraName,
+    who: Annotated[Visibility, typer.Argument(metavar="WHO", help="public or private.")],
+    hub: HubName = "",
+    as_json: Json = False,
+) -> None:
+    """Open or close the repos of a lora.
+
+    A repo is open or closed with all versions in it. What the hub made of it is read back.
+    """
+    with studio() as it:
+        found = it.set_lora_visibility(lora, who, hub=hub)
+    rows = [(name, repo, seen) for name, repo, seen in found]
+    show(found, as_json, lambda out: table(out, ("hub", "repo", "now"), rows, ""))
+
+
+@group.command("unpublish")
+def unpublish(
+    lora: LoraName,
+    hub: HubName = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete the repos that a lora was published in.
+
+    All versions in them go; the lora itself stays here. Where there is no terminal to ask on, --yes is needed.
+    """
+    with studio() as it:
+        name = it.lora(lora).name
+        places = {(place.hub, place.repo) for place in it.publications() if place.lora == name}
+        named = ", ".join(sorted(f"{repo} on {where}" for where, repo in places if hub in ("", where)))
+        if named and not yes:
+            if as_json or not sys.stdin.isatty():
+                raise typer.BadParameter("nothing was deleted, because nobody can be asked. Give --yes.")
+            typer.confirm(f"Delete {named} with all versions?", abort=True)
+        gone = it.unpublish(lora, hub=hub)
+    words = "\n".join(f"Deleted {repo} on {name}." for name, repo in gone)
+    show(gone, as_json, lambda out: out.print(words, soft_wrap=True))
 
 
 def publish(

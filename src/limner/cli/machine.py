@@ -44,13 +44,19 @@ def _report(out: Console, report: DoctorReport) -> None:
     out.print(f"\n{problems} to put right, marked ✗." if problems else "\nReady.")
 
 
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask the vendors whether the tokens are good; costs nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Say what is installed, set and missing, and how to get it.
 
-    Ends with exit code 1 if something that would be used by default does not work.
+    Ends with exit code 1 if something that would be used by default does not work, or with --live if a vendor does
+    not accept a token that is set or cannot be asked.
     """
     with studio() as it:
-        report = it.doctor()
+        report = it.doctor(live=live)
     show(report, as_json, lambda out: _report(out, report))
     if not report.healthy:
         raise typer.Exit(1)

@@ -5,14 +5,27 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from limner import __version__
-from limner.cli import datasets, jobs, loras, machine, photos, pictures, subjects, trainings, whole
+from limner.cli import (
+    accounts,
+    costs,
+    datasets,
+    hubs,
+    jobs,
+    loras,
+    machine,
+    photos,
+    pictures,
+    routes,
+    subjects,
+    trainings,
+    whole,
+)
 from limner.cli.commands import Root
 from limner.cli.output import fail
 from limner.errors import InputRefused, LimnerError, StorageFailed
@@ -53,7 +66,21 @@ def _root(
     """
 
 
-for module in (whole, subjects, photos, datasets, trainings, loras, pictures, jobs, machine):
+for module in (
+    whole,
+    subjects,
+    photos,
+    datasets,
+    trainings,
+    loras,
+    hubs,
+    pictures,
+    costs,
+    routes,
+    accounts,
+    jobs,
+    machine,
+):
     module.add_to(app)
 
 
@@ -92,14 +119,17 @@ def _storage(failure: OSError) -> StorageFailed:
 
 def _unexpected(failure: Exception) -> LimnerError:
     """A mistake of ours: the traceback goes to the log, its place to the user."""
-    message = f"An unexpected {type(failure).__name__}: {str(failure)[:300]}"
+    # Loaded here only: what a failure holds may be a token.
+    from limner.vendors.redaction import redact, redacted_traceback
+
+    message = redact(f"An unexpected {type(failure).__name__}: {str(failure)[:300]}")
     try:
         from limner.settings import home_folder
 
         log = home_folder() / "logs" / "cli.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as sink:
-            traceback.print_exception(failure, file=sink)
+            sink.write(redacted_traceback(failure))
     except OSError:
         return LimnerError(message, remedy="Nothing could be logged; `limner doctor` looks at the home folder.")
     return LimnerError(message, remedy=f"This is a mistake in Limner. The details are in {log}", thing=str(log))

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli.arguments import BaseName, Detach, GeneratorName, Json, OnlySlug
+from limner.cli.arguments import BaseName, Detach, Extra, GeneratorName, Json, OnlySlug, WhatIf, Yes
+from limner.cli.asking import show_what_if, with_consent
 from limner.cli.commands import Noun
 from limner.cli.output import ago, hanging, plain, show, studio, table
 from limner.cli.progress import follow
+from limner.cli.trainings import recipe_settings
 from limner.errors import LoraRefused, NotReady
+from limner.options import GenerateOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,7 +58,10 @@ def generate(
         str, typer.Argument(metavar="PROMPT", help="What to draw; {trigger} is filled in from the lora.")
     ],
     lora: Annotated[
-        list[str] | None, typer.Option(metavar="LORA", help="slug, slug@v2 or slug@v2:0.8. Repeat it for several.")
+        list[str] | None,
+        typer.Option(
+            metavar="LORA", help="slug, slug@v2, owner/repo of the Hub or an address, then :0.8. Repeat it for several."
+        ),
     ] = None,
     base: BaseName = "",
     generator: GeneratorName = "",
@@ -67,7 +73,15 @@ def generate(
         int | None, typer.Option(metavar="N", help="Picture i is drawn with seed + i; random if left out.")
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", metavar="N", help="How many pictures.")] = 1,
+    model: Annotated[str, typer.Option(metavar="NAME", help="The vendor's model; the catalog's if left out.")] = "",
+    set_: Extra = None,
+    publish_if_needed: Annotated[
+        bool,
+        typer.Option("--publish-if-needed", help="Make the lora public if the generator cannot get at it otherwise."),
+    ] = False,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Copy the pictures into this folder.")] = None,
+    yes: Yes = False,
+    what_if: WhatIf = False,
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
@@ -77,20 +91,27 @@ def generate(
     Examples:
       limner generate "a photo of {trigger} dog on the beach" --lora rex
       limner generate "..." --lora rex@v2:0.9 -n 4 --seed 7 --out pictures
+      limner generate "..." --lora rex --lora ann/ink:0.5 --generator together,fal
     """
+    options: GenerateOptions = {
+        "loras": lora or (),
+        "base": base,
+        "generator": generator,
+        "model": model,
+        "width": width,
+        "height": height,
+        "steps": steps,
+        "guidance": guidance,
+        "seed": seed,
+        "count": count,
+        "extra": recipe_settings(set_),
+        "publish_if_needed": publish_if_needed,
+    }
     with studio() as it:
-        job = it.generate(
-            prompt,
-            loras=lora or (),
-            base=base,
-            generator=generator,
-            width=width,
-            height=height,
-            steps=steps,
-            guidance=guidance,
-            seed=seed,
-            count=count,
-        )
+        if what_if:
+            show_what_if(it.generate(prompt, what_if=True, **options), as_json)
+            return
+        job = with_consent(lambda agreed: it.generate(prompt, **options, yes=agreed), yes=yes, as_json=as_json)
         if follow(it, job, detach=detach, as_json=as_json) is None:
             return
         generation = it.generation(job.target)
@@ -98,7 +119,7 @@ def generate(
 
     def render(console: Console) -> None:
         for image, path in zip(generation.images, paths, strict=True):
-            console.print(f"{image.id}  seed {image.seed}  {path}", soft_wrap=True)
+            console.print(f"{image.id}  {image.generator}  seed {image.seed}  {path}", soft_wrap=True)
 
     show(generation, as_json, render)
 
@@ -112,10 +133,10 @@ def list_all(
     """List the newest pictures."""
     with studio() as it:
         found = it.images(slug, limit=limit)
-    rows = [(i.id, i.prompt, f"{i.width}×{i.height}", i.seed, ago(i.created_at)) for i in found]
-    columns = ("image", "prompt", "size", "seed", "made")
+    rows = [(i.id, i.prompt, f"{i.width}×{i.height}", i.seed, i.generator, ago(i.created_at)) for i in found]
+    columns = ("image", "prompt", "size", "seed", "by", "made")
     empty = 'No picture yet: limner generate "..." --lora SLUG'
-    show(found, as_json, lambda out: table(out, columns, rows, empty, whole=("size", "seed", "made")))
+    show(found, as_json, lambda out: table(out, columns, rows, empty, whole=("size", "seed", "by", "made")))
 
 
 @group.command("open")
@@ -186,6 +207,7 @@ def inspect(
 def reproduce(
     picture: Annotated[Path, typer.Argument(metavar="FILE", help="A picture that Limner made.")],
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Copy the new picture to this file.")] = None,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Draw a picture again from what it says of itself.
@@ -193,7 +215,7 @@ def reproduce(
     Then say whether the pixels are the same. If not, the exit code is 1 and the versions that differ are named.
     """
     with studio() as it:
-        reproduction = _reproduced(it, picture, as_json)
+        reproduction = _reproduced(it, picture, yes, as_json)
     if out is not None:
         shutil.copyfile(reproduction.image.path, out)
 
@@ -211,7 +233,7 @@ def reproduce(
         raise typer.Exit(1)
 
 
-def _reproduced(it: Studio, picture: Path, as_json: bool) -> Any:
-    job = it.reproduce(picture)
+def _reproduced(it: Studio, picture: Path, yes: bool, as_json: bool) -> Any:
+    job = with_consent(lambda agreed: it.reproduce(picture, yes=agreed), yes=yes, as_json=as_json)
     follow(it, job, detach=False, as_json=as_json)
     return it.reproduced(picture, job)

@@ -89,6 +89,29 @@ def show_one(slug: Slug, as_json: Json = False) -> None:
     show(subject, as_json, lambda out: table(out, (subject.slug, ""), rows, ""))
 
 
+@group.command("consent")
+def consent(
+    slug: Slug,
+    by: Annotated[str, typer.Option(metavar="WHO", help="Who agreed.")] = "",
+    statement: Annotated[str, typer.Option(metavar="TEXT", help="What they agreed to.")] = "",
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Note that the consent was withdrawn.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Record a person's consent, or its withdrawal.
+
+    Without one no lora of a person is made public and no sample of it is shown on a model card.
+    """
+    if bool(by) == withdraw:
+        raise typer.BadParameter("give --by WHO, or --withdraw.")
+    with studio() as it:
+        if withdraw:
+            subject = it.withdraw_consent(slug)
+        else:
+            subject = it.record_consent(slug, Consent(statement or AGREED, by, datetime.now(UTC)))
+    words = f"The consent for {slug} is {'withdrawn' if withdraw else f'on record: {by}'}."
+    show(subject, as_json, lambda out: out.print(words))
+
+
 @group.command("remove")
 def remove(
     slug: Slug,

@@ -18,10 +18,14 @@ from limner.cli.arguments import (
     Template,
     TrainerName,
     TrainingName,
+    WhatIf,
+    Yes,
 )
+from limner.cli.asking import show_what_if, with_consent
 from limner.cli.commands import Noun
 from limner.cli.output import ago, short, show, studio, table
 from limner.cli.progress import details, follow
+from limner.options import TrainOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,7 +43,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def recipe_settings(pairs: list[str] | None) -> dict[str, Any]:
-    """``--set rank=8`` pairs as a mapping; whole numbers and decimals become numbers."""
+    """``--set rank=8`` pairs as a mapping; whole numbers, decimals, true and false become what they are."""
     settings: dict[str, Any] = {}
     for pair in pairs or []:
         name, mark, value = pair.partition("=")
@@ -52,7 +56,8 @@ def recipe_settings(pairs: list[str] | None) -> dict[str, Any]:
             except ValueError:
                 continue
         else:
-            settings[name.strip()] = value.strip()
+            words = value.strip()
+            settings[name.strip()] = {"true": True, "false": False}.get(words.lower(), words)
     return settings
 
 
@@ -70,6 +75,8 @@ def train(
     ] = None,
     template: Template = "",
     allow_few: AllowFew = False,
+    yes: Yes = False,
+    what_if: WhatIf = False,
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
@@ -82,19 +89,23 @@ def train(
       limner train rex
       limner train rex --preset quick --sample "a photo of {trigger} dog"
       limner train rex --base flux1-dev --set rank=32 --set steps=2000
+      limner train rex --base flux1-dev --trainer replicate --what-if
     """
+    options: TrainOptions = {
+        "base": base,
+        "trainer": trainer,
+        "preset": preset,
+        "settings": recipe_settings(set_),
+        "dataset": dataset,
+        "sample_prompts": sample or (),
+        "template": template,
+        "allow_few": allow_few,
+    }
     with studio() as it:
-        job = it.train(
-            slug,
-            base=base,
-            trainer=trainer,
-            preset=preset,
-            settings=recipe_settings(set_),
-            dataset=dataset,
-            sample_prompts=sample or (),
-            template=template,
-            allow_few=allow_few,
-        )
+        if what_if:
+            show_what_if(it.train(slug, what_if=True, **options), as_json)
+            return
+        job = with_consent(lambda agreed: it.train(slug, **options, yes=agreed), yes=yes, as_json=as_json)
         ended = follow(it, job, detach=detach, as_json=as_json)
         if ended is None:
             return
@@ -166,10 +177,14 @@ def cancel(training: TrainingName, as_json: Json = False) -> None:
 
 
 @group.command("resume")
-def resume(training: TrainingName, detach: Detach = False, as_json: Json = False) -> None:
-    """Go on with a stopped training from its last checkpoint."""
+def resume(training: TrainingName, yes: Yes = False, detach: Detach = False, as_json: Json = False) -> None:
+    """Go on with a stopped training from its last checkpoint.
+
+    A vendor keeps no checkpoints: there it starts anew, at its price, unless it still runs.
+    """
     with studio() as it:
-        if follow(it, it.resume_training(training), detach=detach, as_json=as_json) is None:
+        job = with_consent(lambda agreed: it.resume_training(training, yes=agreed), yes=yes, as_json=as_json)
+        if follow(it, job, detach=detach, as_json=as_json) is None:
             return
         found = it.training(training)
     show(found, as_json, lambda out: out.print(_next(found), soft_wrap=True))

@@ -15,9 +15,13 @@ from limner.cli.arguments import (
     HubName,
     Json,
     PresetName,
+    Public,
     RecipeFields,
     TrainerName,
+    WhatIf,
+    Yes,
 )
+from limner.cli.asking import show_what_if, with_consent
 from limner.cli.output import console, remarks, show, studio
 from limner.cli.photos import caption_findings
 from limner.cli.pictures import save_images
@@ -25,6 +29,7 @@ from limner.cli.progress import follow
 from limner.cli.trainings import recipe_settings
 from limner.durations import spoken
 from limner.errors import Conflict, NotFound
+from limner.options import RunOptions
 from limner.types import SubjectKind
 
 if TYPE_CHECKING:
@@ -59,7 +64,10 @@ def run(
     count: Annotated[int, typer.Option("--count", "-n", metavar="N", help="Pictures a prompt.")] = 1,
     seed: Annotated[int | None, typer.Option(metavar="N", help="The pictures' seed; random if left out.")] = None,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the pictures go.")] = Path("pictures"),
+    public: Public = False,
     allow_few: AllowFew = False,
+    yes: Yes = False,
+    what_if: WhatIf = False,
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
@@ -75,15 +83,16 @@ def run(
     """
     with studio() as it:
         _subject(it, name, kind, class_word, trigger)
-        job = it.run(
-            name,
-            photos,
-            prompt,
-            train={"base": base, "trainer": trainer, "preset": preset, "settings": recipe_settings(set_)},
-            freeze={"allow_few": allow_few},
-            publish={"hub": hub},
-            generate={"generator": generator, "count": count, "seed": seed},
-        )
+        options: RunOptions = {
+            "train": {"base": base, "trainer": trainer, "preset": preset, "settings": recipe_settings(set_)},
+            "freeze": {"allow_few": allow_few},
+            "publish": {"hub": hub, "visibility": "public" if public else "private"},
+            "generate": {"generator": generator, "count": count, "seed": seed},
+        }
+        if what_if:
+            show_what_if(it.run(name, photos, prompt, what_if=True, **options), as_json)
+            return
+        job = with_consent(lambda agreed: it.run(name, photos, prompt, **options, yes=agreed), yes=yes, as_json=as_json)
         ended = follow(it, job, detach=detach, as_json=as_json)
         if ended is None:
             return
@@ -115,13 +124,21 @@ def demo(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the contact sheet and pictures go.")] = Path(
         "demo-output"
     ),
+    services: Annotated[
+        str, typer.Option(metavar="WHICH", help="stand-in: by way of the services, with stand-ins for them here.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """See it work: two subjects, from photos to a contact sheet.
 
     Uses the tiny model that ships with Limner: no account and no GPU is needed. Everything stays in one folder.
+    With --services stand-in it goes Replicate, Hugging Face, Together AI, then fal, Hugging Face, Together AI: the real
+    clients over real sockets, to stand-ins that train and draw here.
     """
     from limner.demo.show import run_demo
+
+    if services not in ("", "stand-in"):
+        raise typer.BadParameter("--services takes stand-in only.")
 
     def watch(it: Studio, title: str, job: Job) -> Job:
         if not as_json:
@@ -129,12 +146,18 @@ def demo(
         ended = follow(it, job, detach=False, as_json=as_json)
         return ended or job
 
-    result = run_demo(out, watch)
+    if services:
+        from limner.demo.services import run_services_demo
+
+        result = run_services_demo(out, watch)
+    else:
+        result = run_demo(out, watch)
     lines = [
         "",
         f"{len(result['pictures'])} pictures and {len(result['publications'])} LoRAs in {spoken(result['seconds'])}.",
         f"Contact sheet: {result['sheet']}",
         f"Published to:  {', '.join(result['publications'])}",
+        *([f"At the vendors: about ${result['would_have_cost']:.2f}. Nothing was paid."] if services else []),
         "Your own photos next: limner run PHOTOS --name NAME --prompt 'a photo of {trigger} ...'",
     ]
     show(result, as_json, lambda console: console.print("\n".join(lines), soft_wrap=True, markup=False))

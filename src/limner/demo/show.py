@@ -17,7 +17,7 @@ from limner.settings import Settings
 from limner.studio import Studio
 from limner.types import SubjectKind
 
-__all__ = ["SUBJECTS", "DemoSubject", "run_demo"]
+__all__ = ["SUBJECTS", "DemoSubject", "fresh_home", "prepare", "run_demo", "save_pictures", "shown"]
 
 MARK = ".limner-demo"
 """A file in the demo's home, so that only a folder that a demo made is ever emptied by the next."""
@@ -97,15 +97,15 @@ def run_demo(
     the stages took together. Conflict: ``out`` holds a ``home`` that no demo made.
     """
     out = out.absolute()
-    settings = Settings(home=_fresh_home(out), hub_folder=out / "hub", base="limner-tiny")
-    shown, pictures, published, seconds = [], [], [], 0.0
+    settings = Settings(home=fresh_home(out), hub_folder=out / "hub", base="limner-tiny")
+    sections, pictures, published, seconds = [], [], [], 0.0
     with Studio(settings=settings) as studio:
         for subject in subjects:
             job = _start(studio, subject, {**subject.recipe, **(recipe or {})})
             ended = follow(studio, subject.title, job)
             drawn = [studio.generation(run.result["generation"]) for run in ended.stages if run.stage == "generate"]
-            shown.append(_shown(studio, subject, ended, drawn))
-            pictures += _save(drawn, out / "pictures")
+            sections.append(shown(studio, subject, ended, drawn))
+            pictures += save_pictures(drawn, out / "pictures")
             published.append(str(ended.result["url"]))
             seconds += sum(run.seconds or 0.0 for run in ended.stages)
     sheet = out / "contact-sheet.png"
@@ -113,11 +113,12 @@ def run_demo(
     footer = (
         f"Limner {__version__}, base limner-tiny, 128 px, on a CPU. Photos: DreamBooth dataset, CC BY 4.0, @alvannee."
     )
-    sheet.write_bytes(contact_sheet("From photos to pictures", shown, subtitle=subtitle, footer=footer))
+    sheet.write_bytes(contact_sheet("From photos to pictures", sections, subtitle=subtitle, footer=footer))
     return {"sheet": sheet, "pictures": pictures, "publications": published, "seconds": round(seconds, 1)}
 
 
-def _fresh_home(out: Path) -> Path:
+def fresh_home(out: Path) -> Path:
+    """An empty home folder in ``out``, in place of an earlier demo's. Conflict: a home that no demo made is there."""
     home = out / "home"
     if home.exists() and not (home / MARK).exists():
         raise Conflict(
@@ -131,7 +132,8 @@ def _fresh_home(out: Path) -> Path:
     return home
 
 
-def _start(studio: Studio, subject: DemoSubject, recipe: Mapping[str, Any]) -> Job:
+def prepare(studio: Studio, subject: DemoSubject) -> Path:
+    """Add the subject; its photos as files in a folder of the home."""
     studio.add_subject(
         subject.slug,
         name=subject.title,
@@ -142,9 +144,13 @@ def _start(studio: Studio, subject: DemoSubject, recipe: Mapping[str, Any]) -> J
     photos = studio.settings.home / "photos" / subject.slug
     with as_file(files("limner.demo") / subject.folder) as folder:
         shutil.copytree(folder, photos, ignore=shutil.ignore_patterns("*.md"))
+    return photos
+
+
+def _start(studio: Studio, subject: DemoSubject, recipe: Mapping[str, Any]) -> Job:
     return studio.run(
         subject.slug,
-        [photos],
+        [prepare(studio, subject)],
         subject.prompts,
         train={"settings": recipe},
         generate={"seed": subject.seed, "count": subject.count},
@@ -152,7 +158,8 @@ def _start(studio: Studio, subject: DemoSubject, recipe: Mapping[str, Any]) -> J
     )
 
 
-def _shown(studio: Studio, subject: DemoSubject, job: Job, drawn: Sequence[Generation]) -> SheetSubject:
+def shown(studio: Studio, subject: DemoSubject, job: Job, drawn: Sequence[Generation]) -> SheetSubject:
+    """What the contact sheet shows of a subject whose job is done."""
     training = studio.training(job.target)
     recipe = training.recipe
     took: dict[str, float] = {}
@@ -187,7 +194,8 @@ def _pictures(drawn: Sequence[Generation], subject: DemoSubject, *, with_lora: b
     ]
 
 
-def _save(drawn: Sequence[Generation], folder: Path) -> list[Path]:
+def save_pictures(drawn: Sequence[Generation], folder: Path) -> list[Path]:
+    """Copy pictures into a folder, named after their loras."""
     folder.mkdir(parents=True, exist_ok=True)
     saved = []
     for generation in drawn:

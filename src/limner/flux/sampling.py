@@ -54,7 +54,8 @@ def draw(
     """Draw one picture; gives a PIL image of mode RGB.
 
     The same arguments give the same pixels on one machine, whatever was drawn before. Loras are (file, scale) in
-    diffusers naming and stay mounted for the next picture that wants the same. LoraRefused: one does not fit.
+    diffusers naming, with what they change of CLIP-L (T5's parts are not used), and stay mounted for the next picture
+    that wants the same. LoraRefused: one does not fit.
     """
     with _lock, torch.inference_mode():
         mount_loras(pipeline, loras)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import platform
 import sys
 import threading
@@ -23,7 +24,7 @@ from limner.generation.checks import LONGEST_PROMPT, MOST_STEPS, check_order
 from limner.generation.generator import Drawn, GenerationOrder
 from limner.generation.pixels import encode_png
 from limner.settings import Settings
-from limner.types import BackEnd, Finding, LoraUse, Need, Severity
+from limner.types import BackEnd, Estimate, Finding, LoraUse, Need, Plan, Severity
 
 __all__ = ["LocalGenerator"]
 
@@ -76,12 +77,24 @@ class LocalGenerator:
         if order.base.parameters > _BIG_BASE and not self._has_gpu():
             message = f"{order.base.title} on a CPU takes very long for a picture, if it fits into memory at all."
             found.append(Finding("gpu", Severity.WARNING, message, "Use a GPU or another generator."))
+        if order.model or order.extra:
+            named = ", ".join([*order.extra, *(["model"] if order.model else [])])
+            message = f"The local generator knows no parameter {named}."
+            found.append(Finding("extra", Severity.REFUSAL, message, "Leave it out, or name another generator."))
         for use in order.loras:
             try:
                 _lora_file(use)
             except LoraRefused as problem:
                 found.append(Finding("lora-file", Severity.REFUSAL, problem.message, problem.remedy))
         return found
+
+    def estimate(self, order: GenerationOrder) -> Estimate:
+        del order
+        return Estimate(note="It is drawn here: nothing is paid.")
+
+    async def plan(self, order: GenerationOrder) -> Plan:
+        found = tuple(await asyncio.to_thread(self.check, order))
+        return Plan("local", order.base.id, (), self.estimate(order), found)
 
     def _has_gpu(self) -> bool:
         if self._settings.device == "cpu":
@@ -102,6 +115,8 @@ class LocalGenerator:
 
     async def _in_thread(self, order: GenerationOrder, index: int) -> Drawn:
         """Draw in a thread. A thread cannot be cancelled: it is asked to stop, and waited for."""
+        if order.base.gated and not Path(order.base_path).is_absolute():
+            await asyncio.to_thread(_lend_token, self._settings)
         brush = _Brush(order, index, self._settings.device)
         working = _easel.submit(brush.draw)
         coming = asyncio.wrap_future(working)
@@ -115,6 +130,17 @@ class LocalGenerator:
             if not coming.cancelled():
                 coming.exception()  # taken note of: the picture is not wanted any more
             raise
+
+
+def _lend_token(settings: Settings) -> None:
+    """Put the Hub's token, if it is kept elsewhere, into this process's environment, where diffusers looks."""
+    if "HF_TOKEN" in os.environ:
+        return
+    from limner.vendors.huggingface import hub_token
+
+    token = hub_token(settings)
+    if token is not None:
+        os.environ["HF_TOKEN"] = token.reveal()
 
 
 class _Brush:

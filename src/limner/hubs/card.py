@@ -5,6 +5,7 @@ The text is ``card.md.j2``; this module says what goes in, and keeps what users 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from limner.catalog.hosted import find_hosted
 from limner.errors import InputRefused
 from limner.types import Base, Consent, Family, SubjectKind
 
@@ -36,9 +38,9 @@ class CardSample:
 class CardFacts:
     """All that a card says.
 
-    ``tag`` pins the revision in the examples; ``settings`` are the training's settings as the table shows them;
-    ``photos`` is their number. ``public_samples`` is the user's yes to showing the samples; of a person they are shown
-    only with a consent as well.
+    ``tag`` pins the revision in the examples; ``hub_url`` is where the repo is shown; ``settings`` are the training's
+    settings as the table shows them; ``photos`` is their number. ``public_samples`` is the user's yes to showing the
+    samples; of a person they are shown only with a consent as well.
     """
 
     repo: str
@@ -61,6 +63,7 @@ class CardFacts:
     consent: Consent | None = None
     limner_version: str = ""
     example_prompt: str = ""
+    hub_url: str = "https://huggingface.co"
 
     @property
     def person(self) -> bool:
@@ -84,7 +87,11 @@ def model_card(facts: CardFacts) -> str:
 
     facts = replace(facts, trigger=_line(facts.trigger), class_word=_line(facts.class_word))
     header = yaml.safe_dump(_header(facts), sort_keys=False, allow_unicode=True, width=1000)
-    body = _environment().get_template("card.md.j2").render(facts=facts, base=facts.base)
+    body = (
+        _environment()
+        .get_template("card.md.j2")
+        .render(facts=facts, base=facts.base, address=_address(facts), together=_together(facts))
+    )
     return f"---\n{header}---\n\n{body.strip()}\n"
 
 
@@ -118,7 +125,10 @@ def _header(facts: CardFacts) -> dict[str, Any]:
         "library_name": "diffusers",
         "pipeline_tag": "text-to-image",
         "tags": list(
-            dict.fromkeys(["text-to-image", "lora", "diffusers", "flux", family_tag, "template:diffusion-lora"])
+            dict.fromkeys(
+                # the last one is how Limner knows the repos that it made
+                ["text-to-image", "lora", "diffusers", "flux", family_tag, "template:diffusion-lora", "limner"]
+            )
         ),
     }
     if facts.trigger:
@@ -126,6 +136,27 @@ def _header(facts: CardFacts) -> dict[str, Any]:
     if facts.shown:
         header["widget"] = [{"text": _line(one.prompt), "output": {"url": f"images/{one.name}"}} for one in facts.shown]
     return header
+
+
+def _address(facts: CardFacts) -> str:
+    """Where anyone can fetch the weights while the repo is public, pinned to the revision."""
+    return f"{facts.hub_url}/{facts.repo}/resolve/{facts.tag or 'main'}/{facts.weights_name}"
+
+
+def _together(facts: CardFacts) -> str:
+    """The request that draws with it at Together AI, "" where the catalog has no model of theirs for the base."""
+    row = next((row for row in find_hosted("together", "generate", base=facts.base.id) if not row.withdrawn), None)
+    if row is None:
+        return ""
+    body = {
+        "model": row.model,
+        "prompt": _line(facts.prompt),
+        "width": facts.base.size,
+        "height": facts.base.size,
+        "steps": facts.base.steps,
+        "image_loras": [{"path": _address(facts), "scale": 1.0}],
+    }
+    return json.dumps(body, indent=2, ensure_ascii=False)
 
 
 @cache

@@ -17,9 +17,10 @@ from limner.errors import Conflict, InputRefused, NotFound, StorageFailed
 from limner.hubs.card import card_header
 from limner.hubs.folder_repo import FolderRepo, Revision, State, copy_file, revision_of, storage_errors, write_file
 from limner.hubs.hub import WEIGHTS_NAME, Listing, LoraPackage, Published, TagTaken
-from limner.hubs.repo_names import check_picture_name, check_repo, check_tag, is_revision
+from limner.hubs.repo_names import check_repo, check_tag, is_revision
+from limner.hubs.soundness import check_package, file_sha256
 from limner.settings import Settings
-from limner.types import BackEnd, Health, Need, Visibility
+from limner.types import BackEnd, Health, Need, Reach, Visibility
 
 __all__ = ["FolderHub"]
 
@@ -35,6 +36,7 @@ class FolderHub:
 
     def __init__(self, settings: Settings) -> None:
         self.root = settings.hub_folder or settings.home / "hub"
+        self._owner = settings.hub_namespace or "limner"
 
     def describe(self) -> BackEnd:
         """Say what this hub is, and whether its folder can be written."""
@@ -46,7 +48,17 @@ class FolderHub:
             summary=f"Folders in the layout of a Hugging Face repo, under {self.root}.",
             bases=tuple(bases()),
             needs=(Need("a folder that can be written", writable, "Set LIMNER_HUB_FOLDER to a folder of yours."),),
+            reach=(Reach.FILE,),
         )
+
+    def full_name(self, repo: str) -> str:
+        """``owner/name`` of a repo given as either; the owner is ``hub_namespace``, or limner. NameRefused."""
+        return "/".join(check_repo(repo if "/" in repo else f"{self._owner}/{repo}"))
+
+    def address(self, repo: str, *, revision: str = "main") -> str:
+        """Always "": nobody off this machine can fetch from a folder."""
+        del repo, revision
+        return ""
 
     def publish(self, repo: str, package: LoraPackage, *, visibility: Visibility, tag: str, message: str) -> Published:
         """Publish as one revision named ``tag``; the same content again makes no second revision.
@@ -57,7 +69,7 @@ class FolderHub:
         """
         place = self._repo(repo)
         check_tag(tag)
-        _check_package(package)
+        check_package(package)
         with storage_errors(f"Publishing {repo} in {self.root}", repo), place.locked():
             self._refuse_clash(place)
             files = _digests(package)
@@ -210,33 +222,14 @@ class FolderHub:
         for name, revision in state.revisions.items():
             path = place.revision_folder(name) / WEIGHTS_NAME
             same = revision.files.get(WEIGHTS_NAME) == files[WEIGHTS_NAME] and path.is_file()
-            if same and _sha256(path) == files[WEIGHTS_NAME]:
+            if same and file_sha256(path) == files[WEIGHTS_NAME]:
                 return path
         return None
 
 
-def _check_package(package: LoraPackage) -> None:
-    if not package.weights.is_file():
-        raise NotFound(f"There is no file {package.weights} to publish.", remedy="Check the lora.")
-    for name in package.samples:
-        check_picture_name(name)
-    if len({name.casefold() for name in package.samples}) < len(package.samples):
-        raise InputRefused("Two sample pictures have names that differ only in case.", remedy="Rename one of them.")
-    if not card_header(package.card).get("base_model"):
-        raise InputRefused(
-            "The model card names no base_model in its header, so nobody could tell what the lora fits.",
-            remedy="Make the card with limner.hubs.card.model_card.",
-        )
-
-
 def _digests(package: LoraPackage) -> dict[str, str]:
     files = {CARD_NAME: hashlib.sha256(package.card.encode()).hexdigest(), WEIGHTS_NAME: package.weights_digest}
-    return files | {f"images/{name}": _sha256(path) for name, path in sorted(package.samples.items())}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return files | {f"images/{name}": file_sha256(path) for name, path in sorted(package.samples.items())}
 
 
 def _intact(place: FolderRepo, state: State, revision: str) -> bool:
@@ -283,7 +276,7 @@ def _content_problems(folder: Path, files: Mapping[str, str]) -> list[str]:
         path = folder / name
         if not path.is_file():
             problems.append(f"{what} is missing.")
-        elif _sha256(path) != digest:
+        elif file_sha256(path) != digest:
             problems.append(f"{what} changed on the disk: the digest differs.")
     with suppress(OSError, ValueError, InputRefused):
         if card_header((folder / CARD_NAME).read_text(encoding="utf-8")).get("base_model"):

@@ -64,6 +64,14 @@ class Hub(Protocol):
         """Say what this hub is. No network, no heavy import."""
         ...
 
+    def full_name(self, repo: str) -> str:
+        """``owner/name`` of a repo given as ``name`` or ``owner/name``; may ask the hub who we are. NameRefused."""
+        ...
+
+    def address(self, repo: str, *, revision: str = "main") -> str:
+        """Where the weights of a public repo can be fetched by anyone, pinned to the revision; "" if nobody can."""
+        ...
+
     def publish(self, repo: str, package: LoraPackage, *, visibility: Visibility, tag: str, message: str) -> Published:
         """Publish as one atomic revision named ``tag``. The same content twice makes no second revision.
 

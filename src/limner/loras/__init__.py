@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from limner.loras.conversion import Conversion, convert
+    from limner.loras.conversion import Conversion, convert, to_diffusers
     from limner.loras.inspection import inspect
     from limner.loras.metadata import Sealed, lora_metadata, seal, strip
     from limner.loras.validation import validate
 
-__all__ = ["Conversion", "Sealed", "convert", "inspect", "lora_metadata", "seal", "strip", "validate"]
+__all__ = ["Conversion", "Sealed", "convert", "inspect", "lora_metadata", "seal", "strip", "to_diffusers", "validate"]
 
 _HOMES = {
     "Conversion": "conversion",
@@ -20,6 +20,7 @@ _HOMES = {
     "lora_metadata": "metadata",
     "seal": "metadata",
     "strip": "metadata",
+    "to_diffusers": "conversion",
     "validate": "validation",
 }
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import prod
 
 from limner.loras.header import Header
 from limner.loras.naming import Index, Slot
 from limner.types import Base
 
-__all__ = ["defects", "fits", "misfits"]
+__all__ = ["clip_defects", "defects", "fits", "misfits"]
 
 
 def fits(header: Header, index: Index, base: Base) -> bool:
@@ -27,15 +27,27 @@ def misfits(header: Header, index: Index, base: Base) -> Iterator[str]:
 
 def defects(header: Header, index: Index) -> Iterator[str]:
     """The adapters whose shapes no base of the family can have, whatever its width; one part of a sentence each."""
-    widths = Counter(
-        header.tensors[slot.down].shape[-1] // slot.target.columns
-        for slot in index.slots.values()
-        if slot.down and slot.target.columns and header.tensors[slot.down].shape
-    )
-    width = widths.most_common(1)[0][0] if widths else None
+    width = _common_width(header, index.slots)
     for name, slot in index.slots.items():
         if reason := _wrong_shape(header, slot, width, "the base"):
             yield f"{name}: {reason}"
+
+
+def clip_defects(header: Header, index: Index) -> Iterator[str]:
+    """The adapters of CLIP-L whose shapes no CLIP can have; one part of a sentence each."""
+    width = _common_width(header, index.clip)
+    for name, slot in index.clip.items():
+        if reason := _wrong_shape(header, slot, width, "CLIP-L"):
+            yield f"{name}: {reason}"
+
+
+def _common_width(header: Header, slots: Mapping[str, Slot]) -> int | None:
+    widths = Counter(
+        header.tensors[slot.down].shape[-1] // slot.target.columns
+        for slot in slots.values()
+        if slot.down and slot.target.columns and header.tensors[slot.down].shape
+    )
+    return widths.most_common(1)[0][0] if widths else None
 
 
 def _misfit(header: Header, slot: Slot, base: Base) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from limner.errors import LoraRefused
 from limner.loras.header import Header
+from limner.loras.strength import TEXT_ENCODER, TRANSFORMER, declared_strength
 
 __all__ = ["refuse_foreign"]
 
@@ -28,7 +29,11 @@ _KINDS: tuple[tuple[str, str, str], ...] = (
     (r"\.lora_mid\.weight$", "a LoCon adapter with a third matrix (Tucker), not a plain LoRA", _CONVERT),
     (r"query_norm\.scale$|key_norm\.scale$", "a FLUX control LoRA, which changes the inputs too", _CONVERT),
     (r"^(emb_params|string_to_param|clip_l$|clip_g$)", "a textual inversion embedding, not a LoRA", _OTHER_MODEL),
-    (r"lora_te2_|text_encoder_2\.text_model|input_blocks_[78]_1_transformer", "a LoRA for SDXL", _OTHER_MODEL),
+    (
+        r"lora_te2_text_model|text_encoder_2\.text_model|input_blocks_[78]_1_transformer",
+        "a LoRA for SDXL",
+        _OTHER_MODEL,
+    ),
     (
         r"(down|input|up|output)_blocks[._]\d+|mid(dle)?_block[._]",
         "a LoRA for Stable Diffusion ({version})",
@@ -39,8 +44,15 @@ _KINDS: tuple[tuple[str, str, str], ...] = (
     (r"distilled_guidance_layer", "a LoRA for Chroma", _OTHER_MODEL),
     (r"transformer_blocks[._]\d+[._](img|txt)_mlp[._]net", "a LoRA for Qwen-Image", _OTHER_MODEL),
     (r"(^|[._])layers[._]\d+[._](attention|adaLN_modulation)", "a LoRA for Lumina or Z-Image", _OTHER_MODEL),
-    (r"double_blocks\.\d+\.(img|txt)_attn_qkv", "a LoRA for HunyuanVideo", _OTHER_MODEL),
+    (
+        r"double_blocks[._]\d+[._](img|txt)_(mlp[._]fc\d|mod[._]linear)|individual_token_refiner",
+        "a LoRA for HunyuanVideo",
+        _OTHER_MODEL,
+    ),
 )
+# a name that two models share: HunyuanVideo's own, and FLUX's as musubi-tuner converts it
+_HALF_DOTTED = re.compile(r"double_blocks\.\d+\.(img|txt)_attn_qkv")
+_FLUX_ONLY = re.compile(r"(img|txt)_mlp\.[02]\.|(^|\.)transformer_blocks\.")
 _ADAPTER = re.compile(r"lora|\.(down|up)\.weight$")
 _FULL_MODEL = re.compile(r"(double_blocks|transformer_blocks)\.\d+\..*\.weight$")
 
@@ -55,6 +67,16 @@ def refuse_foreign(header: Header) -> None:
         # an alpha or two of another kind is no proof; any weight is
         if any(search(name) for name in names if not name.endswith(".alpha")):
             raise _refusal(header.path, "is " + kind.format(version=_stable_diffusion(header)), remedy)
+    if any(map(_HALF_DOTTED.search, names)) and not any(map(_FLUX_ONLY.search, names)):
+        raise _refusal(
+            header.path, "is a LoRA for HunyuanVideo, or one of FLUX that cannot be told from it", _OTHER_MODEL
+        )
+    for component in (TRANSFORMER, TEXT_ENCODER):
+        declared = declared_strength(header.metadata, component)
+        if declared is not None and declared.dora:
+            raise _refusal(
+                header.path, "says that it is a DoRA adapter, which draws something else when read as a LoRA", _CONVERT
+            )
     if not any(_ADAPTER.search(name) for name in names):
         what = "is a whole model or a part of one" if any(map(_FULL_MODEL.search, names)) else "is no LoRA"
         example = ", ".join(name[:60] for name in names[:2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +19,7 @@ from limner.loras.naming import Index, index_names
 from limner.loras.strength import DeclaredStrength, declared_strength
 from limner.types import Base, Family, Finding, LoraFacts, Severity
 
-__all__ = ["Inspected", "family_and_index", "inspect", "inspect_closely"]
+__all__ = ["Inspected", "candidates", "family_and_index", "inspect", "inspect_closely", "unsaid_strength"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,19 +44,15 @@ def inspect_closely(path: Path) -> Inspected:
     header = read_header(path)
     family, index = family_and_index(header)
     found = digests(header)
-    candidates = _candidates(header, {each: index_names(header.tensors, each) for each in Family})
+    fitting = candidates(header, {each: index_names(header.tensors, each) for each in Family})
     findings: list[Finding] = []
-    base = _choose(candidates, header, findings)
+    base = _choose(fitting, header, findings)
     declared = declared_strength(header.metadata)
-    if declared is not None and declared.dora:
-        raise LoraRefused(
-            f"{path.name} says that it is a DoRA adapter, which draws something else when read as a LoRA.",
-            remedy="Use a plain LoRA.",
-            thing=str(path),
-        )
     with path.open("rb") as file:
         strengths = _strengths(file, header, index, declared, findings)
     findings += _findings(header, index, found)
+    if base is not None and not base.guidance_embedded:
+        findings += _guidance(index, base)
     common = strengths.most_common(1)[0][0] if strengths else (0, 0.0)
     slots = index.slots.values()
     dtypes = {header.tensors[name].dtype for slot in slots for name in (slot.down, slot.up) if name}
@@ -93,15 +89,16 @@ def family_and_index(header: Header) -> tuple[Family, Index]:
             remedy="Use a LoRA that was trained on a FLUX model.",
             thing=str(header.path),
         )
-    fitting = [base.family for base in _candidates(header, indexes)]
+    fitting = [base.family for base in candidates(header, indexes)]
     hinted = [bases()[name].family for name in declared_bases(header.metadata) if name in bases()]
 
-    def order(family: Family) -> tuple[int, bool, int, bool]:
+    def order(family: Family) -> tuple[int, bool, int, int, bool]:
         index = indexes[family]
         return (
             len(index.unknown),
             family not in fitting,
             sum(1 for _ in defects(header, index)),
+            len(index.beyond_clip),
             bool(hinted) and family not in hinted,
         )
 
@@ -109,19 +106,40 @@ def family_and_index(header: Header) -> tuple[Family, Index]:
     return family, indexes[family]
 
 
-def _candidates(header: Header, indexes: dict[Family, Index]) -> list[Base]:
+def candidates(header: Header, indexes: Mapping[Family, Index]) -> list[Base]:
     """The bases that the adapters fit, among the families that know the most of the file's names."""
     known = min(len(index.unknown) for index in indexes.values())
     families = [family for family, index in indexes.items() if index.slots and len(index.unknown) == known]
-    return [base for base in bases().values() if base.family in families and fits(header, indexes[base.family], base)]
+    fitting = [
+        base for base in bases().values() if base.family in families and fits(header, indexes[base.family], base)
+    ]
+    # only FLUX.1 reads CLIP-L, so its tensors tell the family where the layers do not
+    strange = {family: len(indexes[family].beyond_clip) for family in families}
+    least = min((strange[base.family] for base in fitting), default=0)
+    return [base for base in fitting if strange[base.family] == least]
 
 
-def _choose(candidates: list[Base], header: Header, findings: list[Finding]) -> Base | None:
+def unsaid_strength(header: Header, index: Index) -> Iterable[Finding]:
+    """PEFT's own files keep alpha in another file; what is then taken for it is told."""
+    silent = not any(slot.alpha for slot in index.slots.values()) and declared_strength(header.metadata) is None
+    if silent and any(name.startswith("base_model.model.") for name in index.slots):
+        message = "PEFT saved it, and keeps alpha in adapter_config.json beside it; here alpha is taken to be the rank."
+        yield Finding("alpha-elsewhere", Severity.NOTE, message, "Draw with another scale if alpha there is another.")
+
+
+def _guidance(index: Index, base: Base) -> Iterable[Finding]:
+    layers = [name for name, slot in index.slots.items() if slot.target.place.bfl.startswith("guidance_in.")]
+    if layers:
+        message = f"{len(layers)} layers are of the guidance embedding, which {base.title} does not have."
+        yield Finding("guidance", Severity.WARNING, message, "Convert it: that leaves them out.")
+
+
+def _choose(fitting: list[Base], header: Header, findings: list[Finding]) -> Base | None:
     """The base among those that fit that the header names, else the first; what the header gets wrong is told."""
     named = declared_bases(header.metadata)
-    chosen = [base for base in candidates if base.id in named]
-    shown = " or ".join(base.title for base in candidates)
-    if named and candidates and not chosen:
+    chosen = [base for base in fitting if base.id in named]
+    shown = " or ".join(base.title for base in fitting)
+    if named and fitting and not chosen:
         findings.append(
             Finding(
                 "header-disagrees",
@@ -130,19 +148,19 @@ def _choose(candidates: list[Base], header: Header, findings: list[Finding]) -> 
                 "Ask its maker which base it was trained on.",
             )
         )
-    if not candidates:
+    if not fitting:
         message = "It fits no base that Limner knows: block numbers or widths are of another model."
         findings.append(Finding("no-base", Severity.WARNING, message, "Limner cannot draw with it."))
-    elif len(candidates) > 1 and len(chosen) != 1:
+    elif len(fitting) > 1 and len(chosen) != 1:
         findings.append(
             Finding(
                 "several-bases",
-                Severity.NOTE if len({base.family for base in candidates}) == 1 else Severity.WARNING,
-                f"It fits {shown}, and nothing in it says which; {(chosen or candidates)[0].title} is assumed.",
+                Severity.NOTE if len({base.family for base in fitting}) == 1 else Severity.WARNING,
+                f"It fits {shown}, and nothing in it says which; {(chosen or fitting)[0].title} is assumed.",
                 "Name the base yourself if that is wrong.",
             )
         )
-    return next(iter(chosen or candidates), None)
+    return next(iter(chosen or fitting), None)
 
 
 def _strengths(
@@ -174,9 +192,14 @@ def _strengths(
 
 
 def _findings(header: Header, index: Index, found: Digests) -> Iterable[Finding]:
-    if index.text_encoder:
-        message = f"{len(index.text_encoder)} tensors change the text encoder; Limner draws without them."
-        yield Finding("text-encoder", Severity.WARNING, message, "Train without the text encoder, or use another tool.")
+    if index.clip:
+        message = f"{len(index.clip)} layers of the text encoder CLIP-L are changed too; not every service reads them."
+        yield Finding("text-encoder", Severity.NOTE, message)
+    if beyond := index.beyond_clip:
+        message = f"{len(beyond)} tensors are for a text encoder, such as {beyond[0][:60]}; Limner draws without them."
+        remedy = "Train without that text encoder, or use another tool."
+        yield Finding("text-encoder-unread", Severity.WARNING, message, remedy)
+    yield from unsaid_strength(header, index)
     if index.unknown:
         shown = ", ".join(name[:70] for name in index.unknown[:3])
         message = f"{len(index.unknown)} tensors mean nothing in this family: {shown}."

@@ -6,7 +6,7 @@ in different namings must have in common.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, BinaryIO
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from limner.errors import LoraRefused
 from limner.loras.header import Header
-from limner.loras.naming import Index, Slot, Target
+from limner.loras.naming import Slot, Target
 from limner.loras.number_formats import Stored, read_stored
-from limner.loras.strength import DeclaredStrength, declared_strength
+from limner.loras.strength import TRANSFORMER, DeclaredStrength, declared_strength
 from limner.types import TensorNaming
 
 __all__ = ["Layer", "alpha_of", "deltas", "read_layers", "row_bounds", "swap_halves"]
@@ -47,11 +47,11 @@ class Layer:
         return Fraction(self.alpha) / self.rank
 
 
-def read_layers(file: BinaryIO, header: Header, index: Index) -> list[Layer]:
-    """Read all adapters of an index that validated; the whole lora is then in memory."""
-    declared = declared_strength(header.metadata)
+def read_layers(file: BinaryIO, header: Header, slots: Mapping[str, Slot], component: str = TRANSFORMER) -> list[Layer]:
+    """Read the adapters of a component whose shapes were checked; they are then all in memory."""
+    declared = declared_strength(header.metadata, component)
     layers = []
-    for slot in index.slots.values():
+    for slot in slots.values():
         down, up = read_stored(file, header, slot.down), read_stored(file, header, slot.up)
         alpha = alpha_of(file, header, slot, declared)
         if slot.target.swapped:

@@ -7,6 +7,9 @@
 | bfl        | ``diffusion_model.double_blocks.0.img_attn.qkv.lora_A.weight`` |
 | xlabs      | ``double_blocks.0.processor.qkv_lora1.down.weight``          |
 | onetrainer | ``lora_transformer_transformer_blocks_0_attn_to_q.lora_down.weight`` |
+
+Adapters of FLUX.1's text encoder CLIP-L stand beside them: ``text_encoder.text_model.``, ``lora_te1_text_model_``,
+``text_encoders.clip_l.transformer.text_model.``. Those of T5 are read by few and kept by none of the readers here.
 """
 
 from __future__ import annotations
@@ -18,10 +21,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
 
-from limner.loras.structure import PLACES, XLABS_PLACES, Place
+from limner.loras.structure import CLIP_PLACES, MISSPELT, PLACES, XLABS_PLACES, Place
 from limner.types import Family, TensorNaming
 
-__all__ = ["Index", "Slot", "Target", "index_names", "module_name", "tensor_name"]
+__all__ = ["Index", "Slot", "Target", "clip_module_name", "index_names", "module_name", "role_of", "tensor_name"]
 
 _SUFFIXES = {
     ".lora_A.weight": "down",
@@ -32,20 +35,30 @@ _SUFFIXES = {
     ".lora_up.weight": "up",
     ".lora.down.weight": "down",
     ".lora.up.weight": "up",
+    ".lora_linear_layer.down.weight": "down",
+    ".lora_linear_layer.up.weight": "up",
     ".down.weight": "down",
     ".up.weight": "up",
     ".alpha": "alpha",
 }
 _PREFIXES = (
     "base_model.model.transformer.",
+    "base_model.model.diffusion_model.",
     "base_model.model.",
     "diffusion_model.",
     "transformer.",
+    "lycoris_",
     "lora_transformer_",
     "lora_unet_",
     "",
 )
+# diffusers' reader of FLUX.2 cuts 16 letters off every name, and such names have been saved again
+_BEHEADED = {"sformer_blocks.": "transformer_blocks.", "le_transformer_blocks.": "single_transformer_blocks."}
 _TEXT_ENCODERS = re.compile(r"lora_te\d?_|text_encoders?(_\d)?\.|(clip_l|t5xxl)\.")
+_CLIP = re.compile(
+    r"(?:lora_te1?_(?:text_model_)?|(?:text_encoder|(?:text_encoders\.)?clip_l(?:\.transformer)?)\.(?:text_model\.)?)(.+)"
+)
+_CLIP_NUMBERED = re.compile(r"encoder[._]layers[._](?P<number>\d{1,3})[._](?P<rest>.+)")
 _NUMBERED = re.compile(
     r"(?P<kind>(?:single_|double_)?(?:transformer_)?blocks)(?P<mark>[._])(?P<number>\d{1,4})(?P=mark)(?P<rest>.+)"
 )
@@ -91,6 +104,18 @@ class Index:
     slots: Mapping[str, Slot] = field(default_factory=dict)
     text_encoder: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    clip: Mapping[str, Slot] = field(default_factory=dict)
+
+    @property
+    def all_slots(self) -> dict[str, Slot]:
+        """The adapters of the transformer and those of the text encoder CLIP-L."""
+        return {**self.slots, **self.clip}
+
+    @property
+    def beyond_clip(self) -> list[str]:
+        """The tensors of text encoders that are no whole adapters of CLIP-L's layers."""
+        clip = {name for slot in self.clip.values() for name in (slot.down, slot.up, slot.alpha)}
+        return [name for name in self.text_encoder if name not in clip]
 
     @property
     def incomplete(self) -> list[str]:
@@ -107,24 +132,23 @@ class Index:
 def index_names(names: Iterable[str], family: Family) -> Index:
     """Sort tensor names into adapters of a family's layers, text encoder parts, and names that mean nothing there."""
     slots: dict[str, Slot] = {}
+    clip: dict[str, Slot] = {}
     text: list[str] = []
     unknown: list[str] = []
     for name in names:
+        path, role = role_of(name)
         if _TEXT_ENCODERS.match(name):
             text.append(name)
-            continue
-        path, role = _role(name)
-        target = _target(path, family) if role else None
-        slot = slots.get(path) or (Slot(target) if target else None)
-        if target is None or slot is None or getattr(slot, role):
+            if role and family is Family.FLUX1:
+                _place(clip, path, _clip_target(path), role, name)
+        elif not role or not _place(slots, path, _target(path, family), role, name):
             unknown.append(name)
-            continue
-        slots[path] = Slot(target, **{"down": slot.down, "up": slot.up, "alpha": slot.alpha, role: name})
     # an alpha alone is no adapter
     for path, slot in list(slots.items()):
         if not slot.down and not slot.up:
             unknown.append(slots.pop(path).alpha)
-    return Index(family, MappingProxyType(slots), tuple(text), tuple(unknown))
+    whole = {path: slot for path, slot in clip.items() if slot.down and slot.up}
+    return Index(family, MappingProxyType(slots), tuple(text), tuple(unknown), MappingProxyType(whole))
 
 
 def module_name(naming: TensorNaming, template: str, number: int | None) -> str:
@@ -140,27 +164,70 @@ def module_name(naming: TensorNaming, template: str, number: int | None) -> str:
     raise ValueError(f"nothing is written in the naming {naming.value}")
 
 
+def clip_module_name(naming: TensorNaming, path: str) -> str:
+    """A layer of CLIP-L as a naming spells it."""
+    match naming:
+        case TensorNaming.KOHYA:
+            return "lora_te1_text_model_" + path.replace(".", "_")
+        case TensorNaming.BFL:
+            return "text_encoders.clip_l.transformer.text_model." + path
+        case TensorNaming.DIFFUSERS:
+            return "text_encoder.text_model." + path
+    raise ValueError(f"nothing is written in the naming {naming.value}")
+
+
 def tensor_name(naming: TensorNaming, module: str, role: str) -> str:
     """The name of the tensor ``down``, ``up`` or ``alpha`` of a module."""
     if role == "alpha":
         return module + ".alpha"
+    if module.startswith("text_encoder."):
+        # diffusers reads CLIP's layers in this old form only, unless attention is among them
+        return f"{module}.lora_linear_layer.{role}.weight"
     if naming is TensorNaming.KOHYA:
         return f"{module}.lora_{role}.weight"
     return f"{module}.lora_{'A' if role == 'down' else 'B'}.weight"
 
 
-def _role(name: str) -> tuple[str, str]:
+def role_of(name: str) -> tuple[str, str]:
+    """The path of a tensor's module, and its role in the adapter (down, up, alpha), "" if it has none."""
     for suffix, role in _SUFFIXES.items():
         if name.endswith(suffix):
             return name.removesuffix(suffix), role
     return name, ""
 
 
+def _place(slots: dict[str, Slot], path: str, target: Target | None, role: str, name: str) -> bool:
+    """Put a tensor into its slot; False if it means nothing, or another one is there already."""
+    slot = slots.get(path) or (Slot(target) if target else None)
+    if slot is None or getattr(slot, role):
+        return False
+    slots[path] = Slot(slot.target, **{"down": slot.down, "up": slot.up, "alpha": slot.alpha, role: name})
+    return True
+
+
+def _clip_target(path: str) -> Target | None:
+    inner = _CLIP.fullmatch(path)
+    found = inner and _CLIP_NUMBERED.fullmatch(inner[1])
+    if not found or str(int(found["number"])) != found["number"]:
+        return None
+    underscored = path.startswith("lora_")
+    for place in CLIP_PLACES:
+        rest = place.bfl.removeprefix("encoder.layers.{}.")
+        if found["rest"] == (rest.replace(".", "_") if underscored else rest):
+            number = int(found["number"])
+            naming = TensorNaming.DIFFUSERS if path.startswith("text_encoder.") else TensorNaming.KOHYA
+            return Target(naming, place, (place.bfl.format(number),), place.rows, place.columns, False, double=number)
+    return None
+
+
 def _target(path: str, family: Family) -> Target | None:
     for prefix in _PREFIXES:
         if path.startswith(prefix):
-            bare, underscored = path.removeprefix(prefix), prefix.startswith("lora_")
+            bare, underscored = path.removeprefix(prefix), prefix.startswith(("lora_", "lycoris_"))
             break
+    for cut, whole in _BEHEADED.items():
+        if bare.startswith(cut):
+            bare = whole + bare.removeprefix(cut)
     kind, number, template = "", None, bare
     if found := _NUMBERED.fullmatch(bare):
         kind, mark = found["kind"], found["mark"]
@@ -198,6 +265,8 @@ def _templates(family: Family) -> dict[tuple[bool, str], _Known]:
             found[False, part] = (TensorNaming.DIFFUSERS, place, (part,), (rows,))
         found[True, place.bfl.replace(".", "_")] = (TensorNaming.KOHYA, place, place.parts, place.rows)
         found[False, place.bfl] = (TensorNaming.BFL, place, place.parts, place.rows)
+    for name, place in MISSPELT[family].items():
+        found[False, name] = (TensorNaming.BFL, place, place.parts, place.rows)
     if family is Family.FLUX1:
         for name, place in XLABS_PLACES.items():
             found[False, name] = (TensorNaming.XLABS, place, place.parts, place.rows)

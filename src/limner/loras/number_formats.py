@@ -78,11 +78,12 @@ def encode(values: NDArray[np.float64], dtype: str) -> Stored:
     if dtype == "BF16":
         bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
         rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-        return Stored(dtype, rounded.astype(np.uint16))
+        return Stored(dtype, rounded.astype(np.uint16).reshape(values.shape))
     if dtype not in ("F64", "F32", "F16"):
         raise ValueError(f"values are never written as {dtype}")
     with np.errstate(over="ignore"):
-        return Stored(dtype, np.ascontiguousarray(values.astype(_NUMPY[dtype])))
+        # ascontiguousarray makes a vector of a single number, which trainers then refuse as an alpha
+        return Stored(dtype, np.ascontiguousarray(values.astype(_NUMPY[dtype])).reshape(values.shape))
 
 
 def read_stored(file: BinaryIO, header: Header, name: str) -> Stored:

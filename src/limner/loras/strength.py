@@ -1,7 +1,8 @@
 """The strength of an adapter: alpha / rank, and where a file says it.
 
-A tensor ``.alpha`` beside the weights, else the header's ``lora_adapter_metadata`` (diffusers: JSON of a PEFT
-LoraConfig with keys prefixed ``transformer.``), else alpha is the rank. Dropping the header changes the strength.
+A tensor ``.alpha`` beside the weights, else the header's ``lora_adapter_metadata`` (diffusers: JSON of PEFT
+LoraConfigs with keys prefixed ``transformer.`` and ``text_encoder.``), else alpha is the rank. Dropping the header
+changes the strength.
 """
 
 from __future__ import annotations
@@ -10,16 +11,26 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from limner.errors import LoraRefused
 
-__all__ = ["ADAPTER_KEY", "DeclaredStrength", "adapter_header", "declared_strength", "plain_number"]
+__all__ = [
+    "ADAPTER_KEY",
+    "TEXT_ENCODER",
+    "TRANSFORMER",
+    "DeclaredStrength",
+    "adapter_header",
+    "declared_strength",
+    "plain_number",
+]
 
 ADAPTER_KEY = "lora_adapter_metadata"
-_PREFIX = "transformer."
+TRANSFORMER, TEXT_ENCODER = "transformer.", "text_encoder."
+# newer readers know CLIP's layers without it
+_TEXT_MODEL = re.compile(r"^\^?(?:text_model\\?\.)?")
 _PATTERN = re.compile(r"[\w.\\^$]+")
 
 
@@ -53,19 +64,24 @@ class DeclaredStrength:
         return common
 
 
-def declared_strength(metadata: Mapping[str, str]) -> DeclaredStrength | None:
-    """Read ``lora_adapter_metadata``; None where a file has none, LoraRefused where it cannot be read."""
+def declared_strength(metadata: Mapping[str, str], component: str = TRANSFORMER) -> DeclaredStrength | None:
+    """Read ``lora_adapter_metadata`` of a component; None where a file has none, LoraRefused where it cannot be read.
+
+    Layers of the text encoder are named without ``text_model.``.
+    """
     text = metadata.get(ADAPTER_KEY)
     if text is None:
         return None
     try:
         config: dict[str, Any] = json.loads(text)
-        own = {key.removeprefix(_PREFIX): value for key, value in config.items() if key.startswith(_PREFIX)}
+        own = {key.removeprefix(component): value for key, value in config.items() if key.startswith(component)}
         if not own:
             return None
         ranks, alphas = own.get("rank_pattern") or {}, own.get("alpha_pattern") or {}
         if not all(_PATTERN.fullmatch(name) for name in (*ranks, *alphas)):
             raise ValueError("a pattern in it is more than a module's name")
+        if component == TEXT_ENCODER:
+            ranks, alphas = ({_TEXT_MODEL.sub("", name): n for name, n in each.items()} for each in (ranks, alphas))
         rank = _positive_int(own.get("r", 8))
         found = DeclaredStrength(
             rank,
@@ -84,14 +100,27 @@ def declared_strength(metadata: Mapping[str, str]) -> DeclaredStrength | None:
     return found
 
 
-def adapter_header(strengths: Mapping[str, tuple[int, float]]) -> str:
-    """``lora_adapter_metadata`` for (rank, alpha) by diffusers path, in the form that diffusers itself writes."""
+def adapter_header(
+    strengths: Mapping[str, tuple[int, float]], clip: Mapping[str, tuple[int, float]] | None = None
+) -> str:
+    """``lora_adapter_metadata`` for (rank, alpha) by diffusers path, in the form that diffusers itself writes.
+
+    ``clip``: the same of CLIP-L's layers. Where one component is in it all must be, or readers take PEFT's defaults.
+    """
+    config = {TRANSFORMER + key: value for key, value in _config(strengths, _exactly).items()}
+    if clip:
+        # no ^, as some readers have text_model. before these paths
+        config |= {TEXT_ENCODER + key: value for key, value in _config(clip, re.escape).items()}
+    return json.dumps(config, sort_keys=True)
+
+
+def _config(strengths: Mapping[str, tuple[int, float]], pattern: Callable[[str], str]) -> dict[str, object]:
     common, _ = min(Counter(strengths.values()).items(), key=lambda item: (-item[1], item[0]))
-    config = {
+    return {
         "r": common[0],
         "lora_alpha": plain_number(common[1]),
-        "rank_pattern": {_exactly(n): r for n, (r, _) in sorted(strengths.items()) if r != common[0]},
-        "alpha_pattern": {_exactly(n): plain_number(a) for n, (_, a) in sorted(strengths.items()) if a != common[1]},
+        "rank_pattern": {pattern(n): r for n, (r, _) in sorted(strengths.items()) if r != common[0]},
+        "alpha_pattern": {pattern(n): plain_number(a) for n, (_, a) in sorted(strengths.items()) if a != common[1]},
         "target_modules": sorted(strengths),
         "lora_dropout": 0.0,
         "bias": "none",
@@ -99,7 +128,6 @@ def adapter_header(strengths: Mapping[str, tuple[int, float]]) -> str:
         "use_rslora": False,
         "init_lora_weights": True,
     }
-    return json.dumps({_PREFIX + key: value for key, value in config.items()}, sort_keys=True)
 
 
 def plain_number(value: float) -> float | int:

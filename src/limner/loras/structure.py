@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from limner.types import Family
 
-__all__ = ["PLACES", "XLABS_PLACES", "Place"]
+__all__ = ["CLIP_PLACES", "MISSPELT", "PLACES", "XLABS_PLACES", "Place"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,4 +113,35 @@ XLABS_PLACES: Mapping[str, Place] = MappingProxyType(
         "single_blocks.{}.processor.qkv_lora": Place(_SINGLE.bfl, _SINGLE.parts[:3], (1, 1, 1), 1),
         "single_blocks.{}.processor.proj_lora": _BY_BFL["single_blocks.{}.linear2"],
     }
+)
+
+# Other spellings of BFL's layers: musubi-tuner's converter (dots only half put back), ComfyUI's share of linear1.
+MISSPELT: Mapping[Family, Mapping[str, Place]] = MappingProxyType(
+    {
+        family: MappingProxyType(
+            {
+                f"double_blocks.{{}}.{stream}_attn_{part}": next(
+                    place for place in places if place.bfl == f"double_blocks.{{}}.{stream}_attn.{part}"
+                )
+                for stream in ("img", "txt")
+                for part in ("qkv", "proj")
+            }
+            | (
+                {"single_blocks.{}.linear1_qkv": XLABS_PLACES["single_blocks.{}.processor.qkv_lora"]}
+                if family is Family.FLUX1
+                else {}
+            )
+        )
+        for family, places in PLACES.items()
+    }
+)
+
+# The text encoder CLIP-L of FLUX.1; sizes in its own widths.
+CLIP_PLACES: tuple[Place, ...] = tuple(
+    _one(path, path, rows, columns)
+    for path, rows, columns in (
+        *((f"encoder.layers.{{}}.self_attn.{part}_proj", 1, 1) for part in ("q", "k", "v", "out")),
+        ("encoder.layers.{}.mlp.fc1", 4, 1),
+        ("encoder.layers.{}.mlp.fc2", 1, 4),
+    )
 )

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from limner.errors import LoraRefused
-from limner.loras.fitting import misfits
+from limner.loras.fitting import clip_defects, misfits
 from limner.loras.header import Header
 from limner.loras.inspection import Inspected, inspect_closely
 from limner.loras.naming import Index, index_names
@@ -36,6 +36,8 @@ def validate(path: Path, base: Base) -> LoraFacts:
     for finding in inspected.facts.findings:
         if finding.code in _FATAL:
             raise LoraRefused(f"{path.name}: {finding.message}", remedy=finding.remedy, thing=str(path))
+    if defect := next(clip_defects(header, index), None):
+        raise LoraRefused(f"{path.name}: {defect}.", remedy="Convert it without the text encoder.", thing=str(path))
     with path.open("rb") as file:
         untouched = check_numbers(file, header, index)
     findings = [one for one in inspected.facts.findings if one.code not in ("several-bases", "no-base")]
@@ -75,7 +77,7 @@ def check_numbers(file: BinaryIO, header: Header, index: Index) -> int:
     LoraRefused: a weight is not finite, or is no floating point number.
     """
     idle = 0
-    for name, slot in index.slots.items():
+    for name, slot in index.all_slots.items():
         for tensor in (slot.down, slot.up):
             dtype = header.tensors[tensor].dtype
             if dtype not in FLOATS:
@@ -99,10 +101,10 @@ def check_numbers(file: BinaryIO, header: Header, index: Index) -> int:
 
 
 def _idle(index: Index, untouched: int) -> list[Finding]:
-    if untouched and untouched == len(index.slots):
+    if untouched and untouched == len(index.all_slots):
         message = "It does nothing: every second matrix is zero, as before the first step of training."
         return [Finding("does-nothing", Severity.WARNING, message, "Train it, or use a later checkpoint.")]
     if untouched:
-        message = f"{untouched} of {len(index.slots)} layers do nothing: their second matrix is zero."
+        message = f"{untouched} of {len(index.all_slots)} layers do nothing: their second matrix is zero."
         return [Finding("idle-layers", Severity.NOTE, message)]
     return []

@@ -12,27 +12,17 @@ from collections.abc import Mapping
 from limner import __version__, plugins
 from limner.catalog import base_location, bases, find_base
 from limner.errors import LimnerError
+from limner.pipeline import accounts
 from limner.pipeline.worker import worker_lives
 from limner.pipeline.workspace import Workspace
 from limner.records import Check, DoctorReport
 from limner.settings import Settings
 from limner.types import BackEnd
+from limner.vendors.credentials import has_token
 
 __all__ = ["back_ends", "examine"]
 
 LOW_DISK = 5 * 10**9
-ACCOUNTS = {
-    "Hugging Face": ("HF_TOKEN", "Make a token at https://huggingface.co/settings/tokens and set HF_TOKEN."),
-    "Replicate": (
-        "REPLICATE_API_TOKEN",
-        "Make a token at https://replicate.com/account/api-tokens and set REPLICATE_API_TOKEN.",
-    ),
-    "fal": ("FAL_KEY", "Make a key at https://fal.ai/dashboard/keys and set FAL_KEY."),
-    "Together AI": (
-        "TOGETHER_API_KEY",
-        "Make a key at https://api.together.ai/settings/api-keys and set TOGETHER_API_KEY.",
-    ),
-}
 PARTS = {
     "torch": "local",
     "diffusers": "local",
@@ -122,20 +112,18 @@ def _bases(workspace: Workspace) -> list[Check]:
             checks.append(Check("bases", base.id, "ok", "ships with Limner"))
         elif not base.gated:
             checks.append(Check("bases", base.id, "ok", "fetched from the Hugging Face Hub on first use"))
-        elif os.environ.get("HF_TOKEN"):
+        elif has_token("huggingface", workspace.settings):
             checks.append(Check("bases", base.id, "ok", f"gated; its terms must be accepted at {page}"))
         else:
-            checks.append(Check("bases", base.id, "missing", "gated", f"Accept its terms at {page} and set HF_TOKEN."))
-    return checks
-
-
-def _accounts() -> list[Check]:
-    checks = []
-    for vendor, (variable, remedy) in ACCOUNTS.items():
-        if os.environ.get(variable):
-            checks.append(Check("accounts", vendor, "ok", f"{variable} is set"))
-        else:
-            checks.append(Check("accounts", vendor, "missing", f"{variable} is not set", remedy))
+            checks.append(
+                Check(
+                    "bases",
+                    base.id,
+                    "missing",
+                    "gated",
+                    f"Accept its terms at {page}, then: limner login huggingface (or set HF_TOKEN).",
+                )
+            )
     return checks
 
 
@@ -176,8 +164,11 @@ def _broken(settings: Settings) -> list[Check]:
     return checks
 
 
-def examine(workspace: Workspace) -> DoctorReport:
-    """Look at this machine, the data, the accounts and the back ends. Secrets are never shown, only whether set."""
+def examine(workspace: Workspace, *, live: bool = False) -> DoctorReport:
+    """Look at this machine, the data, the accounts and the back ends; ``live``: the vendors are asked about the tokens.
+
+    Secrets are never shown, only where they are.
+    """
     settings = workspace.settings
     system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     checks = [
@@ -188,6 +179,6 @@ def examine(workspace: Workspace) -> DoctorReport:
         *_parts(),
         *_broken(settings),
         *_bases(workspace),
-        *_accounts(),
+        *accounts.checks(settings, live),
     ]
     return DoctorReport(__version__, workspace.home, tuple(checks), back_ends(settings))

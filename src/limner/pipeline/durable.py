@@ -35,6 +35,9 @@ CONTRACT = "1"
 WORKFLOW = "limner_job"
 QUEUE = "limner"
 JOBS_AT_ONCE = 16
+WAITING_QUEUE = "limner-waiting"
+WAITING_AT_ONCE = 5000
+"""Jobs that mostly wait for a vendor: each is a sleeping task, so thousands are no burden."""
 REAP_SECONDS = 1.0
 POLL_SECONDS = 0.1
 
@@ -57,10 +60,13 @@ class Submitter:
     def __init__(self, database: Database) -> None:
         self._client = dbos.DBOSClient(system_database_url=database.url, application_name=APPLICATION)
 
-    def submit(self, session: Session, job: str, stages: int) -> None:
-        """Enqueue a job; it exists if and only if the caller's transaction commits. The same id twice is one job."""
+    def submit(self, session: Session, job: str, stages: int, *, waits: bool = False) -> None:
+        """Enqueue a job; it exists if and only if the caller's transaction commits. The same id twice is one job.
+
+        ``waits``: it mostly waits for a vendor, and takes no place among those that work here.
+        """
         options: dbos.EnqueueOptions = {
-            "queue_name": QUEUE,
+            "queue_name": WAITING_QUEUE if waits else QUEUE,
             "workflow_name": WORKFLOW,
             "workflow_id": job,
             "app_version": CONTRACT,
@@ -142,7 +148,8 @@ class Executor:
             await finish_step(job)
 
         dbos.DBOS.launch()
-        dbos.DBOS.register_queue(QUEUE, worker_concurrency=JOBS_AT_ONCE, polling_interval_sec=POLL_SECONDS)
+        for queue, most in ((QUEUE, JOBS_AT_ONCE), (WAITING_QUEUE, WAITING_AT_ONCE)):
+            dbos.DBOS.register_queue(queue, worker_concurrency=most, polling_interval_sec=POLL_SECONDS)
         self._reaper = threading.Thread(target=self._reap, name="limner-reaper", daemon=True)
         self._reaper.start()
 

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 
 from limner import errors
 from limner.errors import Cancelled, Conflict, LimnerError
+from limner.money.consent import check_consent
+from limner.money.sums import total
 from limner.pipeline import jobs, lookups, reading
 from limner.pipeline.workspace import Workspace
 from limner.records import Job
@@ -86,21 +88,32 @@ def cancel(workspace: Workspace, job: str) -> Job:
     return record
 
 
-def resume(workspace: Workspace, job: str) -> Job:
-    """Do a cancelled or failed job again from the stage that it stopped in, as a new job."""
+def resume(workspace: Workspace, job: str, *, yes: bool = False) -> Job:
+    """Do a cancelled or failed job again from the stage that it stopped in, as a new job.
+
+    ConsentNeeded: a training may have to be started anew at a vendor's, and costs more than goes without asking.
+    """
+    # The stages load a good deal that watching does not need.
+    from limner.pipeline import trainings
+
     submitter = workspace.submitter
     found = lookups.job(workspace, job)
-    with workspace.database.write() as session:
+    if found.state not in (JobState.CANCELLED, JobState.FAILED):
+        raise Conflict(
+            f"The job {found.id} is {found.state}.", remedy="Only a stopped job can be resumed.", thing=found.id
+        )
+    with workspace.database.read() as session:
         row = session.get_one(JobRow, found.id)
-        if JobState(row.state) not in (JobState.CANCELLED, JobState.FAILED):
-            raise Conflict(
-                f"The job {row.id} is {row.state}.", remedy="Only a stopped job can be resumed.", thing=row.id
-            )
         stages = [{**stage, "reopen": True} for stage in row.request["stages"]]
-        again = jobs.add_job(session, kind=row.kind, stages=stages, subject=row.subject, target=row.target)
+        done = [entry for entry in row.stages if entry["state"] == JobState.DONE]
+    training = [stage for stage in stages[len(done) :] if stage["stage"] == "train"]
+    cost = total(trainings.estimate(workspace, stage) for stage in training)
+    check_consent(cost, workspace.settings.consent_above, yes=yes)
+    with workspace.database.write() as session:
+        again = jobs.add_job(session, kind=found.kind, stages=stages, subject=found.subject, target=found.target)
         # The stages that had ended keep their results and are not run again.
-        again.stages = [entry for entry in row.stages if entry["state"] == JobState.DONE]
-        submitter.submit(session, again.id, len(stages))
+        again.stages = done
+        submitter.submit(session, again.id, len(stages), waits=any(trainings.waits(workspace, one) for one in training))
         record = reading.to_job(again)
     workspace.ensure_worker()
     return record

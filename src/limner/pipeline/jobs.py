@@ -15,6 +15,7 @@ from limner.errors import Cancelled, LimnerError, NotFound
 from limner.store import Database
 from limner.store.models import JobRow, now
 from limner.types import JobState, Progress
+from limner.vendors.redaction import redact
 
 __all__ = ["JobProgress", "add_job", "as_error", "new_id", "request_cancel", "waiting_jobs"]
 
@@ -50,15 +51,15 @@ def as_error(failure: BaseException) -> dict[str, Any]:
     if isinstance(failure, LimnerError):
         return {
             "code": failure.code,
-            "message": failure.message,
-            "remedy": failure.remedy,
+            "message": redact(failure.message),
+            "remedy": redact(failure.remedy),
             "thing": failure.thing,
             "exit_code": failure.exit_code,
             "status": failure.status,
         }
     return {
         "code": "unexpected",
-        "message": f"An unexpected {type(failure).__name__} stopped the work: {str(failure)[:500]}",
+        "message": redact(f"An unexpected {type(failure).__name__} stopped the work: {str(failure)[:500]}"),
         "remedy": "The log has the details; `limner doctor` says where it is. Resuming is safe.",
         "thing": "",
         "exit_code": 1,

@@ -12,16 +12,17 @@ from sqlalchemy.dialects.sqlite import insert
 
 from limner import __version__, plugins
 from limner.catalog import find_base
+from limner.errors import Conflict
 from limner.hubs.card import CardFacts, CardSample, model_card
 from limner.hubs.hub import WEIGHTS_NAME, Hub, LoraPackage, Published, TagTaken
-from limner.pipeline import jobs, reading
+from limner.pipeline import asking, jobs, reading
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
 from limner.records import Job
 from limner.store.models import ConsentRow, DatasetRow, PublicationRow, SampleRow, SubjectRow, TrainingRow
-from limner.types import Consent, Health, Progress, Visibility
+from limner.types import Consent, Health, Progress, SubjectKind, Visibility
 
-__all__ = ["request", "stage", "status", "submit"]
+__all__ = ["publish_now", "refuse_without_consent", "request", "stage", "status", "submit"]
 
 MOST_SAMPLES = 6
 
@@ -29,16 +30,41 @@ MOST_SAMPLES = 6
 def request(
     workspace: Workspace, *, subject: str, lora: str = "", hub: str = "", repo: str = "", visibility: str = "private"
 ) -> dict[str, Any]:
-    """The stage's request. Without a repo name one is made from the subject's slug."""
+    """The stage's request. Without a repo name one is made from the subject's slug; the hub completes it.
+
+    Conflict: a person's lora shall be public and no consent is on record.
+    """
     hub = hub or workspace.settings.hub
-    plugins.back_end("limner.hubs", hub, settings=workspace.settings)
+    asking.refuse_unready(plugins.back_end("limner.hubs", hub, settings=workspace.settings).describe())
+    if Visibility(visibility) is Visibility.PUBLIC:
+        refuse_without_consent(workspace, subject)
     return {
         "stage": "publish",
         "lora": lora,
         "hub": hub,
-        "repo": repo or f"{workspace.settings.hub_namespace}/{subject}-lora",
+        "repo": repo or f"{subject}-lora",
         "visibility": Visibility(visibility),
     }
+
+
+def refuse_without_consent(workspace: Workspace, subject: str) -> None:
+    """Conflict: the subject is a person, and no consent to a publication is on record."""
+    with workspace.database.read() as session:
+        record = reading.to_subject(session, reading.find_subject_row(session, subject))
+    if record.kind is SubjectKind.PERSON and record.consent is None:
+        raise Conflict(
+            f"A lora of a person is biometric data, and no consent of '{subject}' to its publication is on record.",
+            remedy=f"Record it: limner subject consent {subject} --by NAME --statement TEXT; or publish privately.",
+            thing=subject,
+        )
+
+
+def publish_now(workspace: Workspace, lora: str, *, hub: str, visibility: Visibility) -> dict[str, Any]:
+    """Publish within another job's stage. A hub makes no second revision of the same content."""
+    with workspace.database.read() as session:
+        row = reading.find_lora_row(session, lora)
+        name, subject = f"{row.subject}@v{row.version}", row.subject
+    return _publish(workspace, request(workspace, subject=subject, lora=name, hub=hub, visibility=visibility), name)
 
 
 def submit(
@@ -63,6 +89,8 @@ async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]
 
 
 def _publish(workspace: Workspace, wanted: dict[str, Any], name: str) -> dict[str, Any]:
+    hub: Hub = plugins.back_end("limner.hubs", wanted["hub"], settings=workspace.settings)
+    wanted = {**wanted, "repo": hub.full_name(wanted["repo"])}
     with workspace.database.read() as session:
         lora = reading.find_lora_row(session, name)
         subject = session.get_one(SubjectRow, lora.subject)
@@ -101,7 +129,6 @@ def _publish(workspace: Workspace, wanted: dict[str, Any], name: str) -> dict[st
         consent=Consent(consent.statement, consent.given_by, consent.given_at) if consent else None,
         limner_version=__version__,
     )
-    hub: Hub = plugins.back_end("limner.hubs", wanted["hub"], settings=workspace.settings)
     published = _first_free(
         hub,
         wanted,
@@ -125,7 +152,10 @@ def _publish(workspace: Workspace, wanted: dict[str, Any], name: str) -> dict[st
                 visibility=published.visibility,
                 url=published.url,
             )
-            .on_conflict_do_nothing()
+            .on_conflict_do_update(
+                index_elements=["lora", "hub", "repo", "revision"],
+                set_={"visibility": published.visibility, "url": published.url},
+            )
         )
     return {"repo": published.repo, "revision": published.revision, "url": published.url, "hub": wanted["hub"]}
 

@@ -252,6 +252,7 @@ def to_image(workspace: Workspace, row: ImageRow, prompt: str) -> Image:
         seconds=row.seconds,
         path=workspace.blobs.path(row.digest),
         created_at=row.created_at,
+        generator=row.generator,
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from limner import plugins
 from limner.datasets.triggers import check_slug, check_trigger, propose_trigger
 from limner.errors import Conflict, InputRefused, LimnerError, NotFound
-from limner.pipeline import reading
+from limner.pipeline import intents, reading
 from limner.pipeline.workspace import Workspace
 from limner.records import Erasure, Subject
 from limner.store.models import (
@@ -34,7 +34,7 @@ from limner.store.models import (
 )
 from limner.types import Consent, JobState, SubjectKind
 
-__all__ = ["add", "remove", "unused_blobs"]
+__all__ = ["add", "record_consent", "remove", "unused_blobs", "withdraw_consent"]
 
 CLASS_WORDS = {
     SubjectKind.PERSON: "person",
@@ -86,6 +86,32 @@ def add(
             session.flush()
         record = reading.to_subject(session, row)
     return Subject(**{field: getattr(record, field) for field in record.__dataclass_fields__} | {"findings": findings})
+
+
+def record_consent(workspace: Workspace, slug: str, consent: Consent) -> Subject:
+    """Put a consent on record, in place of an earlier one, which stays on record as withdrawn."""
+    with workspace.database.write() as session:
+        row = reading.find_subject_row(session, slug)
+        _withdraw(session, slug)
+        given = {"statement": consent.statement, "given_by": consent.given_by, "given_at": consent.given_at or now()}
+        session.add(ConsentRow(subject=slug, **given))
+        session.flush()
+        return reading.to_subject(session, row)
+
+
+def withdraw_consent(workspace: Workspace, slug: str) -> Subject:
+    """Note that the consent was withdrawn. What is public already stays so until it is unpublished or erased."""
+    with workspace.database.write() as session:
+        row = reading.find_subject_row(session, slug)
+        _withdraw(session, slug)
+        session.flush()
+        return reading.to_subject(session, row)
+
+
+def _withdraw(session: Session, slug: str) -> None:
+    standing = select(ConsentRow).where(ConsentRow.subject == slug, ConsentRow.withdrawn_at.is_(None))
+    for consent in session.scalars(standing):
+        consent.withdrawn_at = now()
 
 
 def _subject_rows(session: Session, slug: str) -> dict[str, int]:
@@ -169,7 +195,7 @@ def remove(workspace: Workspace, slug: str, *, publications: bool = True) -> Era
     """Erase a subject: rows, blobs, working folders and, unless told otherwise, its publications.
 
     Pictures that also show another subject are erased too, because this subject is in them. Conflict while a job of
-    the subject runs. What could not be erased is named in ``left``.
+    the subject runs. What could not be erased is named in ``left``. What was paid stays in the ledger as bare amounts.
     """
     left: list[str] = []
     with workspace.database.read() as session:
@@ -198,8 +224,9 @@ def remove(workspace: Workspace, slug: str, *, publications: bool = True) -> Era
             }
         )
         generations = list(session.scalars(drawn_in))
-        folders = list(session.scalars(select(TrainingRow.id).where(TrainingRow.subject == slug)))
-        folders += list(session.scalars(select(JobRow.id).where(JobRow.subject == slug))) + generations
+        trainings = list(session.scalars(select(TrainingRow.id).where(TrainingRow.subject == slug)))
+        jobs = list(session.scalars(select(JobRow.id).where(JobRow.subject == slug)))
+        orders = trainings + generations
     left += (
         _unpublish(workspace, published)
         if publications
@@ -208,6 +235,7 @@ def remove(workspace: Workspace, slug: str, *, publications: bool = True) -> Era
     # A walk over the disk: done before the one writer's lock is taken.
     stored = workspace.blobs.digests()
     with workspace.database.write() as session:
+        intents.forget_subject(session, slug, jobs=jobs, orders=orders)
         session.execute(delete(GenerationRow).where(GenerationRow.id.in_(generations)))
         session.execute(delete(JobRow).where(JobRow.subject == slug))
         session.execute(delete(IntakeRow).where(IntakeRow.subject == slug))
@@ -217,5 +245,5 @@ def remove(workspace: Workspace, slug: str, *, publications: bool = True) -> Era
         strays, remark = _strays(session, stored)
         session.execute(delete(BlobRow).where(BlobRow.digest.in_(orphans)))
     orphans += strays
-    left += remark + _erase_files(workspace, orphans, folders)
+    left += remark + _erase_files(workspace, orphans, orders + jobs)
     return Erasure(slug, {**counted, "blobs": len(orphans)}, tuple(left))

@@ -15,14 +15,17 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from limner.errors import LimnerError
 from limner.pipeline import jobs
+from limner.pipeline.listening import listening
 from limner.pipeline.workspace import Workspace
 from limner.settings import Settings
 from limner.types import Progress
+from limner.vendors.redaction import guard_logging
 
 __all__ = ["STAGES", "StageContext", "work", "worker_lives"]
 
@@ -31,9 +34,9 @@ log = logging.getLogger(__name__)
 STAGES = {
     "intake": "limner.pipeline.intake",
     "freeze": "limner.pipeline.freezing",
-    "train": "limner.pipeline.trainings",
+    "train": "limner.pipeline.training_stage",
     "publish": "limner.pipeline.publishing",
-    "generate": "limner.pipeline.generating",
+    "generate": "limner.pipeline.drawing_stage",
 }
 """The module of each stage; its ``stage(context, request)`` does the work and gives a JSON result."""
 
@@ -119,6 +122,8 @@ def work(settings: Settings, *, idle_seconds: float | None, stop: threading.Even
         await asyncio.to_thread(jobs.end_job, workspace.database, job)
 
     executor = durable.Executor(workspace.database, workspace.home, _runner(workspace), finish)
+    ears = ExitStack()
+    ears.enter_context(listening(settings))
     try:
         idle = 0.0
         while not stop.wait(LOOK_SECONDS):
@@ -135,6 +140,7 @@ def work(settings: Settings, *, idle_seconds: float | None, stop: threading.Even
                 break
             idle = 0.0
     finally:
+        ears.close()
         executor.close()
         if handle is not None:
             os.close(handle)
@@ -148,6 +154,7 @@ def main() -> int:
     parser.add_argument("--forever", action="store_true", help="do not end when idle")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    guard_logging()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -10,7 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from limner.catalog import use_catalog
 from limner.errors import StorageFailed
+from limner.money.prices import use_home
 from limner.settings import Settings
 from limner.store import Blobs, Database
 
@@ -28,6 +30,9 @@ class Workspace:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.home = settings.home
+        if settings.catalog is not None:
+            use_catalog(settings.catalog)
+        use_home(self.home)
         try:
             self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.blobs = Blobs(self.home / "blobs")

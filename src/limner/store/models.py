@@ -221,7 +221,7 @@ class SampleRow(Row):
 
 
 class LoraRow(Row):
-    """One version of a subject's weights; ``header`` is the file's metadata."""
+    """One version of a subject's weights; ``header`` is the file's metadata, ``hosted`` its name at each vendor."""
 
     __tablename__ = "limner_loras"
     __table_args__ = (UniqueConstraint("subject", "version"),)
@@ -242,6 +242,7 @@ class LoraRow(Row):
     byte_size: Mapped[int] = mapped_column(BigInteger)
     trigger: Mapped[str] = mapped_column(String(60), default="")
     header: Mapped[dict[str, Any]]
+    hosted: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -297,7 +298,7 @@ class GenerationSubjectRow(Row):
 
 
 class ImageRow(Row):
-    """One picture made, the ``position``-th of its generation; ``seconds`` is how long it took to draw."""
+    """One picture made, the ``position``-th of its generation, by ``generator``; ``seconds`` is how long it took."""
 
     __tablename__ = "limner_images"
     __table_args__ = (UniqueConstraint("generation", "position"),)
@@ -311,6 +312,7 @@ class ImageRow(Row):
     height: Mapped[int]
     seed: Mapped[int] = mapped_column(BigInteger)
     seconds: Mapped[float]
+    generator: Mapped[str] = mapped_column(String(60), default="", server_default="")
     created_at: Mapped[datetime] = mapped_column(default=now, index=True)
 
 
@@ -336,28 +338,39 @@ class JobRow(Row):
 
 
 class IntentRow(Row):
-    """Written before a paid or remote call, so that a crash can find the remote job again instead of paying twice."""
+    """Written before a paid call, so that a crash can find the remote job again instead of paying twice.
+
+    The states are those of ``pipeline.paying``. It outlives its subject, whose slug and ``request`` are then blanked.
+    """
 
     __tablename__ = "limner_intents"
 
     tag: Mapped[str] = mapped_column(Ident, primary_key=True)
     job: Mapped[str] = mapped_column(Ident, index=True)
+    subject: Mapped[str | None] = mapped_column(Slug, index=True)
     vendor: Mapped[str] = mapped_column(String(60))
     what: Mapped[str] = mapped_column(String(60))
+    model: Mapped[str] = mapped_column(String(120), default="", server_default="")
+    estimate: Mapped[Decimal] = mapped_column(default=Decimal(0), server_default="0")
     request: Mapped[dict[str, Any]]
-    state: Mapped[str] = mapped_column(String(20))
+    state: Mapped[str] = mapped_column(String(20), index=True)
     reference: Mapped[str] = mapped_column(Text, default="")
+    note: Mapped[str] = mapped_column(Text, default="", server_default="")
     created_at: Mapped[datetime] = mapped_column(default=now)
     settled_at: Mapped[datetime | None]
 
 
 class LedgerRow(Row):
-    """A cost, estimated before and actual after, in US dollars; a job of no vendor has none."""
+    """A cost, estimated before and actual after, in US dollars; ``intent`` is the tag of what was bought.
+
+    Where ``actual`` is not known the estimate counts; of what was surely not bought it is 0.
+    """
 
     __tablename__ = "limner_ledger"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     job: Mapped[str] = mapped_column(Ident, index=True)
+    intent: Mapped[str | None] = mapped_column(Ident, unique=True, index=True)
     subject: Mapped[str | None] = mapped_column(Slug, index=True)
     vendor: Mapped[str] = mapped_column(String(60))
     what: Mapped[str] = mapped_column(String(60))
@@ -365,4 +378,4 @@ class LedgerRow(Row):
     actual: Mapped[Decimal | None]
     currency: Mapped[str] = mapped_column(String(3), default="USD")
     note: Mapped[str] = mapped_column(Text, default="")
-    created_at: Mapped[datetime] = mapped_column(default=now)
+    created_at: Mapped[datetime] = mapped_column(default=now, index=True)

@@ -7,7 +7,7 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
@@ -22,6 +22,7 @@ __all__ = [
     "Recipe",
     "canonical_json",
     "from_mapping",
+    "plain",
     "preset",
     "problems",
     "recipe_digest",
@@ -38,6 +39,7 @@ class Recipe:
     ``alpha`` / ``rank`` is the strength of the trained layers; ``layer_ranks`` sets (part of a layer's name, rank,
     alpha) for single layers; ``resolution`` is the bucket size in pixels; ``gradient_clip`` the largest gradient norm,
     0 for none; ``ema_decay`` 0 keeps no moving average; ``checkpoint_every`` and ``sample_every`` 0 mean at the end.
+    ``extra`` holds settings that only the chosen trainer knows, written ``trainer.NAME``; the trainer checks them.
     """
 
     base: str
@@ -62,6 +64,7 @@ class Recipe:
     weight_decay: float = 0.01
     gradient_clip: float = 1.0
     precision: str = "auto"
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +104,10 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "precision": ("auto", "fp32", "bf16"),
 }
 _TYPES: Mapping[str, type] = {
-    field.name: {"int": int, "float": float, "str": str}.get(str(field.type), tuple) for field in fields(Recipe)
+    one.name: {"int": int, "float": float, "str": str}.get(str(one.type), tuple) for one in fields(Recipe)
 }
+OWN = "trainer."
+"""How a setting begins that only the trainer knows."""
 
 
 def problems(recipe: Recipe, base: Base) -> list[Problem]:
@@ -177,8 +182,13 @@ def from_mapping(values: Mapping[str, Any], start: Recipe | None = None) -> Reci
     """
     found: list[Problem] = []
     clean: dict[str, Any] = {}
+    extra = dict(start.extra) if start is not None else {}
     for name, value in values.items():
-        if name not in _TYPES:
+        if name == "extra" and isinstance(value, Mapping):
+            extra |= value
+        elif name.startswith(OWN):
+            extra[name.removeprefix(OWN)] = value
+        elif name not in _TYPES or name == "extra":
             near = get_close_matches(str(name), _TYPES, n=1)
             remedy = f"Did you mean {near[0]}?" if near else "Leave it out."
             found.append(Problem(str(name), value, "no such setting", remedy))
@@ -192,6 +202,7 @@ def from_mapping(values: Mapping[str, Any], start: Recipe | None = None) -> Reci
         found.append(Problem("base", None, "the id of a base", "Name the base that is trained on."))
     if found:
         raise _refusal("This recipe cannot be read:", found)
+    clean["extra"] = extra
     return replace(start, **clean) if start is not None else Recipe(**clean)
 
 
@@ -205,7 +216,15 @@ def _layers(value: Any, found: list[Problem]) -> tuple[tuple[str, int, float], .
 
 def canonical_json(recipe: Recipe) -> str:
     """The recipe as JSON with sorted keys and no spaces: equal recipes give equal text."""
-    return json.dumps(asdict(recipe), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(plain(recipe), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def plain(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain values; ``extra`` is left out where it is empty, as it was before there was one."""
+    values = {**asdict(replace(recipe, extra={})), "extra": dict(recipe.extra)}
+    if not recipe.extra:
+        del values["extra"]
+    return values
 
 
 def recipe_digest(recipe: Recipe) -> str:

@@ -7,13 +7,25 @@ key: however often ``start`` is called for one order, at most one training runs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from limner.money.payments import Payments, Unrecorded
 from limner.training.recipe import Recipe
-from limner.types import BackEnd, Base, DatasetManifest, Finding, JobState, Progress, TrainingSample
+from limner.types import (
+    BackEnd,
+    Base,
+    DatasetManifest,
+    Estimate,
+    Finding,
+    JobState,
+    Plan,
+    Progress,
+    TrainingSample,
+)
 
 __all__ = ["Collected", "Trainer", "TrainingOrder", "TrainingReport"]
 
@@ -24,7 +36,9 @@ class TrainingOrder:
 
     ``run_directory`` belongs to this training alone and outlives crashes; ``photo_path`` gives the local file of a
     photo's digest; ``base_path`` is a folder in diffusers layout or a Hub repo id; ``sample_prompts`` have the
-    trigger filled in.
+    trigger filled in. ``package`` gives the dataset packed in the layout that the trainer declares, the same bytes each
+    time. A trainer that costs money starts it through ``payments``. ``webhook_url`` is where a vendor may send word
+    that something happened, "" for nowhere.
     """
 
     id: str
@@ -35,26 +49,44 @@ class TrainingOrder:
     base: Base
     base_path: str
     sample_prompts: tuple[str, ...] = ()
+    package: Callable[[], Path] | None = None
+    payments: Payments = field(default_factory=Unrecorded)
+    webhook_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingReport:
-    """Where a training is. ``error`` and ``remedy`` are set when the state is failed."""
+    """Where a training is. ``error`` and ``remedy`` are set when the state is failed.
+
+    ``poll_after`` is after how many seconds it makes sense to look again. ``losses`` are (step, loss) pairs known by
+    now, oldest first, where the trainer has them; ``log`` the end of the vendor's log.
+    """
 
     state: JobState
     progress: Progress
     error: str = ""
     remedy: str = ""
+    poll_after: float = 0.5
+    losses: tuple[tuple[int, float], ...] = ()
+    log: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a training gave: the weights, its checkpoints by step, the samples, and (step, loss) pairs."""
+    """What a training gave: the weights, its checkpoints by step, the samples, and (step, loss) pairs.
+
+    The weights may be in any tensor naming; the pipeline converts. ``hosted`` says by vendor under which name the
+    vendor itself can draw with them; ``cost`` is what was paid in US dollars if known; ``left_behind`` names what could
+    not be deleted at the vendor, such as uploaded photos.
+    """
 
     weights: Path
     checkpoints: tuple[tuple[int, Path], ...] = ()
     samples: tuple[TrainingSample, ...] = ()
     losses: tuple[tuple[int, float], ...] = ()
+    hosted: Mapping[str, str] = field(default_factory=dict)
+    cost: Decimal | None = None
+    left_behind: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -67,6 +99,17 @@ class Trainer(Protocol):
 
     def check(self, order: TrainingOrder) -> Sequence[Finding]:
         """Look for what would make the training fail, before anything is started or paid."""
+        ...
+
+    def estimate(self, order: TrainingOrder) -> Estimate:
+        """What the order will cost and take, by the catalog. No network."""
+        ...
+
+    async def plan(self, order: TrainingOrder) -> Plan:
+        """Say exactly what would be sent, after free questions to the vendor (is the account good, the model there?).
+
+        Nothing is uploaded, made or paid. The findings include those of ``check``.
+        """
         ...
 
     async def start(self, order: TrainingOrder) -> str:

@@ -23,7 +23,7 @@ from limner.settings import Settings
 from limner.training.local.run import RunDirectory, reap
 from limner.training.recipe import canonical_json, problems, validate
 from limner.training.trainer import Collected, TrainingOrder, TrainingReport
-from limner.types import BackEnd, Finding, JobState, Need, Progress, Severity, TrainingSample
+from limner.types import BackEnd, Estimate, Finding, JobState, Need, Plan, Progress, Severity, TrainingSample
 
 __all__ = ["LocalTrainer"]
 
@@ -63,6 +63,10 @@ class LocalTrainer:
             for problem in problems(order.recipe, order.base)
         ]
         found += [
+            Finding("extra", Severity.REFUSAL, f"The local trainer knows no setting trainer.{name}.", "Leave it out.")
+            for name in order.recipe.extra
+        ]
+        found += [
             Finding("need", Severity.REFUSAL, f"The local trainer lacks {need.name}.", need.how_to_get)
             for need in self.describe().needs
             if not need.met
@@ -83,6 +87,14 @@ class LocalTrainer:
             message = f"Only {free // 1_000_000} MB are free at {order.run_directory}."
             found.append(Finding("disk", Severity.WARNING, message, "Free some space for checkpoints."))
         return found
+
+    def estimate(self, order: TrainingOrder) -> Estimate:
+        del order
+        return Estimate(note="It trains here: nothing is paid.")
+
+    async def plan(self, order: TrainingOrder) -> Plan:
+        found = tuple(await asyncio.to_thread(self.check, order))
+        return Plan("local", order.base.id, (), self.estimate(order), found)
 
     async def start(self, order: TrainingOrder) -> str:
         """Start or find again. RecipeRefused, NotReady or Conflict say why a training cannot be started here."""
@@ -118,7 +130,7 @@ class LocalTrainer:
         _forget_drawing()
         until = time.monotonic() + 20
         while not run.exit.exists() and not run.guarded():
-            _launch_shim(run, self.grace)
+            _launch_shim(run, self.grace, _environment(order, self.settings))
             pause = time.monotonic() + 2
             while not run.exit.exists() and not run.guarded() and time.monotonic() < pause:
                 time.sleep(0.02)
@@ -254,7 +266,17 @@ def _forget_drawing() -> None:
         sampling.forget_pipeline()
 
 
-def _launch_shim(run: RunDirectory, grace: float) -> None:
+def _environment(order: TrainingOrder, settings: Settings) -> dict[str, str]:
+    """This process's environment, with the Hub's token for a gated base if it is kept elsewhere, as in the keyring."""
+    if not order.base.gated or Path(order.base_path).is_absolute() or "HF_TOKEN" in os.environ:
+        return dict(os.environ)
+    from limner.vendors.huggingface import hub_token
+
+    token = hub_token(settings)
+    return {**os.environ, "HF_TOKEN": token.reveal()} if token is not None else dict(os.environ)
+
+
+def _launch_shim(run: RunDirectory, grace: float, environment: Mapping[str, str]) -> None:
     with run.log.open("ab") as log:
         # -P: a folder that the user happens to stand in must not shadow modules
         subprocess.run(
@@ -263,6 +285,7 @@ def _launch_shim(run: RunDirectory, grace: float) -> None:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            env=dict(environment),
             check=False,
         )
 

@@ -1,0 +1,69 @@
+"""The options of the studio's long work, with what each means; all may be left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+__all__ = ["GenerateOptions", "RunOptions", "TrainOptions"]
+
+
+class TrainOptions(TypedDict, total=False):
+    """Of ``Studio.train``."""
+
+    base: str
+    """The base's id; the setting ``base`` if left out."""
+    trainer: str
+    """Who trains; the setting ``trainer`` if left out."""
+    preset: str
+    """quick, balanced or thorough."""
+    settings: Mapping[str, Any] | None
+    """Recipe fields over the preset's; ``trainer.NAME`` for what only that trainer knows."""
+    dataset: str
+    """A frozen dataset; without one the photos are frozen as they are now, with the three options below it."""
+    sample_prompts: Sequence[str]
+    """Prompts drawn while training; ``{trigger}`` is filled in."""
+    template: str
+    """Caption of photos that have none."""
+    captioner: str
+    """Who captions photos that have none."""
+    allow_few: bool
+    """Accept fewer than four photos."""
+
+
+class GenerateOptions(TypedDict, total=False):
+    """Of ``Studio.generate``. Sizes are pixels; what is left out is the base's own."""
+
+    loras: Sequence[str]
+    """``slug``, ``slug@v2``, ``owner/repo`` of the Hugging Face Hub or an https address; each may end in ``:0.8``."""
+    base: str
+    """The base's id; that of the loras if left out."""
+    generator: str
+    """Who draws, or several in the order in which they are tried: ``together,fal,local``."""
+    model: str
+    """The vendor's model; the catalog's for the base if left out."""
+    width: int | None
+    height: int | None
+    steps: int | None
+    guidance: float | None
+    seed: int | None
+    """Picture i is drawn with seed + i; random if left out."""
+    count: int
+    """How many pictures, 1 to 1000."""
+    extra: Mapping[str, Any] | None
+    """Further parameters of the vendor's own interface."""
+    publish_if_needed: bool
+    """Publish a lora for everyone if the generator cannot get at it otherwise."""
+
+
+class RunOptions(TypedDict, total=False):
+    """Of ``Studio.run``; the mappings hold options of the methods of those names."""
+
+    captions: Sequence[str | Path]
+    train: Mapping[str, Any] | None
+    freeze: Mapping[str, Any] | None
+    publish: Mapping[str, Any] | None
+    generate: Mapping[str, Any] | None
+    with_base: bool
+    """Also draw every prompt without the lora, for comparison."""

@@ -1,0 +1,41 @@
+"""Before anything is done or paid: findings that refuse, needs that are not met, and what would be done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from limner.errors import AccountRefused, LimnerError, NotReady
+from limner.money.sums import total
+from limner.records import WhatIf
+from limner.types import BackEnd, Finding, Plan, Severity
+
+__all__ = ["refuse", "refuse_unready", "what_if"]
+
+
+def refuse(findings: Iterable[Finding], kind: type[LimnerError]) -> None:
+    """Raise the first refusal among the findings as that kind of error."""
+    for finding in findings:
+        if finding.severity is Severity.REFUSAL:
+            raise kind(finding.message, remedy=finding.remedy, thing=finding.code)
+
+
+def refuse_unready(about: BackEnd) -> None:
+    """NotReady (AccountRefused for a vendor's) if something that the back end needs is missing here."""
+    for need in about.needs:
+        if not need.met:
+            kind = AccountRefused if about.vendor else NotReady
+            raise kind(f"'{about.name}' lacks {need.name}.", remedy=need.how_to_get, thing=about.name)
+
+
+def what_if(asked: Sequence[Coroutine[Any, Any, Plan]]) -> WhatIf:
+    """Ask back ends for their plans, whether or not an event loop runs in this thread."""
+
+    async def ask() -> list[Plan]:
+        return list(await asyncio.gather(*asked))
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        plans = pool.submit(asyncio.run, ask()).result()
+    return WhatIf(tuple(plans), total(plan.estimate for plan in plans))

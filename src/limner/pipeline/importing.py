@@ -1,0 +1,241 @@
+"""Importing: a lora of somebody else becomes one here, or is looked at from afar by the start of its file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.orm import Session
+
+from limner.catalog import bases, find_base
+from limner.datasets.triggers import check_slug, check_trigger
+from limner.errors import Conflict, InputRefused, LoraRefused, NameRefused, NotFound
+from limner.hubs.hub import WEIGHTS_NAME
+from limner.pipeline import lora_sources, reading, subjects
+from limner.pipeline.lora_sources import Found
+from limner.pipeline.workspace import Workspace
+from limner.records import Lora
+from limner.settings import Settings
+from limner.store.models import BlobRow, LoraRow, SubjectRow
+from limner.types import Base, LoraFacts, LoraUse, Progress, SubjectKind, TensorNaming
+from limner.vendors.public_web import PublicWeb
+
+__all__ = ["describe_remote", "import_lora"]
+
+LARGEST = 6 * 10**9
+"""Bytes: no lora of a known base is larger; what is, is a whole model."""
+LONGEST_HEADER = 32 * 2**20
+FIRST_READ = 256 * 2**10
+LONGEST_TRIGGER = 60
+MENDED = ("guidance", "header-rank", "strength-twice", "mixed-naming", "text-encoder-unread", "unknown-tensors")
+"""What inspection finds that a conversion puts right."""
+
+
+def import_lora(
+    workspace: Workspace,
+    source: str | Path,
+    *,
+    subject: str,
+    kind: SubjectKind | str = SubjectKind.STYLE,
+    trigger: str = "",
+    name: str = "",
+    base: str = "",
+    report: Callable[[Progress], None] | None = None,
+) -> Lora:
+    """Adopt a LoRA as the subject's next version; the subject is made if it is not there.
+
+    ``source`` is a file, ``owner/repo``, ``owner/repo@revision``, ``owner/repo/file.safetensors``, a page of the Hub or
+    an https address. It is checked, and written in diffusers' naming where that changes nothing. The same weights again
+    give the lora that is there. LoraRefused: it is no LoRA for a base that Limner knows, or not sound; Conflict: it is
+    here already as another subject's; NotFound, InputRefused, AccountRefused, VendorFailed: it cannot be had.
+    """
+    check_slug(subject)
+    say = report or (lambda _: None)
+    runs = workspace.home / "runs"
+    runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(dir=runs, prefix="import-") as folder:
+        path, found = _bring(str(source), workspace.settings, Path(folder), say)
+        say(Progress("import", message="Checking the weights"))
+        wanted = base or found.base
+        facts = _checked(path, Path(folder) / "converted.safetensors", wanted, insist=bool(base))
+        word = (trigger or facts.trigger or found.trigger)[:LONGEST_TRIGGER].strip()
+        known = _known(workspace, facts.digest, subject)
+        if known is not None:
+            return known
+        _ensure_subject(workspace, subject, kind, name, word)
+        digest = workspace.blobs.put_file(facts.path)
+        return _store(workspace, subject, facts, digest, word)
+
+
+def _bring(source: str, settings: Settings, folder: Path, say: Callable[[Progress], None]) -> tuple[Path, Found]:
+    """The file on this disk, and what its place says of it."""
+    place = lora_sources.parse(source, settings)
+    if isinstance(place, Path):
+        if not place.is_file():
+            raise NotFound(f"There is no file {place}.", remedy="Check the path.", thing=str(place))
+        return place, Found("", place.name, public=False)
+    found = lora_sources.find(place, settings)
+    say(Progress("import", total=found.byte_size, unit="byte", message=f"Fetching {found.name}"))
+    path = folder / WEIGHTS_NAME
+    lora_sources.web_for(settings).download(found.url, path, most=LARGEST, sha256=found.sha256)
+    return path, found
+
+
+def _checked(path: Path, into: Path, hint: str, *, insist: bool) -> LoraFacts:
+    """The facts of a sound file. Its own tensors say which base; ``hint`` decides where several fit.
+
+    It is written to ``into`` in diffusers' naming where it has another, or something that conversion mends.
+    """
+    from limner.loras.inspection import inspect
+
+    facts = inspect(path)
+    if insist:
+        return _sound(facts, find_base(hint), into)
+    if hint and any(finding.code == "several-bases" for finding in facts.findings):
+        try:
+            return _sound(facts, find_base(hint), into)
+        except LoraRefused:
+            into.unlink(missing_ok=True)  # the card is wrong: the tensors count
+    if not facts.base:
+        reason = " ".join(finding.message for finding in facts.findings if finding.code == "no-base")
+        raise LoraRefused(
+            f"{path.name} fits no base that Limner knows. {reason}".strip(),
+            remedy="See what it is: limner inspect FILE. Known bases: limner bases.",
+            thing=path.name,
+        )
+    return _sound(facts, find_base(facts.base), into)
+
+
+def _sound(facts: LoraFacts, base: Base, into: Path) -> LoraFacts:
+    """The file converted and validated, or validated as it is where conversion would round or refuse."""
+    from limner.loras.conversion import convert
+    from limner.loras.validation import validate
+
+    mended = any(finding.code in MENDED for finding in facts.findings)
+    if facts.naming is not TensorNaming.DIFFUSERS or mended:
+        try:
+            unread = any(finding.code == "text-encoder-unread" for finding in facts.findings)
+            if convert(facts.path, TensorNaming.DIFFUSERS, into, base=base, drop_text_encoder=unread).exact:
+                return validate(into, base)
+        except LoraRefused:
+            pass  # validation says better what is wrong with it
+    return validate(facts.path, base)
+
+
+def _known(workspace: Workspace, digest: str, subject: str) -> Lora | None:
+    """The lora of these bytes that is here already. Conflict: it is another subject's."""
+    with workspace.database.read() as session:
+        rows = session.scalars(select(LoraRow).where(LoraRow.digest == digest).order_by(LoraRow.version)).all()
+        own = next((row for row in rows if row.subject == subject), None)
+        if own is not None:
+            return reading.lora_record(workspace, own)
+        if rows:
+            other = f"{rows[0].subject}@v{rows[0].version}"
+            raise Conflict(f"This lora is here already as {other}.", remedy=f"Use {other}.", thing=other)
+    return None
+
+
+def _ensure_subject(workspace: Workspace, slug: str, kind: SubjectKind | str, name: str, word: str) -> None:
+    with workspace.database.read() as session:
+        if session.get(SubjectRow, slug) is not None:
+            return
+    try:
+        check_trigger(word, "word")
+    except NameRefused:
+        word = ""  # a whole sentence, or none: the subject's own is made from its name
+    subjects.add(workspace, slug, name=name, kind=kind, trigger=word)
+
+
+def _store(workspace: Workspace, subject: str, facts: LoraFacts, digest: str, word: str) -> Lora:
+    with workspace.database.write() as session:
+        reading.find_subject_row(session, subject)
+        session.execute(
+            insert(BlobRow)
+            .values(digest=digest, media_type="application/safetensors", byte_size=facts.byte_size)
+            .on_conflict_do_nothing()
+        )
+        again = session.scalars(select(LoraRow).where(LoraRow.subject == subject, LoraRow.digest == digest)).first()
+        return reading.lora_record(workspace, again or _add(session, subject, facts, word))
+
+
+def _add(session: Session, subject: str, facts: LoraFacts, word: str) -> LoraRow:
+    newest = session.scalar(select(func.max(LoraRow.version)).where(LoraRow.subject == subject)) or 0
+    row = LoraRow(
+        subject=subject,
+        version=newest + 1,
+        digest=facts.digest,
+        tensor_digest=facts.tensor_digest,
+        training=None,
+        base=facts.base,
+        naming=facts.naming,
+        rank=facts.rank,
+        alpha=facts.alpha,
+        modules=facts.modules,
+        byte_size=facts.byte_size,
+        trigger=word,
+        header=dict(facts.metadata),
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+# --- from afar ------------------------------------------------------------------------------------------------------
+
+
+def describe_remote(source: str, settings: Settings) -> LoraUse:
+    """What is known of a lora that is not here, from the start of its file: base, naming, size, digest, address.
+
+    The address is pinned to a commit on the Hub. InputRefused: the source is a file here. LoraRefused: it is no LoRA.
+    Other errors as ``import_lora``.
+    """
+    place = lora_sources.parse(source, settings)
+    if isinstance(place, Path):
+        raise InputRefused(
+            f"{place} is a file on this machine.",
+            remedy=f"Import it first: limner lora import {place} --subject SLUG",
+            thing=str(place),
+        )
+    found = lora_sources.find(place, settings)
+    # of a private file too, though only this user's own generators will reach it
+    base, naming, trigger, size = _from_header(lora_sources.web_for(settings), found)
+    return LoraUse(
+        digest=found.sha256,
+        scale=1.0,
+        name=source,
+        trigger=(trigger or found.trigger)[:LONGEST_TRIGGER],
+        url=found.url if found.public else "",
+        base=base,
+        byte_size=size or found.byte_size,
+        naming=naming,
+    )
+
+
+def _from_header(web: PublicWeb, found: Found) -> tuple[str, str, str, int]:
+    """Base, naming, trigger and size in bytes. The header is put before a hole as long as the tensors would be."""
+    from limner.loras.fitting import fits
+    from limner.loras.header import read_header
+    from limner.loras.inspection import family_and_index
+    from limner.loras.metadata import declared_bases, declared_trigger
+
+    start = web.start(found.url, FIRST_READ)
+    size = start.size or found.byte_size
+    length = 8 + int.from_bytes(start.data[:8], "little")
+    data = start.data
+    if data[8:9] == b"{" and len(data) < length <= LONGEST_HEADER:
+        data += web.start(found.url, length - len(data), begin=len(data)).data
+    with tempfile.TemporaryDirectory(prefix="limner-header-") as folder:
+        path = Path(folder) / found.name.replace("/", "_")[-100:]
+        with path.open("wb") as file:
+            file.write(data[:length] if data[8:9] == b"{" else data)
+            if size > file.tell():
+                file.truncate(size)
+        header = read_header(path)
+    family, index = family_and_index(header)
+    fitting = [base.id for base in bases().values() if base.family is family and fits(header, index, base)]
+    named = [*declared_bases(header.metadata), found.base]
+    chosen = [base for base in fitting if base in named] or fitting
+    return next(iter(chosen), ""), index.naming, declared_trigger(header.metadata), size

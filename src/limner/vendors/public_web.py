@@ -1,0 +1,275 @@
+"""Fetching what a user names by address: only what the whole internet may see, so that no address leads inside.
+
+https only; every host is resolved here, refused where it is private, and connected to at that very address, through
+redirects too. An address of this machine (loopback) may be named by the user, but no redirect leads to one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from limner.errors import AccountRefused, InputRefused, LimnerError, NotFound, StorageFailed, VendorBusy, VendorFailed
+from limner.vendors.credentials import Secret, redact
+from limner.vendors.retrying import retry_delay
+
+if TYPE_CHECKING:
+    import httpx2
+
+__all__ = ["PublicWeb", "Start", "origin_of"]
+
+ATTEMPTS = 5
+MOST_REDIRECTS = 8
+MOST_WAIT = 60.0
+PAUSE = time.sleep
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The first bytes of a file, its size (0: not told), and the answer's headers with lower-case names."""
+
+    data: bytes
+    size: int
+    headers: Mapping[str, str]
+
+
+class PublicWeb:
+    """Reads from addresses. ``trusted`` are origins that may be anywhere, with the token that each of them gets."""
+
+    def __init__(self, trusted: Mapping[str, Secret | None] | None = None) -> None:
+        self._trusted = dict(trusted or {})
+
+    def start(self, url: str, count: int, *, begin: int = 0) -> Start:
+        """Read ``count`` bytes of a file from ``begin`` on, whether or not its server can give a part.
+
+        InputRefused: the address may not be used. NotFound, AccountRefused, VendorBusy, VendorFailed.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                with self._open(url, {"range": f"bytes={begin}-{begin + count - 1}"}) as response:
+                    skip = 0 if response.status_code == 206 else begin
+                    data = b""
+                    for chunk in response.iter_raw():
+                        data += chunk
+                        if len(data) >= skip + count:
+                            break
+                    headers = {key.lower(): value for key, value in response.headers.items()}
+                    return Start(data[skip : skip + count], _whole_size(response.status_code, headers), headers)
+            except Exception as failure:
+                self._again(failure, url, attempt)
+        raise AssertionError("unreachable")
+
+    def download(self, url: str, into: Path, *, most: int, sha256: str = "") -> Path:
+        """Fetch a file whole, taken up where it broke off; StorageFailed: it is larger than ``most`` or not the digest.
+
+        Other errors as ``start``. A file that is not whole does not stay.
+        """
+        done, same = False, [""]
+        try:
+            for attempt in range(ATTEMPTS):
+                try:
+                    self._fetch(url, into, most, same)
+                    break
+                except Exception as failure:
+                    self._again(failure, url, attempt)
+            with into.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if sha256 and found != sha256:
+                raise StorageFailed(
+                    f"What {_host(url)} gave is not the file that it names: the digest differs.",
+                    remedy="Try again.",
+                    thing=url[:200],
+                )
+            done = True
+            return into
+        finally:
+            if not done:
+                into.unlink(missing_ok=True)
+
+    def _fetch(self, url: str, into: Path, most: int, same: list[str]) -> None:
+        """Fetch what is not there yet; ``same`` remembers the server's mark of the file that was begun."""
+        have = into.stat().st_size if same[0] and into.exists() else 0
+        with self._open(url, {"range": f"bytes={have}-", "if-range": same[0]} if have else {}) as response:
+            headers = {key.lower(): value for key, value in response.headers.items()}
+            mark = headers.get("etag", "")
+            same[0] = "" if mark.startswith("W/") else mark
+            size = _whole_size(response.status_code, headers)
+            if size > most:
+                raise _too_large(url, most)
+            if response.status_code != 206:
+                have = 0
+            elif not headers.get("content-range", "").startswith(f"bytes {have}-"):
+                into.unlink(missing_ok=True)
+                raise _Cut("another part came than was asked for")
+            with into.open("r+b" if have else "wb") as file:
+                file.seek(have)
+                # as it comes: what waited for a full chunk would be lost where the line breaks
+                for chunk in response.iter_raw():
+                    have += len(chunk)
+                    if have > most:
+                        raise _too_large(url, most)
+                    file.write(chunk)
+                file.truncate()
+        if size and have < size:
+            raise _Cut(f"{have} of {size} bytes came")
+
+    @contextmanager
+    def _open(self, url: str, headers: Mapping[str, str]) -> Iterator[httpx2.Response]:
+        """Follow an address to an answer below 300."""
+        import httpx2
+
+        from limner import __version__
+
+        inside, first = _is_loopback(url), origin_of(url)
+        with httpx2.Client(timeout=httpx2.Timeout(60.0, connect=10.0), follow_redirects=False) as client:
+            for _ in range(MOST_REDIRECTS):
+                sent = {"user-agent": f"limner/{__version__}", "accept-encoding": "identity", **headers}
+                if origin_of(url) == first and (token := self._trusted.get(first)) is not None:
+                    sent["authorization"] = f"Bearer {token.reveal()}"
+                target, extensions = self._target(url, inside, sent)
+                with client.stream("GET", target, headers=sent, extensions=extensions) as response:
+                    if response.status_code in (301, 302, 303, 307, 308):
+                        url = urljoin(url, response.headers.get("location", ""))
+                        continue
+                    if response.status_code >= 400:
+                        raise _refusal(url, response)
+                    yield response
+                    return
+        raise VendorFailed(f"{_host(url)} redirects without end.", remedy="Check the address.", thing=url[:200])
+
+    def _target(self, url: str, inside: bool, headers: dict[str, str]) -> tuple[httpx2.URL, dict[str, str]]:
+        """Where to connect to: the address that was looked at; the server and its certificate hear the host's name."""
+        import httpx2
+
+        if origin_of(url) in self._trusted:
+            return httpx2.URL(url), {}
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if parts.username or parts.password:
+            raise _forbidden(url, "holds a name or password")
+        if parts.scheme != "https" and not (inside and parts.scheme == "http" and _is_loopback(url)):
+            raise _forbidden(url, "is not https")
+        address = _resolve(host, url, inside)
+        headers["host"] = parts.netloc
+        target = httpx2.URL(url).copy_with(host=address)
+        return target, {"sni_hostname": host} if parts.scheme == "https" else {}
+
+    def _again(self, failure: Exception, url: str, attempt: int) -> None:
+        """Wait before another attempt, or raise what is to be told."""
+        import httpx2
+
+        wait = retry_delay(0, {}, None, attempt)
+        told: LimnerError | None = None
+        if isinstance(failure, _Busy):
+            wait, told = failure.wait, failure.told
+        elif isinstance(failure, httpx2.HTTPError | _Cut):
+            told = VendorFailed(
+                f"{_host(url)} cannot be read ({type(failure).__name__.lstrip('_')}).",
+                remedy="Check the address and try again.",
+                thing=url[:200],
+            )
+        if told is None:
+            raise failure
+        if attempt + 1 == ATTEMPTS or wait > MOST_WAIT:
+            raise told from None
+        PAUSE(wait)
+
+
+class _Cut(Exception):
+    """An answer ended before it was whole."""
+
+
+class _Busy(Exception):
+    """A server that says later."""
+
+    def __init__(self, told: LimnerError, wait: float) -> None:
+        super().__init__(told.message)
+        self.told, self.wait = told, wait
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of an address."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def _host(url: str) -> str:
+    return (urlsplit(url).hostname or url)[:120]
+
+
+def _whole_size(status: int, headers: Mapping[str, str]) -> int:
+    told = headers.get("content-range", "").rpartition("/")[2] if status == 206 else headers.get("content-length", "")
+    return int(told) if told.isdecimal() else 0
+
+
+def _is_loopback(url: str) -> bool:
+    host = (urlsplit(url).hostname or "").lower()
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _resolve(host: str, url: str, inside: bool) -> str:
+    """One address of a host. InputRefused: one of its addresses is not on the public internet."""
+    try:
+        port = urlsplit(url).port or 443
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, ValueError) as failure:
+        raise VendorFailed(
+            f"There is no host {_host(url)} to be found.", remedy="Check the address.", thing=url[:200]
+        ) from failure
+    addresses = [str(entry[4][0]) for entry in found]
+    for address in addresses:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+        ip = getattr(ip, "ipv4_mapped", None) or ip
+        if not (ip.is_loopback if inside else ip.is_global and not ip.is_multicast):
+            raise _forbidden(url, "leads to an address inside a network")
+    return addresses[0]
+
+
+def _forbidden(url: str, why: str) -> InputRefused:
+    parts = urlsplit(url)
+    shown = redact(f"{parts.scheme}://{parts.hostname or ''}{parts.path}")[:160]
+    return InputRefused(
+        f"The address {shown} {why}, so it is not fetched.",
+        remedy="Give a public https address, or download the file yourself and name it.",
+        thing=_host(url),
+    )
+
+
+def _too_large(url: str, most: int) -> StorageFailed:
+    return StorageFailed(
+        f"The file at {_host(url)} is larger than {most / 1e9:.1f} GB.",
+        remedy="Download it yourself if that is right.",
+        thing=url[:200],
+    )
+
+
+def _refusal(url: str, response: httpx2.Response) -> Exception:
+    status, host = response.status_code, _host(url)
+    headers = {key.lower(): value for key, value in response.headers.items()}
+    if status == 429 or status >= 500:
+        kind = VendorBusy if status in (429, 503) else VendorFailed
+        told = kind(f"{host} answered {status}.", remedy="Try again later.", thing=url[:200])
+        return _Busy(told, retry_delay(status, headers, None, 1))
+    if status in (401, 403):
+        gated = headers.get("x-error-code") == "GatedRepo"
+        return AccountRefused(
+            f"{host} lets only some accounts read that file{' (the repo is gated)' if gated else ''}.",
+            remedy="Accept its terms on its page with the account of your token, or download it yourself."
+            if gated
+            else "Use a token that may read it, or download the file yourself and name it.",
+            thing=url[:200],
+        )
+    if status in (404, 410):
+        return NotFound(f"There is no file at {redact(url)[:200]}.", remedy="Check the address.", thing=url[:200])
+    return VendorFailed(f"{host} answered {status}.", remedy="Check the address.", thing=url[:200])
