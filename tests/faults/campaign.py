@@ -37,6 +37,8 @@ __all__ = ["Campaign", "Life", "Result", "campaign", "main"]
 PICTURES = 2
 RECIPE = {"steps": 12, "rank": 4, "alpha": 4.0, "resolution": 64, "warmup_steps": 0}
 MOST_ROUNDS = 8
+PATIENT_ROUNDS = 4
+"""How often a user who is told to resume later does so, before deciding about what may have been bought."""
 PATIENCE = 40.0
 """Seconds in which a job must end."""
 
@@ -206,11 +208,13 @@ class Life:
         self.result.rounds += 1
         if self.result.rounds >= 2 or any(state.patience for state in self.scenario.states):
             self._mend()
-        tags = {purchase.tag for purchase in self.call("open_purchases")}
-        tags |= set(re.findall(r"limner costs decide (\S+) again", (job.error or {}).get("remedy", "")))
-        for tag in sorted(tags):
-            bought = self.call("decide_purchase", tag, "again")
-            expected.again["training" if "train" in bought.what else "picture"] += 1
+        remedy = (job.error or {}).get("remedy", "")
+        if "Resume later" in remedy and self.result.rounds < PATIENT_ROUNDS:
+            time.sleep(0.3)
+        else:
+            for tag in re.findall(r"limner costs decide ([a-z]\S*)", remedy):
+                bought = self.call("decide_purchase", tag, "again")
+                expected.again["training" if "train" in bought.what else "picture"] += 1
         try:
             resumed: Job = self.call("resume", job.id, yes=True)
         except LimnerError as refusal:
@@ -248,7 +252,7 @@ def main() -> None:
             print(_line(results[-1]), flush=True)
     bad = [result for result in results if result.problems]
     print(
-        f"{len(results)} runs, {sum(result.struck > 0 for result in results)} struck, "
+        f"{len(results)} runs, {sum(result.struck > 0 or bool(result.scenario.states) for result in results)} struck, "
         f"{sum(result.deaths for result in results)} workers killed, {len(bad)} broke a promise"
     )
     if arguments.write:

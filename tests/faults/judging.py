@@ -87,10 +87,25 @@ def _paid_twice(world: World, expected: Expected) -> Iterator[str]:
     allowed = expected.pictures + world.failed("picture") + expected.again["picture"]
     if len(pictures) > allowed:
         yield f"{len(pictures)} pictures were paid, {allowed} may be"
+    # where the vendor knows what it did, nobody need be asked: whatever it brought to a good end is to be found again
+    for vendor, done in (("replicate", _good_at_replicate(world)), ("fal", _good_at_fal(world))):
+        for what, wanted in (("training", 1), ("picture", expected.pictures)):
+            if done[what] > wanted:
+                yield f"{vendor} brought {done[what]} times a {what} to a good end, {wanted} were wanted"
     if not trainings:
         yield "no training was paid at all: what was trained?"
     if len(pictures) < expected.pictures:
         yield f"only {len(pictures)} pictures were paid: where are the others from?"
+
+
+def _good_at_replicate(world: World) -> Counter[str]:
+    jobs = [*world.replicate.trainings.values(), *world.replicate.predictions.values()]
+    return Counter("training" if job.kind == "training" else "picture" for job in jobs if job.status == "succeeded")
+
+
+def _good_at_fal(world: World) -> Counter[str]:
+    good = [one for one in world.fal.requests.values() if one.status == "COMPLETED" and one.code == 200]
+    return Counter("training" if one.row.does == "train" else "picture" for one in good)
 
 
 def _lost_photos(studio: Studio, expected: Expected) -> Iterator[str]:

@@ -25,7 +25,7 @@ sockets, while something goes wrong. The worker is a process of its own and is k
 stand-ins live on and count what they would have charged. After a failure the user does what the error says and nothing
 else: resumes the job, decides about a purchase that nobody can tell about, gives a new token. Every run must end with:
 
-- no training and no picture paid twice, unless the user agreed because nobody could tell whether it was paid;
+- no training and no picture paid twice, unless the vendor failed, or keeps no list of what it did and the user agreed;
 - no photo, lora or picture lost or damaged;
 - one repo, one publication, one commit that brings the weights;
 - the uploaded photos deleted at the vendor, or the user told that they are not;
@@ -44,7 +44,7 @@ def page(results: Sequence[Result]) -> str:
         HEAD.format(
             runs=len(results),
             routes=len({result.scenario.route for result in results}),
-            struck=sum(result.struck > 0 for result in results),
+            struck=sum(result.struck > 0 or bool(result.scenario.states) for result in results),
             deaths=sum(result.deaths for result in results),
             asked=asked,
             broken=sum(bool(result.problems) for result in results),

@@ -141,18 +141,24 @@ def test_a_persons_lora_never_gets_public_without_consent(bench: ServicesBench) 
 
 
 @pytest.mark.parametrize("ending", ["well", "refused", "cut off", "cancelled"])
-def test_a_private_lora_in_a_bucket_is_open_only_while_it_is_drawn(s3_bench: ServicesBench, ending: str) -> None:
+def test_a_private_lora_in_a_bucket_is_open_only_while_it_is_drawn(
+    s3_bench: ServicesBench, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("limner.generation.together.AT_ONCE", 2)
     bench = s3_bench
     name = lora(bench, "ann", kind="person")
     bench.run(bench.studio.publish(name, hub="s3"))
     seen = generate(bench, name, what_if=True)
     assert seen.possible
     assert [one.code for one in seen.plans[0].findings if one.code.startswith("lora")] == ["lora-opened"]
-    job = generate(bench, name, count=2, prompt="a forbidden-word" if ending == "refused" else "a drawing of {trigger}")
+    count = 12 if ending == "cancelled" else 2
+    job = generate(
+        bench, name, count=count, prompt="a forbidden-word" if ending == "refused" else "a drawing of {trigger}"
+    )
     if ending == "cut off":
         bench.fault("together", "reset", "POST", "/images", times=0)
     if ending == "cancelled":
-        bench.vendors.together.seconds = 0.6
+        bench.vendors.together.seconds = 0.4
         with bench.running(job):
             until(lambda: bench.posts("together"))
             bench.studio.cancel(job)

@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -166,9 +166,16 @@ def until(true: Callable[[], object], seconds: float = 20.0) -> None:
 
 @contextmanager
 def open_bench(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *, quickly: bool = True, home: Sequence[str] = ("home",), **more: Any
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    between: Callable[[str, App], App] = lambda _, app: app,
+    **more: Any,
 ) -> Iterator[ServicesBench]:
-    """A bench on fresh stand-ins. ``quickly``: no wait of ours takes any time."""
+    """A bench on fresh stand-ins, where no wait of ours takes any time. ``more`` are settings.
+
+    ``between`` puts something between the faults and a vendor, by its name.
+    """
     rows, bases = (importlib.import_module(f"limner.catalog.{name}") for name in ("hosted", "bases"))
     monkeypatch.setattr(rows, "_own", [])
     monkeypatch.setattr(bases, "_own", [])
@@ -177,24 +184,23 @@ def open_bench(
     monkeypatch.setattr("limner.vendors.huggingface.PAUSE", lambda seconds: None)
     monkeypatch.setattr("limner.vendors.public_web.PAUSE", lambda seconds: None)
     monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda seconds: None))
-    if quickly:
-        monkeypatch.setattr(http, "pause", lambda seconds: asyncio.sleep(0))
-        monkeypatch.setattr(payments, "LOOKS", (0.0, 0.0))
-        monkeypatch.setattr(fal, "LOOKS", (0.0, 0.0))
-        monkeypatch.setattr(following, "PAUSES", (0.02, 0.05))
-        monkeypatch.setattr("limner.generation.fal.PAUSES", (0.005, 0.02))
-        monkeypatch.setattr(replicate_generator, "LOOKS", (0.005, 0.01))
-        monkeypatch.setattr(replicate_trainer, "FIRST_LOOK", 0.02)
-        monkeypatch.setattr(replicate_trainer, "LAST_LOOK", 0.05)
-        monkeypatch.setattr(training_stage, "GLANCE_SECONDS", 0.02)
-        monkeypatch.setattr(fal, "FACTS", replace(fal.FACTS, rate=5000.0, burst=5000))
-        monkeypatch.setattr(replicate, "FACTS", replace(replicate.FACTS, rate=5000.0, burst=5000))
-        monkeypatch.setattr(replicate, "CREATES", (5000.0, 5000))
+    monkeypatch.setattr(http, "pause", lambda seconds: asyncio.sleep(0))
+    monkeypatch.setattr(payments, "LOOKS", (0.0, 0.0))
+    monkeypatch.setattr(fal, "LOOKS", (0.0, 0.0))
+    monkeypatch.setattr(following, "PAUSES", (0.02, 0.05))
+    monkeypatch.setattr("limner.generation.fal.PAUSES", (0.005, 0.02))
+    monkeypatch.setattr(replicate_generator, "LOOKS", (0.005, 0.01))
+    monkeypatch.setattr(replicate_trainer, "FIRST_LOOK", 0.02)
+    monkeypatch.setattr(replicate_trainer, "LAST_LOOK", 0.05)
+    monkeypatch.setattr(training_stage, "GLANCE_SECONDS", 0.02)
+    monkeypatch.setattr(fal, "FACTS", replace(fal.FACTS, rate=5000.0, burst=5000))
+    monkeypatch.setattr(replicate, "FACTS", replace(replicate.FACTS, rate=5000.0, burst=5000))
+    monkeypatch.setattr(replicate, "CREATES", (5000.0, 5000))
     faulty: dict[str, Faulty] = {}
     heard: dict[str, Recorder] = {}
 
     def around(vendor: str, app: App) -> App:
-        faulty[vendor] = Faulty(app, style=vendor)
+        faulty[vendor] = Faulty(between(vendor, app), style=vendor)
         heard[vendor] = Recorder(faulty[vendor])
         return heard[vendor]
 
@@ -202,7 +208,7 @@ def open_bench(
         vendors.replicate.per_minute = (100_000, 100_000)
         for name, value in vendors.environment.items():
             monkeypatch.setenv(name, value)
-        settings = Settings(home=folder.joinpath(*home), start_worker=False, **{**vendors.settings, **more})
+        settings = Settings(home=folder / "home", start_worker=False, **{**vendors.settings, **more})
         bench = ServicesBench(vendors, settings, folder, faulty, heard)
         try:
             yield bench

@@ -151,13 +151,18 @@ class ReplicateGenerator:
                 return await self._picture(client, target, order, index, brake, lookup, costs)
 
             left = [index for index in range(order.count) if index not in order.done]
-            async with aclosing(fan_out(left, paint, most=AT_ONCE, brake=brake)) as coming:
-                async for drawn in coming:
-                    yield drawn
-                    # Only now is it stored, and what it cost known.
-                    if drawn.index in costs:
-                        reference, cost = costs[drawn.index]
-                        await order.payments.settle(order.tag(drawn.index), cost=cost, reference=reference)
+            settling: list[asyncio.Task[None]] = []
+            try:
+                async with aclosing(fan_out(left, paint, most=AT_ONCE, brake=brake)) as coming:
+                    async for drawn in coming:
+                        yield drawn
+                        # Only now is it stored. Not waited for here: a wish to stop must reach the pictures under way.
+                        if drawn.index in costs:
+                            reference, cost = costs[drawn.index]
+                            told = order.payments.settle(order.tag(drawn.index), cost=cost, reference=reference)
+                            settling.append(asyncio.create_task(told))
+            finally:
+                await asyncio.gather(*settling)
 
     def _client(self) -> ReplicateClient:
         from limner.vendors.replicate import ReplicateClient

@@ -112,9 +112,9 @@ async def _draw(
     began = asyncio.get_running_loop().time()
     before = len(stored)
     coming = generator.draw(order)
-    wish: Cancelled | None = None
+    stop = _Stop()
     while True:
-        drawn, wish = await _next(context, coming, wish)
+        drawn = await _next(context, coming, stop)
         if drawn is None:
             break
         if drawn.index in stored or not 0 <= drawn.index < order.count:
@@ -129,8 +129,8 @@ async def _draw(
         rate = (len(stored) - before) / max(asyncio.get_running_loop().time() - began, 1e-6)
         left = (order.count - len(stored)) / rate
         context.report(Progress("generate", len(stored), order.count, "picture", rate=rate, seconds_left=left))
-    if wish is not None and len(stored) < order.count:
-        raise wish
+    if stop.wish is not None and len(stored) < order.count:
+        raise stop.wish
     if len(stored) < order.count:
         raise WorkFailed(
             f"The generator '{name}' gave {len(stored)} of {order.count} pictures.",
@@ -139,12 +139,20 @@ async def _draw(
         )
 
 
-async def _next(
-    context: StageContext, coming: AsyncIterator[Drawn], wish: Cancelled | None
-) -> tuple[Drawn | None, Cancelled | None]:
-    """The next picture, None after the last; and the wish to stop, as soon as the user has it.
+class _Stop:
+    """The user's wish to stop, once there is one, and whether the generator was told of it."""
 
-    It stops the picture under way here, which may take minutes; what a vendor was sent by then is still taken: it is
+    __slots__ = ("told", "wish")
+
+    def __init__(self) -> None:
+        self.wish: Cancelled | None = None
+        self.told = False
+
+
+async def _next(context: StageContext, coming: AsyncIterator[Drawn], stop: _Stop) -> Drawn | None:
+    """The next picture, None after the last. The generator is told of the wish to stop as soon as the user has it.
+
+    That stops the picture under way here, which may take minutes; what a vendor was sent by then is still taken: it is
     paid.
     """
 
@@ -153,15 +161,19 @@ async def _next(
 
     drawing = asyncio.ensure_future(advance())
     try:
+        # A task that has not begun would be cancelled without the generator's knowledge.
+        await asyncio.sleep(0)
         while not drawing.done():
-            if wish is None and (wish := await asyncio.to_thread(_wish, context)) is not None:
-                drawing.cancel()
+            if not stop.told:
+                stop.wish = stop.wish or await asyncio.to_thread(_wish, context)
+                # Where a picture came meanwhile nobody is told yet: the next turn does it.
+                stop.told = stop.wish is not None and drawing.cancel()
             await asyncio.wait([drawing], timeout=GLANCE_SECONDS)
     except BaseException:
         drawing.cancel()
         await asyncio.wait([drawing])
         raise
-    return None if drawing.cancelled() else drawing.result(), wish
+    return None if drawing.cancelled() else drawing.result()
 
 
 def _wish(context: StageContext) -> Cancelled | None:

@@ -38,6 +38,8 @@ JOBS_AT_ONCE = 16
 WAITING_QUEUE = "limner-waiting"
 WAITING_AT_ONCE = 5000
 """Jobs that mostly wait for a vendor: each is a sleeping task, so thousands are no burden."""
+THREADS = 48
+"""For what blocks (database, files, pictures); DBOS would start one for each of a thousand jobs."""
 REAP_SECONDS = 1.0
 POLL_SECONDS = 0.1
 
@@ -127,6 +129,7 @@ class Executor:
             "executor_id": self.id,
             "log_level": "WARNING",
             "enable_otlp": False,
+            "max_executor_threads": THREADS,
             "notification_listener_polling_interval_sec": 0.5,
             "scheduler_polling_interval_sec": 3600.0,
         }

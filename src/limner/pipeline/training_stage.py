@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,8 @@ MOST_LOSSES = 2000
 STARTS_AT_ONCE = 24
 """Trainings that are being prepared and started at once; hundreds together would take a GB, and no less time."""
 ENDS_AT_ONCE = 4
+POLLS_A_SECOND = 10.0
+"""How often all trainings of a process together ask one vendor, so that hundreds leave room for starting others."""
 
 
 def order_of(workspace: Workspace, wanted: dict[str, Any], manifest: DatasetManifest) -> TrainingOrder:
@@ -104,7 +108,8 @@ async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]
                 asking.refuse((await trainer.plan(order)).findings, RecipeRefused)
             reference = await (trainer.reopen(order) if wanted.get("reopen") else trainer.start(order))
             await asyncio.to_thread(_note_reference, workspace, training, reference)
-        await _follow(context, trainer, order, reference)
+        with _following(trainer.describe().vendor):
+            await _follow(context, trainer, order, reference)
         async with _gate("end", ENDS_AT_ONCE):
             collected = await trainer.collect(order, reference)
             made = await asyncio.to_thread(_keep, workspace, wanted, order, collected)
@@ -178,11 +183,30 @@ async def _follow(context: StageContext, trainer: Trainer, order: TrainingOrder,
                 thing=order.id,
             )
         if not asked:
-            asked = await _wished_to_stop(context, order.id, report.poll_after)
+            asked = await _wished_to_stop(context, order.id, max(report.poll_after, _fair_pause(trainer)))
             if asked:
                 await trainer.cancel(order, reference)
         else:
             await wakeups.sleep(order.id, min(report.poll_after, 2.0))
+
+
+_followed: Counter[str] = Counter()
+
+
+@contextmanager
+def _following(vendor: str) -> Iterator[None]:
+    """Count a training among those that ask a vendor."""
+    _followed[vendor] += 1
+    try:
+        yield
+    finally:
+        _followed[vendor] -= 1
+
+
+def _fair_pause(trainer: Trainer) -> float:
+    """Seconds between two looks such that all trainings at this vendor together keep to POLLS_A_SECOND."""
+    vendor = trainer.describe().vendor
+    return _followed[vendor] / POLLS_A_SECOND if vendor else 0.0
 
 
 async def _wished_to_stop(context: StageContext, training: str, seconds: float) -> bool:

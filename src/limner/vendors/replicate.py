@@ -125,7 +125,10 @@ class ReplicateClient:
     # --- files ------------------------------------------------------------------------------------------------------
 
     async def upload(self, path: Path, *, name: str, content_type: str, metadata: Mapping[str, str]) -> Upload:
-        """Upload a file and check what arrived by size and digest. VendorRefused: too large. VendorFailed: damaged."""
+        """Upload a file and check what arrived by size and digest.
+
+        VendorRefused: too large. VendorFailed: damaged. AnswerLost: it may be there; again would be a copy.
+        """
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
             size = stream.tell()
@@ -135,6 +138,7 @@ class ReplicateClient:
                 "/v1/files",
                 files={"content": (name, stream, content_type)},
                 data={"metadata": json.dumps(dict(metadata))},
+                paid=True,
                 timeout=UPLOAD_SECONDS,
                 describe=lambda answer: _too_large(answer, size),
             )

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from limner.catalog.hosted import HostedModel
-from limner.errors import Conflict, LimnerError, NotFound, RecipeRefused, Undecided
+from limner.errors import AnswerLost, Conflict, LimnerError, NotFound, RecipeRefused, Undecided, VendorFailed
 from limner.money.payments import Purchase, Receipt, announce
 from limner.money.prices import estimate_training
 from limner.training.replicate.inputs import PHOTOS, Wishes, fill_inputs
@@ -30,6 +31,7 @@ MARGIN = 15 * 60.0
 BACK = timedelta(hours=26)
 """How much older than our purchase a training in the list may seem: clocks differ, by a wrong time zone too."""
 MOST_NAMES = 20
+UPLOADS = 3
 EVENTS = ("start", "completed")
 ZIP = "application/zip"
 
@@ -193,17 +195,36 @@ class Buyer:
             )
         path = await asyncio.to_thread(self.order.package)
         digest = await asyncio.to_thread(_digest, path)
-        found = [_kept(one) for one in await self._ours() if one.sha256 in (digest, "")]
-        fresh = next((one for one in found if not self._expires_soon(one)), None)
+        found: list[KeptFile] = []
+        fresh: KeptFile | None = None
+        for _ in range(UPLOADS):
+            if state.uploads > len(state.files):
+                found = [_kept(one) for one in await self._ours() if one.sha256 in (digest, "")]
+                fresh = next((one for one in found if not self._expires_soon(one)), None)
+            if fresh is not None:
+                break
+            state.uploads += 1
+            await asyncio.to_thread(state.save)
+            with suppress(AnswerLost):
+                fresh = _kept(await self._send_photos(path))
+                break
         if fresh is None:
-            metadata = _metadata(self.order)
-            made = await self.client.upload(path, name=_zip_name(self.order), content_type=ZIP, metadata=metadata)
-            fresh = _kept(made)
+            raise VendorFailed(
+                "The photos were sent to Replicate, and no answer says that they arrived.",
+                remedy="Try again later; nothing was paid.",
+                thing=self.order.id,
+            )
         # The one in use goes last; earlier ones stay known, to be looked for and deleted.
         known = {one.id: one for one in (*state.files, *found) if one.id != fresh.id}
         state.files = [*known.values(), fresh]
+        state.uploads = len(state.files)
         await asyncio.to_thread(state.save)
         return fresh.url
+
+    async def _send_photos(self, path: Path) -> Upload:
+        return await self.client.upload(
+            path, name=_zip_name(self.order), content_type=ZIP, metadata=_metadata(self.order)
+        )
 
     def _expires_soon(self, kept: KeptFile) -> bool:
         return bool(kept.expires) and kept.expires < self.clock() + MARGIN
@@ -217,7 +238,9 @@ class Buyer:
 
     async def clean_up(self, state: RunState) -> tuple[str, ...]:
         """Delete the photos at the vendor's; what could not be deleted is named."""
-        files = {one.id for one in state.files} | {one.id for one in await self._ours()}
+        files = {one.id for one in state.files}
+        if state.uploads != len(files):
+            files |= {one.id for one in await self._ours()}
         left = []
         for file in sorted(files):
             try:

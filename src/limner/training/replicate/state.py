@@ -29,6 +29,7 @@ class KeptFile:
 class RunState:
     """The steps done so far. Times are Unix seconds of this machine's clock.
 
+    ``uploads`` counts those begun: if it is not the number of ``files``, the vendor may have one that is not known.
     ``attempt`` counts purchases, from 1; ``earlier`` are the trainings of the attempts before; ``sent`` is when this
     attempt's purchase was first tried. ``mark`` tells one state of the training from the next, ``marked`` is when it
     last changed. ``ended`` names the training whose cost is already in the ledger, ``stopped`` the one that the user
@@ -40,6 +41,7 @@ class RunState:
     version: str = ""
     account: str = ""
     destination: str = ""
+    uploads: int = 0
     files: list[KeptFile] = field(default_factory=list)
     attempt: int = 1
     earlier: list[str] = field(default_factory=list)

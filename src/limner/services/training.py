@@ -1,15 +1,4 @@
-"""Three plain classes over the same code as the studio's, usable without a store: train, publish, draw.
-
-    training = TrainingService("work")
-    id = training.start_replicate_training("photos/", trigger="zibbo", kind="character", class_word="character")
-    print(training.check_training_status(id).progress)
-    place = training.upload_to_hugging_face(id, "zibbo-lora", private=False)
-    TogetherService().generate_with_lora("zibbo in the snow", [f"{place.repo}:0.9"], out="pictures")
-
-Tokens come from where all of Limner finds them (environment, ``.env``, keyring). All state of a training is in its
-folder: the same call again, after a crash too, goes on with what was started, and pays nothing a second time as long as
-the vendor still lists the job. The studio's book of payments is stricter; use it where money matters much.
-"""
+"""Trainings at Replicate, each in a folder of its own."""
 
 from __future__ import annotations
 
@@ -17,27 +6,24 @@ import asyncio
 import hashlib
 import json
 import shutil
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from limner import __version__
-from limner.catalog import find_base, use_catalog
-from limner.errors import ConsentNeeded, InputRefused, LimnerError, NotFound, RecipeRefused, WorkFailed
-from limner.settings import Settings, read_settings
-from limner.types import Consent, Finding, Health, JobState, Severity, SubjectFacts, SubjectKind, Visibility
+from limner.catalog import base_location, find_base
+from limner.errors import ConsentNeeded, NotFound, RecipeRefused, WorkFailed
+from limner.services.hugging_face import HuggingFaceService
+from limner.services.running import now, refuse, settings_of
+from limner.settings import Settings
+from limner.types import Consent, JobState, SubjectFacts, SubjectKind
 
 if TYPE_CHECKING:
     from limner.hubs.hub import Published
     from limner.training.trainer import TrainingOrder, TrainingReport
     from limner.types import Plan
 
-__all__ = ["HuggingFaceService", "TogetherService", "TrainingService"]
-
-Result = TypeVar("Result")
+__all__ = ["TrainingService"]
 
 
 class TrainingService:
@@ -47,7 +33,7 @@ class TrainingService:
         from limner.training.replicate import ReplicateTrainer
 
         self.folder = Path(folder).expanduser().absolute()
-        self.settings = _settings(settings)
+        self.settings = settings_of(settings)
         self._trainer = ReplicateTrainer(settings=self.settings)
 
     def start_replicate_training(
@@ -80,10 +66,10 @@ class TrainingService:
             )
 
         async def start() -> str:
-            _refuse((await self._trainer.plan(order)).findings, RecipeRefused)
+            refuse((await self._trainer.plan(order)).findings, RecipeRefused)
             return await self._trainer.start(order)
 
-        self._write(training, {"reference": _now(start)})
+        self._write(training, {"reference": now(start)})
         return training
 
     def what_if(self, photos: str | Path | Sequence[str | Path], *, trigger: str, **options: Any) -> Plan:
@@ -91,12 +77,12 @@ class TrainingService:
         options.pop("most_cost", None)  # nothing is spent here
         wanted = {"name": "", "kind": SubjectKind.PERSON, "class_word": "", "base": "flux1-dev", "preset": "balanced"}
         order = self._order(self._prepare(photos, trigger, **{**wanted, "settings": None, **options}))
-        return _now(lambda: self._trainer.plan(order))
+        return now(lambda: self._trainer.plan(order))
 
     def check_training_status(self, training: str) -> TrainingReport:
         """Where the training is: state, progress with step, loss and seconds left, and the end of the vendor's log."""
         order, reference = self._order(training), self._reference(training)
-        return _now(lambda: self._trainer.poll(order, reference))
+        return now(lambda: self._trainer.poll(order, reference))
 
     def wait(self, training: str, on_report: Callable[[TrainingReport], None] | None = None) -> TrainingReport:
         """Look at the training, no more often than makes sense, until it has ended."""
@@ -111,7 +97,7 @@ class TrainingService:
                     return report
                 await asyncio.sleep(report.poll_after)
 
-        return _now(follow)
+        return now(follow)
 
     def download(self, training: str) -> Path:
         """Bring the weights here, checked and in diffusers' naming. WorkFailed: the training failed, or still runs."""
@@ -129,7 +115,7 @@ class TrainingService:
                 remedy=report.remedy or "Wait for it: TrainingService.wait.",
                 thing=training,
             )
-        collected = _now(lambda: self._trainer.collect(order, self._reference(training)))
+        collected = now(lambda: self._trainer.collect(order, self._reference(training)))
         found = to_diffusers(collected.weights, self._home(training) / "converted.safetensors", base=order.base).path
         kept = self._read(training)
         metadata = lora_metadata(
@@ -221,7 +207,7 @@ class TrainingService:
             photo_path=self._photo,
             recipe=recipes.from_mapping(kept["recipe"]),
             base=base,
-            base_path=base.repo,
+            base_path=base_location(base, self.settings.base_paths),
             package=lambda: package(layout, frozen, self._photo, target).path,
         )
 
@@ -256,204 +242,6 @@ class TrainingService:
                 thing=training,
             )
         return reference
-
-
-class HuggingFaceService:
-    """Publishes lora files on the Hugging Face Hub, and says how they are there."""
-
-    def __init__(self, *, settings: Settings | None = None) -> None:
-        from limner.hubs.huggingface import HuggingFaceHub
-
-        self.settings = _settings(settings)
-        self._hub = HuggingFaceHub(settings=self.settings)
-
-    def upload_lora(
-        self,
-        weights: str | Path,
-        repo: str,
-        *,
-        trigger: str = "",
-        title: str = "",
-        kind: SubjectKind | str = SubjectKind.STYLE,
-        class_word: str = "",
-        base: str = "",
-        private: bool = True,
-        tag: str = "v1",
-        samples: Mapping[str, tuple[Path, str]] | None = None,
-        consent: Consent | None = None,
-        training_settings: Mapping[str, Any] | None = None,
-    ) -> Published:
-        """Publish a lora file of any naming as ``owner/name`` or ``name``, with a model card, in one commit.
-
-        ``samples`` are pictures by file name, each with its prompt. LoraRefused: the file is no lora, or not of
-        ``base``; without one the base is found from the tensors. InputRefused: a person's lora shall be public
-        without a consent.
-        """
-        from limner.hubs.card import CardFacts, CardSample, model_card
-        from limner.hubs.hub import WEIGHTS_NAME, LoraPackage
-        from limner.loras.inspection import inspect
-        from limner.loras.validation import validate
-
-        path, kind = Path(weights), SubjectKind(kind)
-        if not private and kind is SubjectKind.PERSON and consent is None:
-            raise InputRefused(
-                "A lora of a person shall be public, and no consent was given.",
-                remedy="Pass consent=Consent(statement, given_by, given_at), or publish privately.",
-                thing=repo,
-            )
-        found = inspect(path)
-        row = find_base(base or found.base)
-        facts = validate(path, row)
-        repo = self._hub.full_name(repo)
-        shown = samples or {}
-        card = CardFacts(
-            repo=repo,
-            title=title or path.stem,
-            kind=kind,
-            trigger=trigger or facts.trigger,
-            class_word=class_word,
-            base=row,
-            weights_name=WEIGHTS_NAME,
-            weights_digest=facts.digest,
-            tag=tag,
-            rank=facts.rank,
-            alpha=facts.alpha,
-            modules=facts.modules,
-            settings=training_settings or {},
-            samples=tuple(CardSample(name, prompt) for name, (_, prompt) in shown.items()),
-            consent=consent,
-            limner_version=__version__,
-        )
-        package = LoraPackage(
-            weights=path,
-            weights_digest=facts.digest,
-            card=model_card(card),
-            samples={one.name: shown[one.name][0] for one in card.shown},
-        )
-        visibility = Visibility.PRIVATE if private else Visibility.PUBLIC
-        return self._hub.publish(repo, package, visibility=visibility, tag=tag, message=f"{card.title} {tag}")
-
-    def get_lora_status(self, repo: str, *, revision: str = "main", weights_digest: str = "") -> Health:
-        """Whether the lora there is ready for use, and by whom; ``problems`` says what stands in the way."""
-        return self._hub.status(self._hub.full_name(repo), revision=revision, weights_digest=weights_digest)
-
-
-class TogetherService:
-    """Draws with Together AI."""
-
-    def __init__(self, *, settings: Settings | None = None) -> None:
-        from limner.generation.together import TogetherGenerator
-
-        self.settings = _settings(settings)
-        self._generator = TogetherGenerator(settings=self.settings)
-
-    def generate_with_lora(
-        self,
-        prompt: str,
-        loras: Sequence[str] = (),
-        *,
-        out: str | Path,
-        base: str = "",
-        model: str = "",
-        width: int | None = None,
-        height: int | None = None,
-        steps: int | None = None,
-        guidance: float | None = None,
-        seed: int = 0,
-        count: int = 1,
-        extra: Mapping[str, Any] | None = None,
-    ) -> list[Path]:
-        """Draw ``count`` pictures into the folder ``out``, each with its provenance in it; give the files by index.
-
-        ``loras`` are ``owner/repo`` of the Hub or https addresses, each with ``:0.8`` or without; the base is found
-        from their files. A picture that is in ``out`` already is not drawn, or paid, again. InputRefused: a lora does
-        not fit the model, or Together cannot get at it; ContentRefused; Undecided: a picture was perhaps paid and never
-        came.
-        """
-        from limner.generation.generator import GenerationOrder
-        from limner.pipeline.generating import parse_lora
-        from limner.pipeline.importing import describe_remote
-
-        named = [parse_lora(words) for words in loras]
-        uses = [replace(describe_remote(name, self.settings), scale=scale) for name, scale in named]
-        row = find_base(base or next((use.base for use in uses if use.base), "flux2-dev"))
-        wanted: dict[str, Any] = {
-            "width": width or row.size,
-            "height": height or row.size,
-            "steps": steps or row.steps,
-            "guidance": row.guidance if guidance is None else guidance,
-            "seed": seed,
-            "model": model,
-            "extra": dict(extra or {}),
-        }
-        identity = json.dumps([prompt, row.id, [[use.url, use.scale] for use in uses], wanted], sort_keys=True)
-        folder, name = Path(out).expanduser().absolute(), hashlib.sha256(identity.encode()).hexdigest()[:12]
-        folder.mkdir(parents=True, exist_ok=True)
-        files = {index: folder / f"{name}-{index:03d}.png" for index in range(count)}
-        order = GenerationOrder(
-            id=name,
-            prompt=prompt,
-            base=row,
-            base_path=row.repo,
-            loras=tuple(uses),
-            count=count,
-            done=frozenset(index for index, path in files.items() if path.is_file()),
-            **wanted,
-        )
-        if len(order.done) < count:
-            _now(lambda: self._draw(order, files))
-        return list(files.values())
-
-    async def _draw(self, order: Any, files: Mapping[int, Path]) -> None:
-        from limner.generation import provenance
-        from limner.generation.pixels import opened
-        from limner.types import ImageRecord
-
-        _refuse((await self._generator.plan(order)).findings, InputRefused)
-        async for drawn in self._generator.draw(order):
-            with opened(drawn.data) as picture:
-                width, height = picture.size
-            record = ImageRecord(
-                prompt=order.prompt,
-                width=width,
-                height=height,
-                steps=order.steps,
-                guidance=order.guidance,
-                seed=drawn.seed,
-                base=order.base.id,
-                generator="together",
-                loras=order.loras,
-                versions={"limner": __version__, **drawn.versions},
-                made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            )
-            signer = self.settings.home if self.settings.sign_images else None
-            partial = files[drawn.index].with_suffix(".partial")
-            partial.write_bytes(provenance.seal_image(drawn.data, record, credentials=signer))
-            partial.replace(files[drawn.index])
-
-
-def _settings(settings: Settings | None) -> Settings:
-    found = settings or read_settings()
-    if found.catalog is not None:
-        use_catalog(found.catalog)
-    return found
-
-
-def _refuse(findings: Sequence[Finding], kind: type[LimnerError]) -> None:
-    for finding in findings:
-        if finding.severity is Severity.REFUSAL:
-            raise kind(finding.message, remedy=finding.remedy, thing=finding.code)
-
-
-def _now(work: Callable[[], Awaitable[Result]]) -> Result:
-    """Run to the end, whether or not an event loop runs in this thread."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    async def run() -> Result:
-        return await work()
-
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(lambda: asyncio.run(run())).result()
 
 
 def _slug(name: str) -> str:
