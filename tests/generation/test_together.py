@@ -308,12 +308,13 @@ def test_one_refused_picture_does_not_lose_the_others(together_bench: TogetherBe
     assert sorted(one.index for one in got) == [index for index in range(20) if index not in (2, 8)]
 
 
-def test_a_picture_of_another_size_is_told(together_bench: TogetherBench) -> None:
+def test_a_picture_of_another_size_is_kept_because_it_is_paid(together_bench: TogetherBench) -> None:
     bench = together_bench
     draw = bench.stand_in.engine.draw
     bench.stand_in.engine.draw = lambda *a, **how: draw(*a, **{**how, "width": 64})  # type: ignore[method-assign]
-    with pytest.raises(WorkFailed, match="64×64 pixels where 128×64"):
-        bench.draw(bench.order())
+    (drawn,) = bench.draw(bench.order())
+    with Image.open(io.BytesIO(drawn.data)) as picture:
+        assert picture.size == (64, 64)
 
 
 def test_a_token_that_is_refused_or_missing(together_bench: TogetherBench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,12 +29,12 @@ from limner.errors import (
     VendorRefused,
     WorkFailed,
 )
+from limner.generation.arrived import picture_type
 from limner.generation.checks import check_order
 from limner.generation.elsewhere import elsewhere
 from limner.generation.fal_checks import is_loopback, row_problems
 from limner.generation.fan_out import Brake, fan_out
 from limner.generation.generator import Drawn, GenerationOrder
-from limner.generation.pixels import media_type, opened
 from limner.money.payments import Purchase, Receipt, announce
 from limner.money.prices import estimate_pictures, price_of
 from limner.settings import Settings
@@ -181,7 +181,13 @@ class FalGenerator:
                     raise
                 continue
             data = await _fetched(fal, result, index)
-            kind = await asyncio.to_thread(_looked_at, data, (order.width, order.height))
+            kind = await asyncio.to_thread(
+                picture_type,
+                data,
+                sender="fal",
+                vendor=VENDOR,
+                remedy="Resume, which fetches it again and does not pay twice.",
+            )
             seconds = time.perf_counter() - started
             versions = {"vendor": VENDOR, "model": row.model, "request": job.request_id}
             return Drawn(index, order.seed + index, data, kind, seconds, versions)
@@ -374,23 +380,3 @@ async def _fetched(fal: FalClient, result: Mapping[str, Any], index: int) -> byt
     with tempfile.TemporaryDirectory(prefix="limner-") as folder:
         path = await fal.http.download(url, Path(folder) / "picture")
         return await asyncio.to_thread(path.read_bytes)
-
-
-def _looked_at(data: bytes, size: tuple[int, int]) -> str:
-    """The media type of a picture. WorkFailed: it is none, or has another size than was asked and paid for."""
-    try:
-        with opened(data) as picture:
-            found = picture.size
-    except InputRefused as failure:
-        raise WorkFailed(
-            f"fal gave {len(data):,} bytes that are no picture: {failure.message}",
-            remedy="Resume, which fetches it again and does not pay twice.",
-            thing=VENDOR,
-        ) from failure
-    if found != size:
-        raise WorkFailed(
-            f"fal drew {found[0]}×{found[1]} pixels where {size[0]}×{size[1]} were asked for.",
-            remedy="Ask for a size that the model draws, such as 1024×1024.",
-            thing=VENDOR,
-        )
-    return media_type(data)

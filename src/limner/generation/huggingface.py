@@ -19,14 +19,13 @@ from limner.errors import (
     OutOfCredit,
     Undecided,
     VendorRefused,
-    WorkFailed,
 )
+from limner.generation.arrived import picture_type
 from limner.generation.checks import check_order
 from limner.generation.elsewhere import elsewhere
 from limner.generation.fan_out import Brake, fan_out
 from limner.generation.generator import Drawn, GenerationOrder
 from limner.generation.huggingface_checks import main_problems, row_problems
-from limner.generation.pixels import media_type, opened
 from limner.money.payments import Purchase, Receipt, announce
 from limner.money.prices import estimate_pictures, price_of
 from limner.settings import Settings
@@ -203,8 +202,13 @@ class HuggingFaceGenerator:
                 thing=tag,
             ) from gone
         seconds = time.perf_counter() - started
-        size = (order.width, order.height) if not row.size_names else None
-        kind = await asyncio.to_thread(_looked_at, data, size, served.provider)
+        kind = await asyncio.to_thread(
+            picture_type,
+            data,
+            sender=served.provider,
+            vendor=VENDOR,
+            remedy="Resume, which fetches it again and does not pay twice.",
+        )
         versions = {"vendor": VENDOR, "provider": served.provider, "model": served.model, "revision": repo.revision}
         return Drawn(index, order.seed + index, data, kind, seconds, versions)
 
@@ -297,23 +301,3 @@ def _price(row: HostedModel, order: GenerationOrder, count: int) -> Estimate:
 def _as_error(problem: Finding) -> LimnerError:
     kind = AccountRefused if problem.code == "account" else VendorRefused
     return kind(problem.message, remedy=problem.remedy, thing=VENDOR)
-
-
-def _looked_at(data: bytes, size: tuple[int, int] | None, provider: str) -> str:
-    """The media type of a picture. WorkFailed: it is none, or has another size than was asked and paid for."""
-    try:
-        with opened(data) as picture:
-            found = picture.size
-    except InputRefused as failure:
-        raise WorkFailed(
-            f"{provider} gave {len(data):,} bytes that are no picture: {failure.message}",
-            remedy="Resume, which fetches it again and does not pay twice.",
-            thing=VENDOR,
-        ) from failure
-    if size is not None and found != size:
-        raise WorkFailed(
-            f"{provider} drew {found[0]}×{found[1]} pixels where {size[0]}×{size[1]} were asked for.",
-            remedy="Ask for a size that the model draws, such as 1024×1024.",
-            thing=VENDOR,
-        )
-    return media_type(data)

@@ -19,13 +19,12 @@ from limner.errors import (
     OutOfCredit,
     Undecided,
     VendorRefused,
-    WorkFailed,
 )
+from limner.generation.arrived import picture_type
 from limner.generation.checks import check_order
 from limner.generation.elsewhere import elsewhere
 from limner.generation.fan_out import Brake, fan_out
 from limner.generation.generator import Drawn, GenerationOrder
-from limner.generation.pixels import media_type, opened
 from limner.generation.together_checks import extra_problems, is_loopback, lora_problems
 from limner.money.payments import Purchase, Receipt, announce
 from limner.money.prices import estimate_pictures, price_of
@@ -195,7 +194,11 @@ class TogetherGenerator:
         data = await client.fetch(receipt.answer)
         seconds = time.perf_counter() - started
         kind = await asyncio.to_thread(
-            _looked_at, data, None if "aspect_ratio" in body else (order.width, order.height)
+            picture_type,
+            data,
+            sender="Together AI",
+            vendor=VENDOR,
+            remedy="It may have been paid; look at your account there, and ask again.",
         )
         versions = {"vendor": VENDOR, "model": row.model}
         if receipt.answer.model not in ("", row.model):
@@ -315,23 +318,3 @@ def _pictures(row: HostedModel, order: GenerationOrder, count: int) -> Estimate:
 def _as_error(problem: Finding) -> LimnerError:
     kind = AccountRefused if problem.code == "account" else VendorRefused
     return kind(problem.message, remedy=problem.remedy, thing=VENDOR)
-
-
-def _looked_at(data: bytes, size: tuple[int, int] | None) -> str:
-    """The media type of a picture. WorkFailed: it is none, or has another size than was asked and paid for."""
-    try:
-        with opened(data) as picture:
-            found = picture.size
-    except InputRefused as failure:
-        raise WorkFailed(
-            f"Together AI gave {len(data):,} bytes that are no picture: {failure.message}",
-            remedy="It may have been paid; look at your account there, and ask again.",
-            thing=VENDOR,
-        ) from failure
-    if size is not None and found != size:
-        raise WorkFailed(
-            f"Together AI drew {found[0]}×{found[1]} pixels where {size[0]}×{size[1]} were asked for.",
-            remedy="It was paid. Ask for a size that the model draws as it is, such as 1024×1024.",
-            thing=VENDOR,
-        )
-    return media_type(data)

@@ -6,9 +6,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.orm import Session
 
 from limner.catalog import bases, find_base
 from limner.datasets.triggers import check_slug, check_trigger
@@ -16,6 +15,7 @@ from limner.errors import Conflict, InputRefused, LoraRefused, NameRefused, NotF
 from limner.hubs.hub import WEIGHTS_NAME
 from limner.pipeline import lora_sources, reading, subjects
 from limner.pipeline.lora_sources import Found
+from limner.pipeline.versions import add_lora
 from limner.pipeline.workspace import Workspace
 from limner.records import Lora
 from limner.settings import Settings
@@ -158,29 +158,7 @@ def _store(workspace: Workspace, subject: str, facts: LoraFacts, digest: str, wo
             .on_conflict_do_nothing()
         )
         again = session.scalars(select(LoraRow).where(LoraRow.subject == subject, LoraRow.digest == digest)).first()
-        return reading.lora_record(workspace, again or _add(session, subject, facts, word))
-
-
-def _add(session: Session, subject: str, facts: LoraFacts, word: str) -> LoraRow:
-    newest = session.scalar(select(func.max(LoraRow.version)).where(LoraRow.subject == subject)) or 0
-    row = LoraRow(
-        subject=subject,
-        version=newest + 1,
-        digest=facts.digest,
-        tensor_digest=facts.tensor_digest,
-        training=None,
-        base=facts.base,
-        naming=facts.naming,
-        rank=facts.rank,
-        alpha=facts.alpha,
-        modules=facts.modules,
-        byte_size=facts.byte_size,
-        trigger=word,
-        header=dict(facts.metadata),
-    )
-    session.add(row)
-    session.flush()
-    return row
+        return reading.lora_record(workspace, again or add_lora(session, subject, facts, trigger=word))
 
 
 # --- from afar ------------------------------------------------------------------------------------------------------

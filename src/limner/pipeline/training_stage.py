@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
@@ -28,14 +28,15 @@ from limner.loras.validation import validate
 from limner.pipeline import asking, jobs, reading, wakeups
 from limner.pipeline.importing import MENDED
 from limner.pipeline.paying import StoredPayments
+from limner.pipeline.versions import add_lora
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
 from limner.store.models import BlobRow, CheckpointRow, DatasetRow, LoraRow, SampleRow, TrainingRow, now
 from limner.training import recipe as recipes
 from limner.training.trainer import Collected, Trainer, TrainingOrder, TrainingReport
-from limner.types import DatasetManifest, JobState, LoraFacts, TensorNaming
+from limner.types import DatasetManifest, JobState, TensorNaming
 
-__all__ = ["add_lora", "add_row", "order_of", "stage"]
+__all__ = ["add_row", "order_of", "stage"]
 
 GLANCE_SECONDS = 0.5  # between two looks at whether the user wants to stop
 MOST_LOSSES = 2000
@@ -318,37 +319,6 @@ def _in_our_naming(weights: Path, order: TrainingOrder) -> Path:
     if found.naming is TensorNaming.DIFFUSERS and not any(finding.code in MENDED for finding in found.findings):
         return weights
     return to_diffusers(weights, order.run_directory / "converted.safetensors", base=order.base).path
-
-
-def add_lora(
-    session: Session,
-    subject: str,
-    facts: LoraFacts,
-    *,
-    training: str | None = None,
-    hosted: dict[str, str] | None = None,
-) -> LoraRow:
-    """The subject's next version."""
-    newest = session.scalar(select(func.max(LoraRow.version)).where(LoraRow.subject == subject)) or 0
-    lora = LoraRow(
-        subject=subject,
-        version=newest + 1,
-        digest=facts.digest,
-        tensor_digest=facts.tensor_digest,
-        training=training,
-        base=facts.base,
-        naming=facts.naming,
-        rank=facts.rank,
-        alpha=facts.alpha,
-        modules=facts.modules,
-        byte_size=facts.byte_size,
-        trigger=facts.trigger,
-        header=dict(facts.metadata),
-        hosted=hosted or {},
-    )
-    session.add(lora)
-    session.flush()
-    return lora
 
 
 def _result(row: TrainingRow, lora: LoraRow) -> dict[str, Any]:
