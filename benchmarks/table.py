@@ -18,9 +18,10 @@ from pathlib import Path
 
 import fan_out
 import intake
+import many_trainings
 import trainer
 
-__all__ = ["Row", "fan_out_rows", "intake_rows", "markdown", "trainer_rows"]
+__all__ = ["Row", "fan_out_rows", "intake_rows", "many_rows", "markdown", "trainer_rows"]
 
 PARTS = ("torch", "diffusers", "pillow", "pyvips")
 
@@ -59,6 +60,8 @@ def main() -> None:
     rows += trainer_rows(trainer.measure(chosen.peer, plan))
     print("The fan-out ...", flush=True)
     rows += fan_out_rows(fan_out.measure())
+    print("A thousand trainings at a vendor ...", flush=True)
+    rows += many_rows(many_trainings.measure())
     text = f"{markdown(rows)}\n\n{machine(chosen.threads)}\n"
     print(text)
     if chosen.peer is None:
@@ -111,6 +114,18 @@ def fan_out_rows(result: fan_out.Result) -> list[Row]:
     )
     what = f"{result.count} hosted pictures, {result.rate:g} requests a second allowed, bursts of {result.burst}"
     return [Row(what, "the fastest that the limit allows", times(result.share), "", "", figures)]
+
+
+def many_rows(result: many_trainings.Result) -> list[Row]:
+    """Trainings in flight beside what the vendor allows: the share of its calls a minute that was used."""
+    allowed = many_trainings.PER_MINUTE[1]
+    figures = (
+        f"{result.others} and {allowed} calls in the busiest minute, {result.refused} refused; {result.done} of "
+        f"{result.count} loras, {result.paid_twice} paid twice; {result.held_megabytes:.0f} MB with all in flight, "
+        f"{result.peak_megabytes:.0f} MB at most"
+    )
+    what = f"{result.count} trainings in flight at a vendor, followed by one process"
+    return [Row(what, "the vendor's limit of calls", times(result.others / allowed), "", "", figures)]
 
 
 def times(ratio: float) -> str:

@@ -67,6 +67,9 @@ class Book(Unrecorded):
     async def opened_at(self, tag: str) -> None:
         return None
 
+    async def failed(self, tag: str, *, cost: Decimal | None = None) -> None:
+        return None
+
 
 class Spoiled:
     """Stands before the hub: gives ``answer`` to a POST, after letting it through or not."""

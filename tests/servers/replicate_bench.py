@@ -87,6 +87,9 @@ class Book:
     async def opened_at(self, tag: str) -> None:
         return None
 
+    async def failed(self, tag: str, *, cost: Decimal | None = None) -> None:
+        self.settled[tag] = cost
+
 
 @dataclass
 class ReplicateBench:

@@ -153,20 +153,17 @@ class FalGenerator:
     ) -> Drawn:
         """One picture, from the request that an earlier run bought if there is one.
 
-        A request that failed by fal's own fault costs nothing. If it was an earlier run's, another is bought in its
-        place, under a tag of its own; this run's is told as failed.
+        A request that failed is told as failed, and bought anew by the next run; one that an earlier run left to fail
+        is bought anew at once.
         """
         body = _body(row, order, order.seed + index, places)
+        tag = order.tag(index)
         for attempt in range(1, ATTEMPTS + 1):
-            tag = order.tag(index) if attempt == 1 else f"{order.tag(index)}.{attempt}"
             started = time.perf_counter()
             job, fresh = await self._bought(fal, row, order, tag, body, lambda: brake.go(index))
             brake.out.add(index)
             try:
                 result = await _result(fal, job)
-            except (ContentRefused, VendorRefused):
-                await order.payments.settle(tag)
-                raise
             except NotFound as gone:
                 raise Undecided(
                     f"Picture {index} was bought before, and fal does not keep it any longer.",
@@ -175,8 +172,9 @@ class FalGenerator:
                 ) from gone
             except (VendorBusy, VendorFailed):
                 raise
-            except WorkFailed:
-                await order.payments.settle(tag, cost=Decimal(0))
+            except (ContentRefused, VendorRefused, WorkFailed) as failure:
+                # What fal's filter looked at may be paid; what fal failed to do is not.
+                await order.payments.failed(tag, cost=None if isinstance(failure, ContentRefused) else Decimal(0))
                 if fresh or attempt == ATTEMPTS:
                     raise
                 continue

@@ -207,7 +207,7 @@ class ReplicateGenerator:
             )
         cost = _cost(target.way.row, job)
         if job.status != "succeeded":
-            await order.payments.settle(tag, cost=cost or Decimal(0), reference=job.id)
+            await order.payments.failed(tag, cost=cost or Decimal(0))
             raise _failure(job, order, target)
         if cost is not None:
             costs[index] = job.id, cost

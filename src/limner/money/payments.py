@@ -92,6 +92,13 @@ class Payments(Protocol):
         """Say that what was bought is stored, and what it cost if known. Harmless if there is no such purchase."""
         ...
 
+    async def failed(self, tag: str, *, cost: Decimal | None = None) -> None:
+        """Say that what was bought ended without a result, so that the next run may buy it anew.
+
+        ``cost`` is what the failure cost; None: not known, and the estimate is taken. Harmless if there is none.
+        """
+        ...
+
     async def opened_at(self, tag: str) -> datetime | None:
         """When the purchase was first written down, None if nothing is known of it."""
         ...
@@ -111,6 +118,9 @@ class Unrecorded:
             return await find_lost(purchase, find, lost)
 
     async def settle(self, tag: str, *, cost: Decimal | None = None, reference: str = "") -> None:
+        """Nothing is kept."""
+
+    async def failed(self, tag: str, *, cost: Decimal | None = None) -> None:
         """Nothing is kept."""
 
     async def opened_at(self, tag: str) -> datetime | None:

@@ -180,19 +180,27 @@ def drop(session: Session, tag: str, *, paid: bool) -> None:
         line.actual = (line.actual if line.actual is not None else line.estimated) if paid else Decimal(0)
 
 
-def buy_again(session: Session, tag: str) -> None:
-    """The user wants it again: the next run buys it. What is known to be paid stays in the ledger, on its own line."""
+def spoil(session: Session, tag: str, *, cost: Decimal | None) -> None:
+    """It was bought, and failed at the vendor: the next run buys it. Harmless if there is no such purchase."""
+    if session.get(IntentRow, tag) is None:
+        return
+    _cost(session, tag, cost)
+    buy_again(session, tag, why="it failed at the vendor")
+
+
+def buy_again(session: Session, tag: str, why: str = "you decided: again") -> None:
+    """The next run buys it again. What is known to be paid stays in the ledger, on its own line."""
     row, line = session.get_one(IntentRow, tag), _line(session, tag)
     paid = bool(row.reference) or row.state == IntentState.SETTLED
     row.reference = ""
-    _end(session, tag, IntentState.REFUSED, "you decided: again")
+    _end(session, tag, IntentState.REFUSED, why)
     if line is None:
         return
     if line.actual or (paid and line.actual is None):
         line.actual = line.estimated if line.actual is None else line.actual
         line.intent, line.note = None, f"paid, and bought again later ({tag})"
     else:
-        line.actual, line.note = Decimal(0), "you decided: not paid"
+        line.actual, line.note = Decimal(0), f"not paid ({why})"
 
 
 def forget_subject(session: Session, slug: str, *, jobs: Collection[str], orders: Collection[str]) -> None:

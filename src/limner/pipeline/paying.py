@@ -61,6 +61,10 @@ class StoredPayments:
         """Say that what was bought is stored, and what it cost if known. Harmless if there is no such purchase."""
         await self._write(lambda session: intents.settle(session, tag, cost=cost, reference=reference))
 
+    async def failed(self, tag: str, *, cost: Decimal | None = None) -> None:
+        """Say that what was bought ended without a result: the next run may buy it anew, under the same tag."""
+        await self._write(lambda session: intents.spoil(session, tag, cost=cost))
+
     async def opened_at(self, tag: str) -> datetime | None:
         """When the purchase was first written down, None if nothing is known of it."""
 

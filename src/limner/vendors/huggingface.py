@@ -330,7 +330,8 @@ def _words(failure: BaseException) -> str:
     said = next(filter(None, (getattr(one, "server_message", None) for one in chain)), None)
     header = next((_header(one) for one in chain if _header(one)), "")
     text: Any = said or header or ("" if _status(failure)[0] else str(failure))
-    return redact(" ".join(str(text).split())[:300]).rstrip(".")
+    words = re.sub(r"<[^<>]*>", " ", str(text))  # a gateway's page, or a bucket's XML
+    return redact(" ".join(words.split())[:300]).rstrip(".")
 
 
 def _header(failure: BaseException) -> str:
