@@ -99,11 +99,20 @@ def measure(count: int = 1000, hold: float = 60.0, *, say: Any = lambda _: None)
         stand_in = ReplicateStandIn(SmallEngine(_lora(place)), tokens={"r8_benchmark": "bench"})
         stand_in.held, stand_in.per_minute = "processing", PER_MINUTE
         counting = Counting(stand_in.app)
-        with serve(counting, stand_in) as url, _environment(url, place, write_catalog(place / "catalog")), Studio() as studio:
+        with (
+            serve(counting, stand_in) as url,
+            _environment(url, place, write_catalog(place / "catalog")),
+            Studio() as studio,
+        ):
             dataset = _dataset(studio, place)
             jobs = [
                 studio.train(
-                    "many", dataset=dataset, base="limner-tiny", trainer="replicate", yes=True, settings={"seed": number}
+                    "many",
+                    dataset=dataset,
+                    base="limner-tiny",
+                    trainer="replicate",
+                    yes=True,
+                    settings={"seed": number},
                 )
                 for number in range(count)
             ]
@@ -123,7 +132,9 @@ def measure(count: int = 1000, hold: float = 60.0, *, say: Any = lambda _: None)
                 polls_a_second = (counting.polls - polls) / hold if hold else 0.0
                 peak, began = max(peak, held), time.monotonic()
                 stand_in.held = ""
-                while any(not studio.job(job.id).state.ended for job in jobs[-20:]) or len(studio.loras("many")) < count:
+                while (
+                    any(not studio.job(job.id).state.ended for job in jobs[-20:]) or len(studio.loras("many")) < count
+                ):
                     peak = max(peak, process.memory_info().rss / 1e6)
                     say(f"{len(studio.loras('many'))} of {count} kept, {peak:.0f} MB")
                     if time.monotonic() - began > 1200:
@@ -216,8 +227,10 @@ def main() -> None:
     chosen = parser.parse_args()
     result = measure(chosen.count, chosen.hold, say=lambda words: print(f"\r{words}   ", end="", flush=True))
     print(
-        f"\n{result.done} of {result.count} trainings ended with a lora; {result.paid} paid, {result.paid_twice} twice\n"
-        f"memory of the worker: {result.held_megabytes:.0f} MB with all in flight, {result.peak_megabytes:.0f} MB at most\n"
+        f"\n{result.done} of {result.count} trainings ended with a lora; {result.paid} paid, "
+        f"{result.paid_twice} twice\n"
+        f"memory of the worker: {result.held_megabytes:.0f} MB with all in flight, "
+        f"{result.peak_megabytes:.0f} MB at most\n"
         f"busiest minute: {result.creates} creates of {PER_MINUTE[0]} allowed, {result.others} other calls of "
         f"{PER_MINUTE[1]}; {result.refused} refused\n"
         f"all in flight: {result.polls_a_second:.1f} polls a second\n"
