@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from limner.errors import AccountRefused, LimnerError, NotReady
-from limner.money.sums import total
+from limner.money.sums import dearest, total
 from limner.records import WhatIf
 from limner.types import BackEnd, Finding, Plan, Severity
 
@@ -30,12 +30,16 @@ def refuse_unready(about: BackEnd) -> None:
             raise kind(f"'{about.name}' lacks {need.name}.", remedy=need.how_to_get, thing=about.name)
 
 
-def what_if(asked: Sequence[Coroutine[Any, Any, Plan]]) -> WhatIf:
-    """Ask back ends for their plans, whether or not an event loop runs in this thread."""
+def what_if(*steps: Sequence[Coroutine[Any, Any, Plan]]) -> WhatIf:
+    """Ask back ends for their plans, whether or not an event loop runs in this thread.
 
-    async def ask() -> list[Plan]:
-        return list(await asyncio.gather(*asked))
+    Each step is the back ends of which one will do it; the sum takes the dearest of each.
+    """
+
+    async def ask() -> list[list[Plan]]:
+        return [list(await asyncio.gather(*step)) for step in steps]
 
     with ThreadPoolExecutor(max_workers=1) as pool:
         plans = pool.submit(asyncio.run, ask()).result()
-    return WhatIf(tuple(plans), total(plan.estimate for plan in plans))
+    sums = total(dearest(plan.estimate for plan in step) for step in plans)
+    return WhatIf(tuple(plan for step in plans for plan in step), sums)

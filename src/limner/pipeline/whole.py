@@ -53,7 +53,7 @@ def submit(
     for wanted in pictures:
         _refuse_unreachable(workspace, slug, training, publication, wanted)
     if what_if:
-        return asking.what_if([_training_plan(workspace, training), *_picture_plans(workspace, pictures)])
+        return asking.what_if([_training_plan(workspace, training)], *_picture_plans(workspace, pictures))
     cost = total([trainings.estimate(workspace, training), *(generating.estimate(workspace, one) for one in pictures)])
     costs.allow(workspace, cost, subject=slug, yes=yes, what="whole run")
     options = {"base": training["base"], "resolution": training["recipe"]["resolution"], **dict(freeze or {})}
@@ -106,11 +106,10 @@ async def _training_plan(workspace: Workspace, wanted: dict[str, Any]) -> Plan:
     return replace(plan, findings=tuple(finding for finding in plan.findings if finding.code != "dataset"))
 
 
-def _picture_plans(workspace: Workspace, pictures: Sequence[dict[str, Any]]) -> list[Coroutine[Any, Any, Plan]]:
+def _picture_plans(workspace: Workspace, pictures: Sequence[dict[str, Any]]) -> list[list[Coroutine[Any, Any, Plan]]]:
     return [
-        _picture_plan(workspace, wanted, name)
+        [_picture_plan(workspace, wanted, name) for name in generating.generators_of(wanted["generator"])]
         for wanted in pictures
-        for name in generating.generators_of(wanted["generator"])
     ]
 
 
