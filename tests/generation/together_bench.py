@@ -6,7 +6,7 @@ import asyncio
 import atexit
 import importlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from limner.catalog import find_base
 from limner.generation.generator import Drawn, GenerationOrder
 from limner.generation.together import TogetherGenerator
 from limner.settings import Settings
@@ -27,6 +26,7 @@ from limner.stand_ins.together import TogetherStandIn
 from limner.types import LoraUse
 from limner.vendors import limiter
 from tests.servers.contracts import Validated
+from tests.servers.orders import generation_order
 from tests.servers.quick_engine import QuickEngine, quick_lora
 
 __all__ = ["TOKEN", "Shelf", "TogetherBench", "together_bench"]
@@ -111,20 +111,7 @@ class TogetherBench:
         )
 
     def order(self, *loras: LoraUse, **changes: Any) -> GenerationOrder:
-        base = find_base(changes.pop("base", "limner-tiny"))
-        made = GenerationOrder(
-            id="generation_1",
-            prompt="a drawing of zibbo",
-            base=base,
-            base_path="/nowhere",
-            loras=tuple(loras),
-            width=128,
-            height=64,
-            steps=4,
-            guidance=2.0,
-            seed=7,
-        )
-        return replace(made, **changes)
+        return generation_order(*loras, **changes)
 
     def draw(self, order: GenerationOrder) -> list[Drawn]:
         """All pictures that come, by index; what is raised at the end comes through."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import importlib
-import io
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -15,13 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from openapi_core import Config, OpenAPI
-from PIL import Image
 
 from limner.catalog import find_base
-from limner.datasets.packages import package
 from limner.errors import AnswerLost
 from limner.generation import replicate as generating
 from limner.generation.generator import Drawn, GenerationOrder
@@ -36,12 +31,13 @@ from limner.training.recipe import Recipe
 from limner.training.replicate import ReplicateTrainer
 from limner.training.replicate import trainer as training
 from limner.training.trainer import Collected, TrainingOrder, TrainingReport
-from limner.types import Crop, DatasetItem, DatasetManifest, LoraUse, SubjectFacts, SubjectKind
+from limner.types import LoraUse, SubjectFacts, SubjectKind
 from limner.vendors import http, limiter
 from limner.vendors import replicate as vendor
 from tests.servers.contracts import Validated, read_spec
 from tests.servers.faults import Fault, Faulty
-from tests.servers.quick_engine import QuickEngine, quick_lora
+from tests.servers.orders import ended, generation_order, lora_file, training_order
+from tests.servers.quick_engine import QuickEngine
 
 __all__ = ["TOKEN", "Book", "Killed", "ReplicateBench", "described", "open_bench"]
 
@@ -107,80 +103,25 @@ class ReplicateBench:
     def generator(self) -> ReplicateGenerator:
         return ReplicateGenerator(self.settings)
 
-    def photo(self, number: int) -> tuple[str, Path]:
-        """A small picture, by its digest."""
-        pixels = np.random.default_rng(number).integers(0, 255, (32, 32, 3), np.uint8)
-        sink = io.BytesIO()
-        Image.fromarray(pixels).save(sink, "PNG")
-        digest = hashlib.sha256(sink.getvalue()).hexdigest()
-        path = self.folder / digest
-        path.write_bytes(sink.getvalue())
-        return digest, path
-
     def training(self, name: str = "training_1", base: str = "limner-tiny", **changes: Any) -> TrainingOrder:
         """An order of ten photos; ``recipe`` changes single settings."""
-        photos = dict(self.photo(number) for number in range(10))
-        items = tuple(
-            DatasetItem(digest, "image/png", 32, 32, f"a photo of zibbo, number {n}", Crop(0, 0, 32, 32), (32, 32))
-            for n, digest in enumerate(photos)
-        )
         subject = SubjectFacts("zibbo", "Zibbo", changes.pop("kind", SubjectKind.PERSON), "person", "zibbo")
-        manifest = DatasetManifest("ab" * 32, subject, 32, items)
-        directory = self.folder / name
         usual = Recipe(base, rank=4, alpha=4.0, steps=20, resolution=find_base(base).resolutions[0])
         recipe = replace(usual, **changes.pop("recipe", {}))
-
-        def packed() -> Path:
-            directory.mkdir(parents=True, exist_ok=True)
-            return package("replicate", manifest, photos.__getitem__, directory / "photos.zip").path
-
-        made = TrainingOrder(
-            id=name,
-            run_directory=directory,
-            manifest=manifest,
-            photo_path=photos.__getitem__,
-            recipe=recipe,
-            base=find_base(base),
-            base_path="/nowhere",
-            package=packed,
-        )
-        return replace(made, **changes)
+        return training_order(self.folder, name, recipe, subject, layout="replicate", **changes)
 
     def lora(self, name: str = "rex", base: str = "limner-tiny", seed: int = 1, scale: float = 0.8) -> LoraUse:
         """A lora of a base, as a file here."""
-        data = quick_lora(base, 4, bytes([seed]))
-        path = self.folder / f"{name}-{seed}.safetensors"
-        path.write_bytes(data)
-        digest = hashlib.sha256(data).hexdigest()
-        return LoraUse(digest, scale, f"{name}@v1", path=path, base=base, byte_size=len(data))
+        return lora_file(self.folder, name, base, seed, scale)
 
     def generation(self, *loras: LoraUse, **changes: Any) -> GenerationOrder:
-        base = find_base(changes.pop("base", "limner-tiny"))
-        made = GenerationOrder(
-            id="generation_1",
-            prompt="a drawing of zibbo",
-            base=base,
-            base_path="/nowhere",
-            loras=tuple(loras),
-            width=128,
-            height=64,
-            steps=4,
-            guidance=2.0,
-            seed=7,
-        )
-        return replace(made, **changes)
+        return generation_order(*loras, **changes)
 
     async def follow(
         self, order: TrainingOrder, reference: str, trainer: ReplicateTrainer | None = None
     ) -> TrainingReport:
         """Poll until the training has ended."""
-        trainer = trainer or self.trainer
-        for _ in range(2000):
-            report = await trainer.poll(order, reference)
-            if report.state.ended:
-                return report
-            await asyncio.sleep(0.005)
-        raise AssertionError(f"not ended: {report}")
+        return await ended(trainer or self.trainer, order, reference)
 
     def train(self, order: TrainingOrder, trainer: ReplicateTrainer | None = None) -> TrainingReport:
         """Start and follow to the end."""

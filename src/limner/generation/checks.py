@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limner.catalog import bases
+from limner.errors import AccountRefused, LimnerError, VendorRefused
+from limner.findings import refusal
 from limner.generation.generator import GenerationOrder
 from limner.generation.prompts import missing_triggers
 from limner.types import Base, Family, Finding, LoraUse, Severity
@@ -17,7 +19,7 @@ from limner.types import Base, Family, Finding, LoraUse, Severity
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["LONGEST_PROMPT", "MOST_STEPS", "check_order", "count_tokens"]
+__all__ = ["LONGEST_PROMPT", "MOST_STEPS", "check_order", "count_tokens", "vendor_error"]
 
 LONGEST_PROMPT = 20_000  # characters
 MOST_STEPS = 200
@@ -48,26 +50,22 @@ def count_tokens(text: str, base: Base, base_path: str) -> int | None:
         return None
 
 
-def _refuse(code: str, message: str, remedy: str) -> Finding:
-    return Finding(code, Severity.REFUSAL, message, remedy)
-
-
 def _warn(code: str, message: str, remedy: str) -> Finding:
     return Finding(code, Severity.WARNING, message, remedy)
 
 
 def _prompt(order: GenerationOrder) -> Iterator[Finding]:
     if not order.prompt.strip():
-        yield _refuse("prompt-empty", "The prompt is empty.", "Say what the picture shows.")
+        yield refusal("prompt-empty", "The prompt is empty.", "Say what the picture shows.")
         return
     if len(order.prompt) > LONGEST_PROMPT:
         message = f"The prompt has {len(order.prompt):,} characters; {LONGEST_PROMPT:,} are the most."
-        yield _refuse("prompt-too-long", message, "Shorten it.")
+        yield refusal("prompt-too-long", message, "Shorten it.")
         return
     try:
         order.prompt.encode("utf-8")
     except UnicodeEncodeError:
-        yield _refuse("prompt-not-text", "The prompt holds half characters that are no text.", "Type it anew.")
+        yield refusal("prompt-not-text", "The prompt holds half characters that are no text.", "Type it anew.")
         return
     tokens = count_tokens(order.prompt, order.base, order.base_path)
     most = order.base.max_text_tokens
@@ -83,7 +81,7 @@ def _size(order: GenerationOrder) -> Iterator[Finding]:
         near = round(size / base.size_multiple) * base.size_multiple
         near = min(max(near, base.size_min), base.size_max)
         if size % base.size_multiple or not base.size_min <= size <= base.size_max:
-            yield _refuse(
+            yield refusal(
                 f"{name}-not-possible",
                 f"The {name} {size} is not possible: {base.id} draws {base.size_min} to {base.size_max} pixels, "
                 f"in multiples of {base.size_multiple}.",
@@ -94,30 +92,30 @@ def _size(order: GenerationOrder) -> Iterator[Finding]:
 def _sampling(order: GenerationOrder) -> Iterator[Finding]:
     if not 1 <= order.steps <= MOST_STEPS:
         message = f"{order.steps} steps are not possible: 1 to {MOST_STEPS} are."
-        yield _refuse("steps-out-of-range", message, f"{order.base.id} takes {order.base.steps} by default.")
+        yield refusal("steps-out-of-range", message, f"{order.base.id} takes {order.base.steps} by default.")
     if not math.isfinite(order.guidance) or not 0 <= order.guidance <= _MOST_GUIDANCE:
         message = f"The guidance {order.guidance:g} is not possible: 0 to {_MOST_GUIDANCE:g} is."
-        yield _refuse("guidance-out-of-range", message, f"{order.base.id} takes {order.base.guidance:g} by default.")
+        yield refusal("guidance-out-of-range", message, f"{order.base.id} takes {order.base.guidance:g} by default.")
     if order.count < 1:
-        yield _refuse("count-out-of-range", f"{order.count} pictures cannot be drawn.", "Ask for one or more.")
+        yield refusal("count-out-of-range", f"{order.count} pictures cannot be drawn.", "Ask for one or more.")
     if not 0 <= order.seed <= 2**63 - max(order.count, 1):
         message = f"The seed {order.seed} is not possible: the seeds of all pictures lie between 0 and 2^63 - 1."
-        yield _refuse("seed-out-of-range", message, "Use a smaller number, or leave it out for a random one.")
+        yield refusal("seed-out-of-range", message, "Use a smaller number, or leave it out for a random one.")
 
 
 def _loras(order: GenerationOrder, most: int) -> Iterator[Finding]:
     if len(order.loras) > most:
         message = f"{len(order.loras)} loras are too many: this generator takes {most} at once."
-        yield _refuse("too-many-loras", message, "Leave some out.")
+        yield refusal("too-many-loras", message, "Leave some out.")
     digests = [use.digest for use in order.loras]
     for use in {use.digest: use for use in order.loras if digests.count(use.digest) > 1}.values():
-        yield _refuse("lora-twice", f"The lora {use.name} is named twice.", "Name it once, with the sum of the scales.")
+        yield refusal("lora-twice", f"The lora {use.name} is named twice.", "Name it once, with the sum of the scales.")
 
 
 def _lora(use: LoraUse, base: Base) -> Iterator[Finding]:
     if not math.isfinite(use.scale) or abs(use.scale) > _USELESS_SCALE:
         message = f"The scale {use.scale:g} of {use.name} is not possible."
-        yield _refuse("scale-out-of-range", message, f"Use {-_USELESS_SCALE:g} to {_USELESS_SCALE:g}; 1 is as trained.")
+        yield refusal("scale-out-of-range", message, f"Use {-_USELESS_SCALE:g} to {_USELESS_SCALE:g}; 1 is as trained.")
     elif use.scale == 0:
         yield _warn("scale-zero", f"The scale 0 of {use.name} switches it off.", "1 is as trained.")
     elif not 0 < use.scale <= _WILD_SCALE:
@@ -130,7 +128,7 @@ def _lora(use: LoraUse, base: Base) -> Iterator[Finding]:
     elif use.base != base.id:
         if own is None or own.family is not base.family or dict(own.shape) != dict(base.shape):
             message = f"The lora {use.name} belongs to {use.base} and does not fit {base.id}."
-            yield _refuse("lora-does-not-fit", message, f"Draw with {use.base}, or train a lora for {base.id}.")
+            yield refusal("lora-does-not-fit", message, f"Draw with {use.base}, or train a lora for {base.id}.")
         else:
             message = f"The lora {use.name} was trained on {use.base}; {base.id} is built alike, but is another model."
             yield _warn("lora-of-sibling", message, f"Draw with {use.base} if it looks wrong.")
@@ -158,3 +156,9 @@ def _tokenizer(path: Path) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def vendor_error(problem: Finding, vendor: str) -> LimnerError:
+    """What a vendor's own answer stands in the way with, as an error: the account, or the request."""
+    kind = AccountRefused if problem.code == "account" else VendorRefused
+    return kind(problem.message, remedy=problem.remedy, thing=vendor)

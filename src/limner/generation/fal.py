@@ -29,6 +29,7 @@ from limner.errors import (
     VendorRefused,
     WorkFailed,
 )
+from limner.findings import refuse
 from limner.generation.arrived import picture_type
 from limner.generation.checks import check_order
 from limner.generation.elsewhere import elsewhere
@@ -131,9 +132,7 @@ class FalGenerator:
         InputRefused and its kinds: the order, a lora or the content is refused; AccountRefused, OutOfCredit,
         SpendingRefused; Undecided: a picture may have been paid; WorkFailed. Where only some failed, it says how many.
         """
-        for problem in self.check(order):
-            if problem.severity is Severity.REFUSAL:
-                raise InputRefused(problem.message, remedy=problem.remedy, thing=problem.code)
+        refuse(self.check(order), InputRefused)
         row = self._row(order)
         assert row is not None  # noqa: S101 - check refuses an order without one
         async with self._client() as fal:

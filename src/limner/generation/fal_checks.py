@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from limner.catalog.hosted import HostedModel
+from limner.findings import refusal
 from limner.generation.elsewhere import elsewhere
 from limner.generation.generator import GenerationOrder
 from limner.types import Finding, LoraUse, Severity
@@ -23,24 +24,24 @@ def row_problems(order: GenerationOrder, row: HostedModel, *, loopback: bool) ->
     """Why a model could not draw the order. ``loopback``: fal's stand-in runs here, and can reach what is here."""
     if row.withdrawn:
         message = f"fal took {row.model} off its list on {row.withdrawn}."
-        yield _refuse("model-withdrawn", message, elsewhere(order.base, besides="fal", model=row.model))
+        yield refusal("model-withdrawn", message, elsewhere(order.base, besides="fal", model=row.model))
     for name in order.extra:
         if name in _OURS:
-            yield _refuse("extra-ours", f"The parameter '{name}' is set by Limner's own options.", "Leave it out.")
+            yield refusal("extra-ours", f"The parameter '{name}' is set by Limner's own options.", "Leave it out.")
         elif name not in row.choices:
             near = get_close_matches(name, row.choices, n=1)
             remedy = f"Did you mean {near[0]}?" if near else f"It takes {', '.join(row.choices) or 'none'}."
-            yield _refuse("extra-unknown", f"{row.model} takes no parameter '{name}'.", remedy)
+            yield refusal("extra-unknown", f"{row.model} takes no parameter '{name}'.", remedy)
     if row.most_steps and order.steps > row.most_steps:
         message = f"{order.steps} steps are not possible: {row.model} takes up to {row.most_steps}."
-        yield _refuse("steps-out-of-range", message, f"{row.steps} are usual.")
+        yield refusal("steps-out-of-range", message, f"{row.steps} are usual.")
     yield from _size(order, row)
     if order.seed + order.count > MOST_SEED:
-        yield _refuse("seed-out-of-range", f"The seed {order.seed} is too large for fal.", "Use one below 2^53.")
+        yield refusal("seed-out-of-range", f"The seed {order.seed} is too large for fal.", "Use one below 2^53.")
     total = sum(use.byte_size for use in order.loras)
     if row.most_lora_bytes and total > row.most_lora_bytes:
         message = f"The loras have {total / 1e9:.1f} GB; {row.model} takes {row.most_lora_bytes / 1e9:.0f} GB in all."
-        yield _refuse("lora-too-large", message, "Leave one out, or train one of a lower rank.")
+        yield refusal("lora-too-large", message, "Leave one out, or train one of a lower rank.")
     for use in order.loras:
         yield from _lora(use, row, loopback)
 
@@ -51,24 +52,24 @@ def _size(order: GenerationOrder, row: HostedModel) -> Iterator[Finding]:
         if size % multiple or not lowest <= size <= highest:
             near = min(max(round(size / multiple) * multiple, lowest), highest)
             message = f"The {name} {size} is not possible: {row.model} draws {lowest} to {highest} pixels"
-            yield _refuse(f"{name}-not-possible", f"{message}, in multiples of {multiple}.", f"The nearest is {near}.")
+            yield refusal(f"{name}-not-possible", f"{message}, in multiples of {multiple}.", f"The nearest is {near}.")
 
 
 def _lora(use: LoraUse, row: HostedModel, loopback: bool) -> Iterator[Finding]:
     lowest, highest = row.scales
     if not lowest <= use.scale <= highest:
         message = f"The scale {use.scale:g} of {use.name} is not possible: {row.model} takes {lowest:g} to {highest:g}."
-        yield _refuse("scale-out-of-range", message, "0.3 to 1.2 is usual.")
+        yield refusal("scale-out-of-range", message, "0.3 to 1.2 is usual.")
     naming = getattr(use, "naming", "")
     if naming and row.namings and naming not in row.namings:
         message = f"The tensors of {use.name} are named as {naming} does; {row.model} reads {', '.join(row.namings)}."
         yield Finding("lora-naming", Severity.WARNING, message, "limner lora import converts it.")
     if use.url and not _fetchable(use.url, loopback):
         message = f"fal cannot fetch {use.name} from {use.url[:120]}: it takes https addresses that anyone can read."
-        yield _refuse("lora-out-of-reach", message, f"limner publish {use.name} --public, or leave it to be uploaded.")
+        yield refusal("lora-out-of-reach", message, f"limner publish {use.name} --public, or leave it to be uploaded.")
     elif not use.url and (use.path is None or not use.path.is_file()):
         message = f"The lora {use.name} is neither on this machine nor at an address that fal can read."
-        yield _refuse("lora-out-of-reach", message, "Import or publish it first.")
+        yield refusal("lora-out-of-reach", message, "Import or publish it first.")
 
 
 def _fetchable(url: str, loopback: bool) -> bool:
@@ -89,7 +90,3 @@ def is_loopback(host: str) -> bool:
     except ValueError:
         return host == "localhost" or host.endswith((".localhost", ".local"))
     return not address.is_global
-
-
-def _refuse(code: str, message: str, remedy: str) -> Finding:
-    return Finding(code, Severity.REFUSAL, message, remedy)

@@ -18,10 +18,10 @@ from limner.errors import (
     NotFound,
     OutOfCredit,
     Undecided,
-    VendorRefused,
 )
+from limner.findings import refuse
 from limner.generation.arrived import picture_type
-from limner.generation.checks import check_order
+from limner.generation.checks import check_order, vendor_error
 from limner.generation.elsewhere import elsewhere
 from limner.generation.fan_out import Brake, fan_out
 from limner.generation.generator import Drawn, GenerationOrder
@@ -140,14 +140,12 @@ class HuggingFaceGenerator:
         InputRefused and its kinds: the order, the lora or the content is refused; AccountRefused, OutOfCredit,
         SpendingRefused; Undecided: a picture may have been paid; WorkFailed. Where only some failed, it says how many.
         """
-        for problem in self.check(order):
-            if problem.severity is Severity.REFUSAL:
-                raise InputRefused(problem.message, remedy=problem.remedy, thing=problem.code)
+        refuse(self.check(order), InputRefused)
         async with self._client() as client:
             problems, chosen = await self._ask(client, order)
             for problem in problems:
                 if problem.severity is Severity.REFUSAL or chosen is None:
-                    raise _as_error(problem)
+                    raise vendor_error(problem, VENDOR)
             assert chosen is not None  # noqa: S101 - else there was a problem
             brake = Brake()
 
@@ -296,8 +294,3 @@ def _price(row: HostedModel, order: GenerationOrder, count: int) -> Estimate:
     return estimate_pictures(
         row, width=order.width, height=order.height, steps=order.steps, count=count, lora_bytes=size
     )
-
-
-def _as_error(problem: Finding) -> LimnerError:
-    kind = AccountRefused if problem.code == "account" else VendorRefused
-    return kind(problem.message, remedy=problem.remedy, thing=VENDOR)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from limner.catalog.hosted import HostedModel
+from limner.findings import refusal
 from limner.generation.generator import GenerationOrder
 from limner.types import Finding, LoraUse, Severity
 
@@ -36,11 +37,11 @@ def row_problems(order: GenerationOrder, row: HostedModel) -> Iterator[Finding]:
     yield from _size_problems(order, row)
     if row.most_steps and order.steps > row.most_steps:
         message = f"{order.steps} steps are not possible: {row.model} takes up to {row.most_steps}."
-        yield _refuse("steps-out-of-range", message, f"{row.steps} are usual.")
+        yield refusal("steps-out-of-range", message, f"{row.steps} are usual.")
     for name in order.extra:
         if name not in row.choices:
             known = ", ".join(row.choices) or "none"
-            yield _refuse("extra-unknown", f"{row.model} takes no parameter '{name}'.", f"It takes {known}.")
+            yield refusal("extra-unknown", f"{row.model} takes no parameter '{name}'.", f"It takes {known}.")
     for use in order.loras:
         if use.scale:
             yield from _lora_problems(use, row)
@@ -53,28 +54,24 @@ def _size_problems(order: GenerationOrder, row: HostedModel) -> Iterator[Finding
             shape = order.width / order.height
             near = min(sizes, key=lambda size: abs(size[0] / size[1] - shape))
             message = f"The size {order.width}×{order.height} is not possible: {row.model} draws fixed sizes."
-            yield _refuse("size-not-possible", message, f"The nearest is {near[0]}×{near[1]}.")
+            yield refusal("size-not-possible", message, f"The nearest is {near[0]}×{near[1]}.")
         return
     lowest, highest, multiple = row.sizes
     for name, size in (("width", order.width), ("height", order.height)):
         if size % multiple or not lowest <= size <= highest:
             near_size = min(max(round(size / multiple) * multiple, lowest), highest)
             message = f"The {name} {size} is not possible: {row.model} draws {lowest} to {highest} pixels"
-            yield _refuse(f"{name}-not-possible", f"{message}, in multiples of {multiple}.", f"Use {near_size}.")
+            yield refusal(f"{name}-not-possible", f"{message}, in multiples of {multiple}.", f"Use {near_size}.")
 
 
 def _lora_problems(use: LoraUse, row: HostedModel) -> Iterator[Finding]:
     least, most = row.scales
     if not least <= use.scale <= most:
         message = f"The scale {use.scale:g} of {use.name} is not possible: {row.model} takes {least:g} to {most:g}."
-        yield _refuse("scale-out-of-range", message, "0.3 to 1.2 is usual.")
+        yield refusal("scale-out-of-range", message, "0.3 to 1.2 is usual.")
     if row.most_lora_bytes and use.byte_size > row.most_lora_bytes:
         message = f"{use.name} has {use.byte_size / 1e9:.1f} GB; {row.model} takes {row.most_lora_bytes / 1e9:.0f}."
-        yield _refuse("lora-too-large", message, "Train one of a lower rank.")
+        yield refusal("lora-too-large", message, "Train one of a lower rank.")
     if use.naming and row.namings and use.naming not in row.namings:
         message = f"The tensors of {use.name} are named as {use.naming} does; {row.model} may not read that."
         yield Finding("lora-naming", Severity.WARNING, message, "limner lora import converts it.")
-
-
-def _refuse(code: str, message: str, remedy: str) -> Finding:
-    return Finding(code, Severity.REFUSAL, message, remedy)

@@ -20,6 +20,7 @@ from typing import Any
 from limner import __version__
 from limner.catalog import bases
 from limner.errors import Cancelled, InputRefused, LimnerError, LoraRefused, WorkFailed
+from limner.findings import refuse
 from limner.generation.checks import LONGEST_PROMPT, MOST_STEPS, check_order
 from limner.generation.generator import Drawn, GenerationOrder
 from limner.generation.pixels import encode_png
@@ -106,9 +107,7 @@ class LocalGenerator:
 
         InputRefused: the order cannot be drawn; NotReady: the base is not here; WorkFailed: torch gave up.
         """
-        for problem in self.check(order):
-            if problem.severity is Severity.REFUSAL:
-                raise InputRefused(problem.message, remedy=problem.remedy, thing=problem.code)
+        refuse(self.check(order), InputRefused)
         for index in range(order.count):
             if index not in order.done:
                 yield await self._in_thread(order, index)

@@ -24,6 +24,7 @@ from limner.errors import (
     VendorRefused,
     WorkFailed,
 )
+from limner.findings import refuse
 from limner.generation.checks import check_order
 from limner.generation.fan_out import Brake, fan_out
 from limner.generation.generator import Drawn, GenerationOrder
@@ -139,11 +140,11 @@ class ReplicateGenerator:
         from limner.generation.replicate_lookup import Lookup
 
         way = choose_way(order)
-        _refuse(await asyncio.to_thread(self.check, order))
+        refuse(await asyncio.to_thread(self.check, order), InputRefused)
         assert isinstance(way, Way)  # noqa: S101 - a Finding was refused above
         async with self._client() as client:
             target = await _target(client, way)
-            _refuse(fill_inputs(way, order, target.fields, order.seed)[1])
+            refuse(fill_inputs(way, order, target.fields, order.seed)[1], InputRefused)
             brake, lookup = Brake(), Lookup(client, target.model, target.version, order.payments)
             costs: dict[int, tuple[str, Decimal]] = {}
 
@@ -359,9 +360,3 @@ def _planned(base_url: str, target: _Target, body: Mapping[str, Any], times: int
         return PlannedCall("POST", f"{base_url}/v1/predictions", sent, costs=True, times=times)
     url = f"{base_url}/v1/models/{target.model}/predictions"
     return PlannedCall("POST", url, {"input": body}, costs=True, times=times)
-
-
-def _refuse(found: Sequence[Finding]) -> None:
-    for one in found:
-        if one.severity is Severity.REFUSAL:
-            raise InputRefused(one.message, remedy=one.remedy, thing=one.code)

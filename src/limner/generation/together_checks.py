@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from limner.catalog.hosted import HostedModel
+from limner.findings import refusal
 from limner.types import Finding, LoraUse, Severity
 
 __all__ = ["EXTRAS", "extra_problems", "is_loopback", "lora_problems"]
@@ -67,14 +68,14 @@ def extra_problems(extra: Mapping[str, Any], row: HostedModel) -> Iterator[Findi
     """Further parameters that the vendor does not know, that are no value for them, or that the model may not heed."""
     for name, value in extra.items():
         if name in _OURS:
-            yield _refuse("extra-ours", f"The parameter '{name}' is set by {_OURS[name]}.", "Leave it out of the rest.")
+            yield refusal("extra-ours", f"The parameter '{name}' is set by {_OURS[name]}.", "Leave it out of the rest.")
         elif name not in EXTRAS:
             near = get_close_matches(name, [*EXTRAS, *_OURS], n=1)
             remedy = f"Did you mean {near[0]}?" if near else f"It knows {', '.join(EXTRAS)}."
-            yield _refuse("extra-unknown", f"Together AI has no parameter '{name}'.", remedy)
+            yield refusal("extra-unknown", f"Together AI has no parameter '{name}'.", remedy)
         elif not EXTRAS[name][0](value):
             shown = repr(value)[:80]
-            yield _refuse("extra-value", f"{shown} is no value for '{name}'.", f"It must be {EXTRAS[name][1]}.")
+            yield refusal("extra-value", f"{shown} is no value for '{name}'.", f"It must be {EXTRAS[name][1]}.")
         elif name not in row.choices:
             yield Finding(
                 "extra-unheeded",
@@ -93,10 +94,10 @@ def lora_problems(use: LoraUse, row: HostedModel, *, hubs: frozenset[str], loopb
     lowest, highest = row.scales
     if not lowest <= use.scale <= highest:
         message = f"The scale {use.scale:g} of {use.name} is not possible: {row.model} takes {lowest:g} to {highest:g}."
-        yield _refuse("scale-out-of-range", message, "0.3 to 1.2 is usual.")
+        yield refusal("scale-out-of-range", message, "0.3 to 1.2 is usual.")
     if row.most_lora_bytes and use.byte_size > row.most_lora_bytes:
         message = f"{use.name} has {use.byte_size / 1e9:.1f} GB; {row.model} takes {row.most_lora_bytes / 1e9:.1f} GB."
-        yield _refuse("lora-too-large", message, "Train one of a lower rank.")
+        yield refusal("lora-too-large", message, "Train one of a lower rank.")
     if use.naming and row.namings and use.naming not in row.namings:
         yield Finding(
             "lora-naming",
@@ -112,22 +113,22 @@ def _address_problems(use: LoraUse, hubs: frozenset[str], loopback: bool) -> Ite
     mend = f"limner publish {use.name} --public, or --hub s3 to keep it private."
     if not use.url:
         message = f"Together AI fetches loras from an https address that anyone can read, and {use.name} has none."
-        yield _refuse("lora-out-of-reach", message, mend)
+        yield refusal("lora-out-of-reach", message, mend)
         return
     try:
         parts = urlsplit(use.url)
         host, _ = (parts.hostname or "").lower(), parts.port
     except ValueError:
-        yield _refuse("lora-address", f"The address of {use.name} is no address: {use.url[:120]}.", mend)
+        yield refusal("lora-address", f"The address of {use.name} is no address: {use.url[:120]}.", mend)
         return
     if parts.scheme not in (("https", "http") if loopback else ("https",)) or not host:
-        yield _refuse("lora-address", f"Together AI fetches loras over https only, not from {use.url[:120]}.", mend)
+        yield refusal("lora-address", f"Together AI fetches loras over https only, not from {use.url[:120]}.", mend)
     elif parts.username or parts.password:
         message = f"The address of {use.name} holds a name or password, which would be sent to Together AI."
-        yield _refuse("lora-address", message, "Use an address that anyone can read.")
+        yield refusal("lora-address", message, "Use an address that anyone can read.")
     elif not loopback and _is_inside(host):
         message = f"{host} is an address inside your own network: Together AI cannot reach {use.name} there."
-        yield _refuse("lora-out-of-reach", message, mend)
+        yield refusal("lora-out-of-reach", message, mend)
     else:
         yield from _form_problems(use, parts, host, hubs)
 
@@ -142,7 +143,7 @@ def _form_problems(use: LoraUse, parts: SplitResult, host: str, hubs: frozenset[
     if f"{host}{port}" in hubs and len(segments) > 2 and segments[2] in ("blob", "tree"):
         better = use.url.replace(f"/{segments[2]}/", "/resolve/", 1)
         message = f"{use.url[:160]} is a page about the file of {use.name}, not the file."
-        yield _refuse(
+        yield refusal(
             "lora-address", message, f"Use {better}" if segments[2] == "blob" else "Use the page of the repo."
         )
         return
@@ -154,7 +155,7 @@ def _form_problems(use: LoraUse, parts: SplitResult, host: str, hubs: frozenset[
         message = (
             f"Together AI takes the page of a Hub repo or an address that ends in .safetensors, not {use.url[:160]}."
         )
-        yield _refuse("lora-address", message, f"limner publish {use.name} --public gives one.")
+        yield refusal("lora-address", message, f"limner publish {use.name} --public gives one.")
     elif parts.query or parts.fragment:
         yield Finding(
             "lora-address",
@@ -179,7 +180,3 @@ def _is_inside(host: str) -> bool:
         return not ipaddress.ip_address(host.strip("[]")).is_global
     except ValueError:
         return "." not in host or host.endswith((".local", ".internal", ".lan", ".home.arpa", ".localhost"))
-
-
-def _refuse(code: str, message: str, remedy: str) -> Finding:
-    return Finding(code, Severity.REFUSAL, message, remedy)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from limner.blocking import run_now
 from limner.errors import AccountRefused, Conflict, LimnerError, VendorFailed
 from limner.records import Account, Check
 from limner.settings import Settings
@@ -22,7 +21,7 @@ T = TypeVar("T")
 def accounts(settings: Settings, *, live: bool = False) -> list[Account]:
     """All vendors: where the token is, and with ``live`` what the vendor says of it. Costs nothing."""
     if live:
-        return [_account(report) for report in _run(_check_all(settings))]
+        return [_account(report) for report in run_now(_check_all(settings))]
     return [_unasked(name, settings) for name in VENDOR_ACCOUNTS]
 
 
@@ -35,7 +34,7 @@ def login(settings: Settings, vendor: str, token: str) -> Account:
     from limner.vendors.checking import check
 
     secret = as_token(vendor, token)
-    report = _run(check(vendor, settings, secret))
+    report = run_now(check(vendor, settings, secret))
     if not report.ok:
         kind = AccountRefused if report.refused else VendorFailed
         raise kind(f"{report.problem} Nothing was kept.", remedy=report.remedy, thing=vendor)
@@ -112,13 +111,3 @@ async def _check_all(settings: Settings) -> list[AccountReport]:
     from limner.vendors.checking import check
 
     return list(await asyncio.gather(*(check(name, settings) for name in VENDOR_ACCOUNTS)))
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run it to its end, also where this thread has an event loop of its own."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as threads:
-        return threads.submit(asyncio.run, work).result()

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from limner.errors import AccountRefused, LimnerError, NotReady
+from limner.blocking import run_now
+from limner.errors import AccountRefused, NotReady
 from limner.money.sums import dearest, total
 from limner.records import WhatIf
-from limner.types import BackEnd, Finding, Plan, Severity
+from limner.types import BackEnd, Plan
 
-__all__ = ["refuse", "refuse_unready", "what_if"]
-
-
-def refuse(findings: Iterable[Finding], kind: type[LimnerError]) -> None:
-    """Raise the first refusal among the findings as that kind of error."""
-    for finding in findings:
-        if finding.severity is Severity.REFUSAL:
-            raise kind(finding.message, remedy=finding.remedy, thing=finding.code)
+__all__ = ["refuse_unready", "what_if"]
 
 
 def refuse_unready(about: BackEnd) -> None:
@@ -39,7 +32,6 @@ def what_if(*steps: Sequence[Coroutine[Any, Any, Plan]]) -> WhatIf:
     async def ask() -> list[list[Plan]]:
         return [list(await asyncio.gather(*step)) for step in steps]
 
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        plans = pool.submit(asyncio.run, ask()).result()
+    plans = run_now(ask())
     sums = total(dearest(plan.estimate for plan in step) for step in plans)
     return WhatIf(tuple(plan for step in plans for plan in step), sums)

@@ -24,6 +24,7 @@ from limner.errors import (
     Undecided,
     WorkFailed,
 )
+from limner.findings import refuse
 from limner.generation import provenance
 from limner.generation.generator import Drawn, GenerationOrder, Generator
 from limner.generation.pixels import opened
@@ -89,12 +90,10 @@ async def _draw_with(context: StageContext, name: str, wanted: dict[str, Any], f
     if not all(ordering.reaches(about, use) for use in order.loras):
         # What is published for everyone cannot be taken back: all else that would be refused is refused before.
         found = (await generator.plan(replace(order, done=frozenset(stored)))).findings
-        asking.refuse(
-            await asyncio.to_thread(ordering.reach_findings, workspace, wanted, order, about, found), InputRefused
-        )
+        refuse(await asyncio.to_thread(ordering.reach_findings, workspace, wanted, order, about, found), InputRefused)
     async with ordering.within_reach(context, wanted, order, about) as (reachable, told):
         ready = replace(reachable, done=frozenset(stored), payments=payments)
-        asking.refuse((await generator.plan(ready)).findings, InputRefused)
+        refuse((await generator.plan(ready)).findings, InputRefused)
         await _draw(context, generator, name, ready, told, folder, stored)
 
 

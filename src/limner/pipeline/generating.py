@@ -11,6 +11,7 @@ from typing import Any
 from limner import plugins
 from limner.catalog import find_base
 from limner.errors import InputRefused, LimnerError
+from limner.findings import refuse
 from limner.generation.generator import GenerationOrder, Generator
 from limner.money.sums import dearest
 from limner.pipeline import asking, costs, jobs, ordering, reading
@@ -151,7 +152,7 @@ def submit_wanted(workspace: Workspace, wanted: dict[str, Any], *, yes: bool = F
         try:
             asking.refuse_unready(generator.describe())
             about, found = generator.describe(), generator.check(order)
-            asking.refuse(ordering.reach_findings(workspace, wanted, order, about, found), InputRefused)
+            refuse(ordering.reach_findings(workspace, wanted, order, about, found), InputRefused)
             usable.append((generator, order))
         except LimnerError as refusal:
             refusals.append(refusal)

@@ -21,11 +21,12 @@ from limner.catalog import base_location, find_base
 from limner.datasets.packages import package
 from limner.datasets.render import write_rendered
 from limner.errors import Cancelled, RecipeRefused, WorkFailed
+from limner.findings import refuse
 from limner.loras.conversion import to_diffusers
 from limner.loras.inspection import inspect
 from limner.loras.metadata import lora_metadata, seal
 from limner.loras.validation import validate
-from limner.pipeline import asking, jobs, reading, wakeups
+from limner.pipeline import jobs, reading, wakeups
 from limner.pipeline.importing import MENDED
 from limner.pipeline.paying import StoredPayments
 from limner.pipeline.versions import add_lora
@@ -106,7 +107,7 @@ async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]
             order = await asyncio.to_thread(_prepared, context, trainer, wanted, dataset)
             if not known:
                 # Once it is started a model that went, or a list that cannot be read, must not keep us from collecting.
-                asking.refuse((await trainer.plan(order)).findings, RecipeRefused)
+                refuse((await trainer.plan(order)).findings, RecipeRefused)
             reference = await (trainer.reopen(order) if wanted.get("reopen") else trainer.start(order))
             await asyncio.to_thread(_note_reference, workspace, training, reference)
         with _following(trainer.describe().vendor):

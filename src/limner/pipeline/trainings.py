@@ -10,6 +10,7 @@ from sqlalchemy import select
 from limner import plugins
 from limner.catalog import find_base
 from limner.errors import Conflict, InputRefused, NotFound, RecipeRefused
+from limner.findings import refuse
 from limner.money.consent import check_consent
 from limner.pipeline import asking, costs, freezing, jobs, reading, training_stage
 from limner.pipeline.workspace import Workspace
@@ -101,7 +102,7 @@ def submit(
 
 def _check(trainer: Trainer, order: TrainingOrder) -> None:
     asking.refuse_unready(trainer.describe())
-    asking.refuse(trainer.check(order), RecipeRefused)
+    refuse(trainer.check(order), RecipeRefused)
 
 
 def order_without_photos(workspace: Workspace, wanted: dict[str, Any]) -> tuple[Trainer, TrainingOrder]:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner import __version__
+from limner.blocking import run_now
 from limner.catalog import base_location, find_base
 from limner.errors import InputRefused
-from limner.services.running import now, refuse, settings_of
+from limner.findings import refuse
+from limner.services.running import settings_of
 from limner.settings import Settings
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ class TogetherService:
             **wanted,
         )
         if len(order.done) < count:
-            now(lambda: self._draw(order, files))
+            run_now(self._draw(order, files))
         return list(files.values())
 
     async def _draw(self, order: Any, files: Mapping[int, Path]) -> None:

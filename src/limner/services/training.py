@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from limner.blocking import run_now
 from limner.catalog import base_location, find_base
 from limner.errors import ConsentNeeded, NotFound, RecipeRefused, WorkFailed
+from limner.findings import refuse
 from limner.services.hugging_face import HuggingFaceService
-from limner.services.running import now, refuse, settings_of
+from limner.services.running import settings_of
 from limner.settings import Settings
 from limner.types import Consent, JobState, SubjectFacts, SubjectKind
 
@@ -69,7 +71,7 @@ class TrainingService:
             refuse((await self._trainer.plan(order)).findings, RecipeRefused)
             return await self._trainer.start(order)
 
-        self._write(training, {"reference": now(start)})
+        self._write(training, {"reference": run_now(start())})
         return training
 
     def what_if(self, photos: str | Path | Sequence[str | Path], *, trigger: str, **options: Any) -> Plan:
@@ -77,12 +79,12 @@ class TrainingService:
         options.pop("most_cost", None)  # nothing is spent here
         wanted = {"name": "", "kind": SubjectKind.PERSON, "class_word": "", "base": "flux1-dev", "preset": "balanced"}
         order = self._order(self._prepare(photos, trigger, **{**wanted, "settings": None, **options}))
-        return now(lambda: self._trainer.plan(order))
+        return run_now(self._trainer.plan(order))
 
     def check_training_status(self, training: str) -> TrainingReport:
         """Where the training is: state, progress with step, loss and seconds left, and the end of the vendor's log."""
         order, reference = self._order(training), self._reference(training)
-        return now(lambda: self._trainer.poll(order, reference))
+        return run_now(self._trainer.poll(order, reference))
 
     def wait(self, training: str, on_report: Callable[[TrainingReport], None] | None = None) -> TrainingReport:
         """Look at the training, no more often than makes sense, until it has ended."""
@@ -97,7 +99,7 @@ class TrainingService:
                     return report
                 await asyncio.sleep(report.poll_after)
 
-        return now(follow)
+        return run_now(follow())
 
     def download(self, training: str) -> Path:
         """Bring the weights here, checked and in diffusers' naming. WorkFailed: the training failed, or still runs."""
@@ -115,7 +117,7 @@ class TrainingService:
                 remedy=report.remedy or "Wait for it: TrainingService.wait.",
                 thing=training,
             )
-        collected = now(lambda: self._trainer.collect(order, self._reference(training)))
+        collected = run_now(self._trainer.collect(order, self._reference(training)))
         found = to_diffusers(collected.weights, self._home(training) / "converted.safetensors", base=order.base).path
         kept = self._read(training)
         metadata = lora_metadata(

@@ -73,10 +73,6 @@ class FalClient:
     async def __aexit__(self, *failure: object) -> None:
         await self.http.__aexit__(*failure)
 
-    def submit_url(self, model: str) -> str:
-        """Where requests for a model are taken."""
-        return f"{self.http.base_url}/{model}"
-
     # --- the queue ----------------------------------------------------------------------------------------------
 
     async def submit(

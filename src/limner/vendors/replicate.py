@@ -225,10 +225,6 @@ class ReplicateClient:
         """Stop a training; harmless if it has ended or is gone."""
         await self._cancel(f"/v1/trainings/{job}/cancel")
 
-    async def cancel_prediction(self, job: str) -> None:
-        """Stop a prediction; harmless if it has ended or is gone."""
-        await self._cancel(f"/v1/predictions/{job}/cancel")
-
     async def _cancel(self, path: str) -> None:
         try:
             await self._client.request("POST", path, expect_json=False)

@@ -96,11 +96,6 @@ class TogetherClient:
     async def __aexit__(self, *failure: object) -> None:
         await self._client.__aexit__(*failure)
 
-    @property
-    def pictures_url(self) -> str:
-        """Where pictures are asked for."""
-        return f"{self._client.base_url}/v1/images/generations"
-
     async def models(self) -> dict[str, ListedModel]:
         """What the vendor serves today, by its names. Free; also shows whether the token is good."""
         answer = await self._client.request("GET", "v1/models")
