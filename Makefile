@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 DEMO_OUT ?= demo-output
 PEER ?=
 
-.PHONY: help demo test lint bench setup clean
+.PHONY: help demo serve test browser lint bench setup clean
 
 help:
 	@echo "make demo    photos to pictures with the model that ships with Limner; ends with a contact sheet"
+	@echo "make serve   the web app, in the browser"
 	@echo "make test    everything that CI runs: lint, types, import rules, tests"
 	@echo "make bench   the README's benchmark table (PEER=path/to/diffusers for the trainer's peer)"
 	@echo "make lint    ruff, mypy, import rules"
@@ -22,13 +23,19 @@ $(VENV)/.ready: pyproject.toml constraints.txt tools/install.sh
 demo: setup
 	$(BIN)/limner demo --out $(DEMO_OUT)
 
+browser: setup
+	VENV="$(VENV)" sh tools/browser.sh
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+serve: setup
+	$(BIN)/limner serve
+
+test: lint browser
 	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 bench: setup

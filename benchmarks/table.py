@@ -17,11 +17,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import fan_out
+import gallery
 import intake
 import many_trainings
 import trainer
 
-__all__ = ["Row", "fan_out_rows", "intake_rows", "many_rows", "markdown", "trainer_rows"]
+__all__ = ["Row", "fan_out_rows", "gallery_rows", "intake_rows", "many_rows", "markdown", "trainer_rows"]
 
 PARTS = ("torch", "diffusers", "pillow", "pyvips")
 
@@ -62,6 +63,8 @@ def main() -> None:
     rows += fan_out_rows(fan_out.measure())
     print("A thousand trainings at a vendor ...", flush=True)
     rows += many_rows(many_trainings.measure())
+    print("The gallery ...", flush=True)
+    rows += gallery_rows(gallery.measure())
     text = f"{markdown(rows)}\n\n{machine(chosen.threads)}\n"
     print(text)
     if chosen.peer is None:
@@ -126,6 +129,17 @@ def many_rows(result: many_trainings.Result) -> list[Row]:
     )
     what = f"{result.count} trainings in flight at a vendor, followed by one process"
     return [Row(what, "the vendor's limit of calls", times(result.others / allowed), "", "", figures)]
+
+
+def gallery_rows(result: gallery.Result) -> list[Row]:
+    """The gallery's first page beside a route of the same server that only says hello; nobody can be above 1."""
+    ours, bare = (gallery.percentile(values, 95) * 1000 for values in (result.gallery, result.hello))
+    figures = f"{ours:.0f} and {bare:.0f} ms at the 95th percentile; {result.weight / 1000:.0f} kB without pictures"
+    if result.painted:
+        paint, shift = (max(getattr(one, name) for one in result.painted) for name in ("paint", "shift"))
+        figures += f"; in Chromium at worst first paint {paint * 1000:.0f} ms, layout shift {shift:.3f}"
+    what = f"first page of {result.images:,} pictures, {result.users} users at once, while a training runs"
+    return [Row(what, "a route that says hello", times(1 / result.ratio), "", "", figures)]
 
 
 def times(ratio: float) -> str:

@@ -10,7 +10,11 @@ Every error carries an exit code for the CLI and a status and type for an HTTP p
     │   └── ContentRefused a vendor's content filter said no
     ├── NotFound           no such subject, photo, lora ...           exit 3, 404
     ├── Conflict           already there, or in a state that forbids  exit 4, 409
-    │   └── Undecided      nobody can tell whether it was paid        exit 10, 409
+    │   ├── Undecided      nobody can tell whether it was paid        exit 10, 409
+    │   └── ChangedMeanwhile  it is not what the request takes it for  exit 4, 412
+    ├── AccessRefused      who asks may not do this               exit 11, 403
+    │   ├── LoginNeeded    nobody is logged in                    exit 11, 401
+    │   └── TooManyTries   too many wrong passwords               exit 11, 429
     ├── NotReady           a need is not met (program, account, GPU)  exit 5, 424
     │   ├── AccountRefused the token is missing, wrong or too weak
     │   └── OutOfCredit    the vendor's account has no credit
@@ -26,18 +30,23 @@ Every error carries an exit code for the CLI and a status and type for an HTTP p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 __all__ = [
+    "AccessRefused",
     "AccountRefused",
     "AnswerLost",
     "Cancelled",
     "CaptionRefused",
+    "ChangedMeanwhile",
     "Conflict",
     "ConsentNeeded",
     "ContentRefused",
     "InputRefused",
     "LimnerError",
+    "LoginNeeded",
     "LoraRefused",
     "NameRefused",
     "NotFound",
@@ -47,6 +56,7 @@ __all__ = [
     "RecipeRefused",
     "SpendingRefused",
     "StorageFailed",
+    "TooManyTries",
     "Undecided",
     "VendorBusy",
     "VendorFailed",
@@ -104,9 +114,14 @@ class CaptionRefused(InputRefused):
 
 
 class RecipeRefused(InputRefused):
-    """A training setting is unknown or out of its range."""
+    """A training setting is unknown or out of its range. ``fields`` says of each setting what is wrong with it."""
 
     code = "recipe-refused"
+    fields: Mapping[str, str] = MappingProxyType({})
+
+    def as_problem(self) -> dict[str, object]:
+        """The problem, with what is wrong with each setting."""
+        return {**super().as_problem(), **({"fields": dict(self.fields)} if self.fields else {})}
 
 
 class LoraRefused(InputRefused):
@@ -154,6 +169,35 @@ class Undecided(Conflict):
 
     exit_code = 10
     code = "undecided"
+
+
+class ChangedMeanwhile(Conflict):
+    """Somebody changed it since it was looked at, so what was asked for was not done."""
+
+    status = 412
+    code = "changed-meanwhile"
+
+
+class AccessRefused(LimnerError):
+    """Who asks may not do this: another user's business, a scope that is missing, a request that a page forged."""
+
+    exit_code = 11
+    status = 403
+    code = "access-refused"
+
+
+class LoginNeeded(AccessRefused):
+    """Nobody is logged in, or the session or token has ended."""
+
+    status = 401
+    code = "login-needed"
+
+
+class TooManyTries(AccessRefused):
+    """Too many wrong passwords: the next try has to wait."""
+
+    status = 429
+    code = "too-many-tries"
 
 
 class NotReady(LimnerError):

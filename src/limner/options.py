@@ -6,7 +6,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-__all__ = ["GenerateOptions", "RunOptions", "TrainOptions"]
+__all__ = ["CaptionEditOptions", "GenerateOptions", "RunOptions", "TrainOptions", "parse_setting"]
+
+
+class CaptionEditOptions(TypedDict, total=False):
+    """Of ``Studio.captions.edit``."""
+
+    photos: Sequence[str]
+    """Only these, by their digests; all of the subject's if left out."""
+    find: str
+    """A text to look for, in whatever case."""
+    replace: str
+    """What stands in its place; nothing if left out."""
+    match_case: bool
+    """Find it only in this case."""
+    whole_words: bool
+    """Find it only as words of its own."""
+    prefix: str
+    """What to put before each caption that does not begin with it."""
+    suffix: str
+    """What to put after each caption that does not end with it."""
+    fill_empty: bool
+    """Give photos without a caption the template's first; otherwise they are left alone."""
 
 
 class TrainOptions(TypedDict, total=False):
@@ -67,3 +88,22 @@ class RunOptions(TypedDict, total=False):
     generate: Mapping[str, Any] | None
     with_base: bool
     """Also draw every prompt without the lora, for comparison."""
+
+
+def parse_setting(name: str, written: str) -> Any:
+    """A recipe's setting as it was written: numbers, true and false become what they are, all else stays text.
+
+    ``layer_ranks`` are a line each: part of a layer's name, rank, alpha.
+    """
+    if name == "layer_ranks":
+        return [[_value(part) for part in line.split()] for line in written.splitlines() if line.strip()]
+    return _value(written.strip())
+
+
+def _value(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.lower(), text)

@@ -56,13 +56,23 @@ class Settings(BaseSettings):
         default=True, description="Start a worker on demand; off where `limner worker` runs for good."
     )
     worker_idle_seconds: float = Field(
-        default=60.0, description="A worker that was started on demand ends after this idle time."
+        default=60.0, description="Seconds without work after which a worker that was started on demand ends.", ge=0
     )
     workers: int = Field(default=0, description="Threads for intake; 0 means one a core.", ge=0, le=256)
     max_photo_pixels: int = Field(
-        default=200_000_000, description="A photo with more pixels is refused before decoding."
+        default=200_000_000, description="A photo with more pixels is refused before decoding.", ge=1
     )
-    max_zip_bytes: int = Field(default=20_000_000_000, description="The most that a zip may unpack to.")
+    max_zip_bytes: int = Field(default=20_000_000_000, description="The most bytes that a zip may unpack to.", ge=1)
+    max_upload_bytes: int = Field(
+        default=20_000_000_000, description="The most bytes that one uploaded file may have.", ge=1
+    )
+    max_upload_files: int = Field(default=5_000, description="The most files that are uploaded together.", ge=1)
+    upload_hours: float = Field(
+        default=48.0, description="An upload that is not taken in is deleted after so many hours.", gt=0
+    )
+    disk_reserve: int = Field(
+        default=1_000_000_000, description="Bytes that uploads leave free on the disk of the home folder.", ge=0
+    )
     replicate_url: str = Field(default="https://api.replicate.com", description="Where Replicate answers.")
     together_url: str = Field(default="https://api.together.ai", description="Where Together AI answers.")
     huggingface_url: str = Field(default="https://huggingface.co", description="Where the Hugging Face Hub answers.")
@@ -72,13 +82,30 @@ class Settings(BaseSettings):
     public_url: str = Field(
         default="", description="An https address that leads to this machine, for webhooks; none: polling only."
     )
-    webhook_port: int = Field(default=8713, description="Where the worker listens for webhooks if public_url is set.")
+    webhook_port: int = Field(
+        default=8713, description="Where the worker listens for webhooks if public_url is set.", ge=1, le=65_535
+    )
+    webhooks_to_loopback: bool = Field(
+        default=False, description="Webhooks may go to this machine too, also by http; for trying them out."
+    )
+    hosts: str = Field(
+        default="", description="More names by which the web app may be called, such as limner.example.org, by commas."
+    )
+    max_request_bytes: int = Field(
+        default=2_000_000,
+        description="The most bytes that a request to the web app may have that carries no file.",
+        ge=10_000,
+    )
     consent_above: Decimal = Field(
         default=Decimal("1.00"), description="US dollars; a step that may cost more is asked about.", ge=0
     )
-    budget_day: Decimal | None = Field(default=None, description="US dollars a day (UTC); steps beyond it are refused.")
-    budget_subject: Decimal | None = Field(default=None, description="US dollars a subject; steps beyond are refused.")
-    budget_total: Decimal | None = Field(default=None, description="US dollars in all; steps beyond are refused.")
+    budget_day: Decimal | None = Field(
+        default=None, description="US dollars a day (UTC); steps beyond it are refused.", ge=0
+    )
+    budget_subject: Decimal | None = Field(
+        default=None, description="US dollars a subject; steps beyond are refused.", ge=0
+    )
+    budget_total: Decimal | None = Field(default=None, description="US dollars in all; steps beyond are refused.", ge=0)
     s3_bucket: str = Field(default="", description="The bucket of the hub s3.")
     s3_prefix: str = Field(default="limner", description="The folder in that bucket.")
     s3_region: str = Field(default="us-east-1", description="The bucket's region.")

@@ -15,11 +15,13 @@ Quick calls answer at once. Long work gives a Job, done by a worker process that
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from copy import copy
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from limner.errors import LimnerError
 from limner.options import GenerateOptions, RunOptions, TrainOptions
@@ -27,8 +29,11 @@ from limner.pipeline import following, lookups, subjects
 from limner.pipeline.workspace import Workspace
 from limner.records import (
     Account,
+    Checkpoint,
+    Choices,
     CostSummary,
     Dataset,
+    DatasetHealth,
     DoctorReport,
     Erasure,
     Generation,
@@ -36,18 +41,40 @@ from limner.records import (
     Image,
     IntakeEntry,
     Job,
+    JobEvent,
     Lora,
     OpenPurchase,
     PhotoEntry,
+    PromptTemplate,
+    ProposedCrop,
     Publication,
+    RecipeField,
     Reproduction,
     Route,
+    SettingsReport,
     Subject,
+    SubjectCard,
+    SubjectContents,
+    SubjectProposal,
     Training,
+    TrainingChoices,
+    TrainingRun,
+    TrainingSampleEntry,
     WhatIf,
+    Wish,
 )
 from limner.settings import Settings, read_settings
-from limner.types import BackEnd, Base, Consent, Health, SubjectKind, TensorNaming, Visibility
+from limner.types import BackEnd, Base, Consent, Crop, Finding, Health, SubjectKind, TensorNaming, Visibility
+
+if TYPE_CHECKING:
+    from limner.pipeline.answers import Answers
+    from limner.pipeline.caption_edits import Captions
+    from limner.pipeline.changes import Changes
+    from limner.pipeline.gallery import Gallery
+    from limner.pipeline.grids import Grids
+    from limner.pipeline.members import Members
+    from limner.pipeline.notifying import Webhooks
+    from limner.pipeline.uploads import Uploads
 
 __all__ = ["Studio"]
 
@@ -55,9 +82,13 @@ __all__ = ["Studio"]
 class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Studio"]):
     """One home folder with its subjects, photos, datasets, trainings, loras and images. Safe to open many times."""
 
-    def __init__(self, home: str | Path | None = None, *, settings: Settings | None = None) -> None:
+    def __init__(
+        self, home: str | Path | None = None, *, settings: Settings | None = None, from_here: bool = True
+    ) -> None:
+        """Unless ``from_here`` no lora can be named by a file or address of this machine: who asks sits elsewhere."""
         self.settings: Settings = settings or read_settings(None if home is None else Path(home))
         self._workspace = Workspace(self.settings)
+        self._workspace.from_here = from_here
 
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
@@ -72,6 +103,12 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
     def close(self) -> None:
         """Let go of the database. Jobs go on in their worker."""
         self._workspace.close()
+
+    def owned_by(self, user: str) -> Studio:
+        """The same studio, as one user sees it: what others own is not there. Close the first one, not this."""
+        theirs = copy(self)
+        theirs._workspace = self._workspace.owned_by(user)
+        return theirs
 
     # --- subjects -----------------------------------------------------------------------------------------------
 
@@ -97,6 +134,34 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
     def subject(self, slug: str) -> Subject:
         """One subject."""
         return lookups.subject(self._workspace, slug)
+
+    def subject_cards(self) -> list[SubjectCard]:
+        """All subjects at a glance, newest first: best picture, counts, and what runs now."""
+        from limner.pipeline import overview
+
+        return overview.cards(self._workspace)
+
+    def propose_subject(
+        self, name: str, *, kind: str = "person", slug: str = "", trigger: str = "", class_word: str = ""
+    ) -> SubjectProposal:
+        """The names that a new subject would have, with what speaks against them; nothing is added."""
+        from limner.pipeline import overview
+
+        return overview.propose(
+            self._workspace, name=name, kind=kind, slug=slug, trigger=trigger, class_word=class_word
+        )
+
+    def add_demo_subject(self) -> Job:
+        """Add the demo's subject, zibbo, with the photos that ship with Limner; the same again is no second one."""
+        from limner.pipeline import overview
+
+        return self._started(overview.add_demo(self._workspace))
+
+    def subject_contents(self, slug: str) -> SubjectContents:
+        """What ``remove_subject`` would take along, and which jobs have to end first."""
+        from limner.pipeline import overview
+
+        return overview.contents(self._workspace, slug)
 
     def record_consent(self, slug: str, consent: Consent) -> Subject:
         """Put on record who agreed to what; an earlier consent stays on record as withdrawn."""
@@ -128,15 +193,86 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
     def set_caption(self, slug: str, photo: str, caption: str) -> None:
         """Set the caption of a photo (digest, or six or more digits of it); empty goes back to the template."""
-        from limner.pipeline import intake
+        from limner.pipeline import photo_editing
 
-        intake.set_caption(self._workspace, slug, photo, caption)
+        photo_editing.set_captions(self._workspace, slug, {photo: caption})
+
+    def set_captions(self, slug: str, captions: Mapping[str, str]) -> list[PhotoEntry]:
+        """Set the captions of several photos by their digests, all or none; empty goes back to the template.
+
+        CaptionRefused names the photo whose caption cannot be used, NotFound the digest that is no photo's.
+        """
+        from limner.pipeline import photo_editing
+
+        return photo_editing.set_captions(self._workspace, slug, captions)
+
+    @property
+    def captions(self) -> Captions:
+        """Captions changed many at once: looked at first, taken back afterwards."""
+        from limner.pipeline.caption_edits import Captions
+
+        return Captions(self._workspace)
+
+    def set_crop(self, slug: str, photo: str, crop: Crop | None) -> PhotoEntry:
+        """Choose the part of a photo that is trained on, in its pixels; None leaves the choice to Limner again.
+
+        InputRefused: it is not inside the photo, or has a side under 64 pixels.
+        """
+        from limner.pipeline import photo_editing
+
+        return photo_editing.set_crop(self._workspace, slug, photo, crop)
+
+    def proposed_crops(
+        self, slug: str, photos: Sequence[str] = (), *, base: str = "", resolution: int | None = None
+    ) -> list[ProposedCrop]:
+        """What freezing would take of each photo named, or of all, for a base: crop, bucket, and who chose it."""
+        from limner.pipeline import photo_editing
+
+        return photo_editing.proposed_crops(self._workspace, slug, photos, base=base, resolution=resolution)
+
+    def crop_picture(
+        self, slug: str, photo: str, *, crop: Crop | None = None, base: str = "", resolution: int | None = None
+    ) -> bytes:
+        """What a training would see of a photo: a JPEG in the size of its bucket. ``crop`` tries one that is not kept.
+
+        InputRefused: the crop is not inside the photo, or has a side under 64 pixels.
+        """
+        from limner.pipeline import photo_editing
+
+        return photo_editing.crop_picture(self._workspace, slug, photo, crop=crop, base=base, resolution=resolution)
+
+    def photo(self, slug: str, photo: str) -> PhotoEntry:
+        """One photo of a subject by its digest, or by six or more digits of it."""
+        from limner.pipeline import photo_editing
+
+        return photo_editing.photo(self._workspace, slug, photo)
+
+    def photo_health(self, slug: str, *, base: str = "", resolution: int | None = None) -> DatasetHealth:
+        """How fit the photos are as a set for a training on a base: sizes, shapes, framing, what is alike, captions."""
+        from limner.pipeline import health
+
+        return health.photo_health(self._workspace, slug, base=base, resolution=resolution)
+
+    def photo_findings(
+        self, slug: str, photo: str, *, base: str = "", resolution: int | None = None
+    ) -> tuple[Finding, ...]:
+        """What the health says of one photo by itself: its pixels, its light, its caption."""
+        from limner.pipeline import health
+
+        return health.photo_findings(self._workspace, slug, photo, base=base, resolution=resolution)
 
     def remove_photo(self, slug: str, photo: str) -> None:
         """Take a photo away from a subject; frozen datasets keep it."""
-        from limner.pipeline import intake
+        from limner.pipeline import photo_editing
 
-        intake.remove_photo(self._workspace, slug, photo)
+        photo_editing.remove_photo(self._workspace, slug, photo)
+
+    @property
+    def uploads(self) -> Uploads:
+        """Files on their way in from elsewhere: received piece by piece, resumed, taken in as one batch."""
+        from limner.pipeline.uploads import Uploads
+
+        return Uploads(self._workspace, self._started)
 
     # --- datasets -----------------------------------------------------------------------------------------------
 
@@ -171,11 +307,14 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         """A dataset by its digest (six digits will do), or a subject's newest by its slug."""
         return lookups.dataset(self._workspace, name)
 
-    def package(self, dataset: str, layout: str, destination: str | Path) -> Path:
-        """Write a dataset in a trainer's layout (replicate, fal, kohya, ai-toolkit, diffusers); give its path."""
+    def package(self, dataset: str, layout: str, destination: str | Path, *, zipped: bool = False) -> Path:
+        """Write a dataset in a trainer's layout (replicate, fal, kohya, ai-toolkit, diffusers); give its path.
+
+        ``zipped`` makes one zip also of the layouts that are folders.
+        """
         from limner.pipeline import freezing
 
-        return freezing.package_dataset(self._workspace, dataset, layout, Path(destination)).path
+        return freezing.package_dataset(self._workspace, dataset, layout, Path(destination), zipped=zipped).path
 
     def crop_sheet(self, dataset: str, destination: str | Path) -> Path:
         """Draw each photo of a dataset with its crop, bucket and caption into one picture."""
@@ -213,11 +352,56 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         """One training."""
         return lookups.training(self._workspace, training)
 
+    def training_choices(self, slug: str, **options: Unpack[TrainOptions]) -> TrainingChoices:
+        """Every trainer for a training: what it would cost and take, who sees the photos, or why it cannot.
+
+        Nothing is sent and nothing frozen. The options are those of ``train``; a setting that cannot be used is named.
+        """
+        from limner.pipeline import training_choices
+
+        return training_choices.choices(self._workspace, slug, **options)
+
+    def recipe_fields(self, *, base: str = "", preset: str = "") -> tuple[RecipeField, ...]:
+        """Every field of a recipe in words, with what is allowed and its value in the preset."""
+        from limner.pipeline import training_choices
+
+        return training_choices.fields(self._workspace, base=base, preset=preset)
+
+    def training_run(self, training: str) -> TrainingRun:
+        """One training with its samples, checkpoints, cost and log."""
+        from limner.pipeline import training_views
+
+        return training_views.run(self._workspace, training)
+
+    def training_samples(self, training: str) -> list[TrainingSampleEntry]:
+        """The pictures drawn while training, by step and prompt; they come while it runs."""
+        from limner.pipeline import training_views
+
+        return training_views.samples(self._workspace, training)
+
+    def training_log(self, training: str) -> str:
+        """The end of the trainer's log, without secrets; "" where there is none."""
+        from limner.pipeline import training_views
+
+        return training_views.log(self._workspace, training)
+
     def resume_training(self, training: str, *, yes: bool = False) -> Job:
         """Go on with a stopped training from its last checkpoint, or anew, at its price, where a vendor keeps none."""
         from limner.pipeline import trainings
 
         return self._started(trainings.resume(self._workspace, self.training(training).id, yes=yes))
+
+    def checkpoints(self, training: str) -> list[Checkpoint]:
+        """The checkpoints that a training kept, by step. A generation names one as a lora: ``training_1f0c…#100``."""
+        from limner.pipeline import picking
+
+        return picking.checkpoints(self._workspace, training)
+
+    def pick_checkpoint(self, training: str, step: int) -> Lora:
+        """Make a checkpoint the subject's next version. The same weights again give the lora that is there."""
+        from limner.pipeline import picking
+
+        return picking.pick(self._workspace, training, step)
 
     # --- loras and publications ---------------------------------------------------------------------------------
 
@@ -250,16 +434,46 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         trigger: str = "",
         name: str = "",
         base: str = "",
+        from_here: bool | None = None,
     ) -> Lora:
         """Adopt a LoRA from a file, ``owner/repo`` of the Hugging Face Hub or an https address, as a subject's version.
 
         LoraRefused: it is none for a base that Limner knows. The same weights again give the lora that is there.
+        Unless ``from_here``, by default the studio's, the source must not be a file or an address of this machine.
         """
         from limner.pipeline import importing
 
         return importing.import_lora(
-            self._workspace, source, subject=subject, kind=kind, trigger=trigger, name=name, base=base
+            self._workspace,
+            source,
+            subject=subject,
+            kind=kind,
+            trigger=trigger,
+            name=name,
+            base=base,
+            from_here=from_here,
         )
+
+    def model_card(self, lora: str) -> str:
+        """The model card as it would be published now: a YAML header and Markdown."""
+        from limner.pipeline import lora_editing
+
+        return lora_editing.card_text(self._workspace, lora)
+
+    def set_card(self, lora: str, words: str) -> Lora:
+        """Keep your own words (Markdown) for a lora's model card; "" takes them away. The next publication has them."""
+        from limner.pipeline import lora_editing
+
+        return lora_editing.set_card(self._workspace, lora, words)
+
+    def delete_lora(self, lora: str, *, unpublish: bool = False) -> Erasure:
+        """Delete one version and its weights; pictures made with it stay. Conflict: it is published, or a job uses it.
+
+        ``unpublish`` also deletes the repos that it was published in, with all versions in them.
+        """
+        from limner.pipeline import lora_editing
+
+        return lora_editing.delete_lora(self._workspace, lora, unpublish=unpublish)
 
     def publish(
         self,
@@ -330,6 +544,29 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         others: dict[str, Any] = {**options, "loras": named}
         return self._started(generating.submit(self._workspace, prompt=prompt, yes=yes, what_if=what_if, **others))
 
+    def choices(self, prompt: str = "", **options: Unpack[GenerateOptions]) -> Choices:
+        """Every generator for a wish: what it would cost and take, or why it cannot draw it here and what mends that.
+
+        Nothing is sent that costs. The errors of ``generate`` where the wish itself cannot be.
+        """
+        from limner.pipeline import choices, generating
+
+        named = [generating.parse_lora(words) for words in options.get("loras", ())]
+        others: dict[str, Any] = {**options, "loras": named}
+        return choices.choices(self._workspace, prompt=prompt, **others)
+
+    def wish_of(self, thing: int | str) -> Wish:
+        """What was asked for when a picture (its number) or a generation (its id) was made, to ask for it again."""
+        from limner.pipeline import choices
+
+        return choices.wish_of(self._workspace, thing)
+
+    def prompt_templates(self, kind: SubjectKind | str = "") -> list[PromptTemplate]:
+        """Prompts to begin with, for one kind of subject or all."""
+        from limner.catalog.prompts import prompt_templates
+
+        return prompt_templates(str(kind))
+
     def generation(self, generation: str) -> Generation:
         """One request for pictures, with the images made so far."""
         return lookups.generation(self._workspace, generation)
@@ -350,6 +587,41 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         from limner.pipeline import inspecting
 
         return inspecting.inspect_file(Path(path), base)
+
+    @property
+    def answers(self) -> Answers:
+        """What requests with an idempotency key were answered, so that the same one sent again is done once."""
+        from limner.pipeline.answers import Answers
+
+        return Answers(self._workspace)
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """Addresses that are told of what happens to jobs."""
+        from limner.pipeline.notifying import Webhooks
+
+        return Webhooks(self._workspace)
+
+    @property
+    def members(self) -> Members:
+        """Who may use this home through the web: users, their sessions, API tokens."""
+        from limner.pipeline.members import Members
+
+        return Members(self._workspace)
+
+    @property
+    def grids(self) -> Grids:
+        """Pictures side by side over two axes, such as checkpoint and strength, and votes between them."""
+        from limner.pipeline.grids import Grids
+
+        return Grids(self._workspace)
+
+    @property
+    def gallery(self) -> Gallery:
+        """All pictures by their thousands: found, shown, marked as favourites, packed into zips and deleted."""
+        from limner.pipeline.gallery import Gallery
+
+        return Gallery(self._workspace)
 
     def reproduce(self, picture: str | Path, *, yes: bool = False) -> Job:
         """Draw a picture again from its own provenance; then ask ``reproduced``."""
@@ -417,13 +689,19 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
             self._workspace.ensure_worker()
         return made
 
-    def jobs(self, slug: str = "", *, limit: int = 50) -> list[Job]:
-        """The newest jobs first."""
-        return lookups.jobs(self._workspace, slug, limit)
+    def jobs(self, slug: str = "", *, limit: int = 50, before: tuple[datetime, str] | None = None) -> list[Job]:
+        """The newest jobs first; ``before``: only those older than the job with this ``created_at`` and ``id``."""
+        return lookups.jobs(self._workspace, slug, limit, before)
 
     def job(self, job: str) -> Job:
         """A job by its id, or the newest one of a training or generation."""
         return lookups.job(self._workspace, job)
+
+    def job_events(self, job: str) -> list[JobEvent]:
+        """What happened to a job, in that order."""
+        from limner.pipeline import training_views
+
+        return training_views.events(self._workspace, job)
 
     def watch(self, job: Job | str) -> Iterator[Job]:
         """Give the job whenever it changes, until it has ended."""
@@ -455,6 +733,21 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         if failure is not None:
             raise failure
         return job
+
+    def once(self, wish: str, make: Callable[[], Job]) -> Job:
+        """Start a job at most once for a wish, an id of your own: ``studio.once(id, lambda: studio.train("zibbo"))``.
+
+        The same wish again gives the same job. If ``make`` raises nothing was started, and it may be tried again.
+        """
+        from limner.pipeline import wishes
+
+        return wishes.once(self._workspace, wish, make)
+
+    def changes(self) -> Changes:
+        """A cheap look at whether anything has changed at all, for who follows many things at once. Close it."""
+        from limner.pipeline.changes import Changes
+
+        return Changes(self._workspace)
 
     def cancel(self, job: Job | str) -> Job:
         """Ask a job to stop at its next safe point; what was done is kept."""
@@ -495,6 +788,30 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         from limner.pipeline import routes
 
         return routes.routes(self._workspace, base=base, subject=subject)
+
+    # --- settings -----------------------------------------------------------------------------------------------
+
+    def settings_report(self) -> SettingsReport:
+        """All settings: what each is for, its value now, and where that comes from."""
+        from limner.pipeline import settings_file
+
+        return settings_file.report(self._workspace)
+
+    def change_settings(self, values: Mapping[str, Any], *, seen: str = "") -> SettingsReport:
+        """Change settings in ``limner.toml``, all or none; they hold in this process at once, None for the default.
+
+        InputRefused says of each what is wrong (``fields``), Conflict what cannot be changed here, ChangedMeanwhile
+        that the file is not as it was ``seen`` (the report's).
+        """
+        from limner.pipeline import settings_file
+
+        return settings_file.change(self._workspace, values, seen=seen)
+
+    def log_tail(self, lines: int = 200) -> str:
+        """The last lines of the worker's log, without secrets."""
+        from limner.pipeline.log_tail import log_tail
+
+        return log_tail(self._workspace, lines)
 
     # --- accounts -----------------------------------------------------------------------------------------------
 

@@ -115,7 +115,9 @@ class PhotoReport:
 
     ``sharpness`` is the variance of the Laplacian of the luma at a fixed working size (higher is sharper),
     ``exposure`` the mean luma in 0..1, ``clipped`` the share of pixels that are pure black or white,
-    ``perceptual_hash`` 64 bits as 16 hexadecimal digits, ``faces`` None where no detector is installed.
+    ``perceptual_hash`` 64 bits as 16 hexadecimal digits, ``faces`` None where no detector is installed. ``face`` is
+    the largest face as left, top, width and height in shares of the photo, where a detector says where faces are.
+    ``source_digest`` is the SHA-256 of the file as it came, where it came as an upload.
     """
 
     source: str
@@ -130,6 +132,8 @@ class PhotoReport:
     perceptual_hash: str = ""
     faces: int | None = None
     duplicate_of: str = ""
+    source_digest: str = ""
+    face: tuple[float, float, float, float] | None = None
 
     @property
     def reason(self) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import fan_out
+import gallery
 import intake
 import table
 import trainer
@@ -51,6 +53,42 @@ def test_the_fan_out_counts_what_is_dropped_and_paid_twice() -> None:
     (row,) = table.fan_out_rows(result)
     assert row.speed == "0.97 x"
     assert "2 dropped, 2 paid twice" in row.figures
+
+
+def test_the_gallerys_ratio_is_that_of_the_percentiles() -> None:
+    painted = (gallery.Painted("/", 1440, 0.4, 0.0), gallery.Painted("/gallery", 390, 0.6, 0.01))
+    result = gallery.Result(
+        images=20_000,
+        users=20,
+        hello=(0.02,) * 95 + (0.04,) * 5,
+        gallery=(0.05,) * 90 + (0.08,) * 10,
+        unseen=(0.2,) * 100,
+        weight=76_000,
+        training="running, step 40",
+        painted=painted,
+    )
+    assert result.ratio == pytest.approx(0.08 / gallery.percentile(result.hello, 95))
+    (row,) = table.gallery_rows(result)
+    assert row.speed == f"{1 / result.ratio:.2f} x"
+    assert "first paint 600 ms, layout shift 0.010" in row.figures
+    assert result.within
+    over = gallery.Painted("/create", 390, 1.2, 0.0)
+    assert not over.within
+    assert not replace(result, painted=(over,)).within
+    assert not replace(result, gallery=(0.5,) * 100).within
+    assert not replace(result, weight=150_000).within
+
+
+def test_a_home_of_pictures_is_what_the_gallery_reads(tmp_path: Path) -> None:
+    from gallery_home import make_home
+    from limner.studio import Studio
+
+    with Studio(settings=make_home(tmp_path / "home", 50)) as studio:
+        page = studio.gallery.page(limit=60)
+        assert page.total == len({image.digest for image in page.images}) == 50
+        first = studio.gallery.picture(page.images[0].id)
+        assert studio.gallery.thumbnail(first, 160).is_file()
+        assert studio.gallery.choices().subjects == ("ann", "ink", "rex", "zibbo")
 
 
 def test_a_small_fan_out_keeps_to_the_limit_and_loses_nothing() -> None:

@@ -285,6 +285,22 @@ def test_faces_are_counted_where_a_detector_is(tmp_path: Path) -> None:
     assert broken.photo and broken.report.faces is None
 
 
+class FindingDetector(Detector):
+    def boxes(self, pixels: Any) -> list[tuple[float, float, float, float]]:
+        height, width = pixels.shape[:2]
+        return [(0, 0, 32, 32), (width / 4, height / 8, width / 2, height / 4)][: self.answer]
+
+
+def test_the_largest_face_is_kept_where_a_detector_finds_faces(tmp_path: Path) -> None:
+    data = encoded(picture(1))
+    counted = take_bytes(data, tmp_path, detector=Detector(1)).report
+    assert (counted.faces, counted.face) == (1, None)
+    two = take_bytes(data, tmp_path, detector=FindingDetector(2)).report
+    assert (two.faces, two.face) == (2, (0.25, 0.125, 0.5, 0.25))
+    none = take_bytes(data, tmp_path, detector=FindingDetector(0)).report
+    assert (none.faces, none.face) == (0, None)
+
+
 def test_blur_and_light_are_noticed(tmp_path: Path) -> None:
     good = picture(1, 800, 600)
     assert codes(take_bytes(encoded(good), tmp_path)) == []

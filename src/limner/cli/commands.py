@@ -23,11 +23,13 @@ SECTIONS = {
         "hub",
         "generate",
         "images",
+        "grid",
         "inspect",
         "reproduce",
     ),
     "Accounts and money": ("login", "logout", "accounts", "routes", "costs"),
-    "This machine": ("doctor", "jobs", "bases", "backends", "worker"),
+    "The web app": ("serve", "users", "tokens", "webhooks", "mcp"),
+    "This machine": ("doctor", "settings", "jobs", "bases", "backends", "worker"),
 }
 
 

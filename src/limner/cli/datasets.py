@@ -90,6 +90,7 @@ def package(
     dataset: DatasetName,
     layout: Annotated[str, typer.Option(metavar="LAYOUT", help="replicate, fal, kohya, ai-toolkit or diffusers.")],
     out: Annotated[Path, typer.Option(metavar="PATH", help="The zip or folder to write.")],
+    zipped: Annotated[bool, typer.Option("--zip", help="Write one zip also where the layout is a folder.")] = False,
     as_json: Json = False,
 ) -> None:
     """Write a dataset in a trainer's layout.
@@ -101,5 +102,5 @@ def package(
       limner dataset package rex --layout kohya --out rex-kohya
     """
     with studio() as it:
-        path = it.package(dataset, layout, out)
+        path = it.package(dataset, layout, out, zipped=zipped)
     show({"path": path, "layout": layout}, as_json, lambda console: console.print(f"Wrote {path}.", soft_wrap=True))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from limner.cli.arguments import BaseName, Detach, HubName, Json, LoraName, OnlySlug
+from limner.cli.arguments import BaseName, Detach, HubName, Json, LoraName, OnlySlug, TrainingName
 from limner.cli.commands import Noun
 from limner.cli.output import ago, short, show, size, studio, table
 from limner.cli.progress import follow
@@ -51,6 +51,7 @@ def show_one(lora: LoraName, as_json: Json = False) -> None:
         ("AutoV3", found.tensor_digest[:12]),
         ("file", found.path),
         ("training", short(found.training) if found.training else ""),
+        ("step", "" if found.step is None else found.step),
     ]
     for hub, repo, health in places:
         state = f"ready, usable by {health.usable_by}" if health.ready else "; ".join(health.problems)
@@ -110,6 +111,72 @@ def import_one(
         f", trigger {found.trigger}." if found.trigger else "."
     )
     show(found, as_json, lambda out: out.print(words, soft_wrap=True))
+
+
+@group.command("pick")
+def pick(
+    training: TrainingName,
+    step: Annotated[
+        int | None, typer.Argument(metavar="[STEP]", help="The checkpoint's; all are listed if left out.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a checkpoint of a training the subject's next version.
+
+    Without a step it lists the checkpoints that there are.
+    """
+    with studio() as it:
+        if step is None:
+            found = it.checkpoints(training)
+            rows = [(one.step, one.name, size(one.byte_size), one.lora) for one in found]
+            columns = ("step", "as a lora", "size", "picked as")
+            show(found, as_json, lambda out: table(out, columns, rows, "This training keeps no checkpoints."))
+            return
+        made = it.pick_checkpoint(training, step)
+    show(made, as_json, lambda out: out.print(f"Step {step} is {made.name}.\nNext: limner publish {made.name}"))
+
+
+@group.command("card")
+def card(
+    lora: LoraName,
+    words: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep this Markdown as your own words; - for stdin.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print a lora's model card, or keep your words for it.
+
+    It is printed as it would be published now.
+    """
+    with studio() as it:
+        if words is not None:
+            text = sys.stdin.read() if str(words) == "-" else words.read_text(encoding="utf-8")
+            it.set_card(lora, text)
+        found = it.model_card(lora)
+    show({"card": found}, as_json, lambda out: out.print(found, soft_wrap=True, markup=False, highlight=False))
+
+
+@group.command("delete")
+def delete(
+    lora: LoraName,
+    unpublish: Annotated[
+        bool, typer.Option("--unpublish", help="Also delete the repos that it is published in, with all versions.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete one version and its weights.
+
+    Pictures made with it stay. Where there is no terminal to ask on, --yes is needed.
+    """
+    with studio() as it:
+        name = it.lora(lora).name
+        if not yes:
+            if as_json or not sys.stdin.isatty():
+                raise typer.BadParameter("nothing was deleted, because nobody can be asked. Give --yes.")
+            typer.confirm(f"Delete {name}?", abort=True)
+        gone = it.delete_lora(name, unpublish=unpublish)
+    show(gone, as_json, lambda out: out.print(f"Deleted {name}.", soft_wrap=True))
 
 
 @group.command("visibility")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from limner.cli import photo_edits
 from limner.cli.arguments import Detach, Json, Slug
 from limner.cli.commands import Noun
 from limner.cli.output import hanging, remarks, show, studio, table
@@ -27,6 +28,7 @@ Photo = Annotated[str, typer.Argument(metavar="PHOTO", help="Six or more digits 
 
 
 def add_to(app: typer.Typer) -> None:
+    photo_edits.add_to(group)
     app.add_typer(group, name="photos")
 
 

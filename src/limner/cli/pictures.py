@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli.arguments import BaseName, Detach, Extra, GeneratorName, Json, OnlySlug, WhatIf, Yes
+from limner.cli import choices as choosing
+from limner.cli import gallery
+from limner.cli.arguments import BaseName, Detach, Extra, GeneratorName, Json, WhatIf, Yes
 from limner.cli.asking import show_what_if, with_consent
 from limner.cli.commands import Noun
-from limner.cli.output import ago, hanging, plain, show, studio, table
+from limner.cli.output import hanging, plain, show, studio, table
 from limner.cli.progress import follow
 from limner.cli.trainings import recipe_settings
 from limner.errors import LoraRefused, NotReady
@@ -37,6 +39,8 @@ Pixels = Annotated[int | None, typer.Option(metavar="PX", help="A multiple of 16
 
 def add_to(app: typer.Typer) -> None:
     app.command("generate")(generate)
+    choosing.add_to(group)
+    gallery.add_to(group)
     app.add_typer(group, name="images")
     app.command("inspect")(inspect)
     app.command("reproduce")(reproduce)
@@ -82,6 +86,9 @@ def generate(
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Copy the pictures into this folder.")] = None,
     yes: Yes = False,
     what_if: WhatIf = False,
+    choices: Annotated[
+        bool, typer.Option("--choices", help="Show who could draw this, at what price; draw nothing.")
+    ] = False,
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
@@ -108,6 +115,9 @@ def generate(
         "publish_if_needed": publish_if_needed,
     }
     with studio() as it:
+        if choices:
+            choosing.show_choices(it.choices(prompt, **options), as_json)
+            return
         if what_if:
             show_what_if(it.generate(prompt, what_if=True, **options), as_json)
             return
@@ -122,21 +132,6 @@ def generate(
             console.print(f"{image.id}  {image.generator}  seed {image.seed}  {path}", soft_wrap=True)
 
     show(generation, as_json, render)
-
-
-@group.command("list")
-def list_all(
-    slug: OnlySlug = "",
-    limit: Annotated[int, typer.Option(metavar="N", help="How many at most.")] = 50,
-    as_json: Json = False,
-) -> None:
-    """List the newest pictures."""
-    with studio() as it:
-        found = it.images(slug, limit=limit)
-    rows = [(i.id, i.prompt, f"{i.width}×{i.height}", i.seed, i.generator, ago(i.created_at)) for i in found]
-    columns = ("image", "prompt", "size", "seed", "by", "made")
-    empty = 'No picture yet: limner generate "..." --lora SLUG'
-    show(found, as_json, lambda out: table(out, columns, rows, empty, whole=("size", "seed", "by", "made")))
 
 
 @group.command("open")

@@ -21,11 +21,13 @@ from limner.cli.arguments import (
     WhatIf,
     Yes,
 )
-from limner.cli.asking import show_what_if, with_consent
+from limner.cli.asking import price, show_what_if, with_consent
 from limner.cli.commands import Noun
 from limner.cli.output import ago, short, show, studio, table
 from limner.cli.progress import details, follow
-from limner.options import TrainOptions
+from limner.durations import spoken
+from limner.options import TrainOptions, parse_setting
+from limner.types import Estimate
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,15 +51,7 @@ def recipe_settings(pairs: list[str] | None) -> dict[str, Any]:
         name, mark, value = pair.partition("=")
         if not mark:
             raise typer.BadParameter(f"'{pair}' is not NAME=VALUE.")
-        for kind in (int, float):
-            try:
-                settings[name.strip()] = kind(value)
-                break
-            except ValueError:
-                continue
-        else:
-            words = value.strip()
-            settings[name.strip()] = {"true": True, "false": False}.get(words.lower(), words)
+        settings[name.strip()] = parse_setting(name.strip(), value)
     return settings
 
 
@@ -165,6 +159,57 @@ def watch(training: TrainingName, as_json: Json = False) -> None:
         follow(it, it.job(found.id), detach=False, as_json=as_json)
         found = it.training(found.id)
     show(found, as_json, lambda out: _show(out, found))
+
+
+@group.command("choices")
+def choices(
+    slug: Slug, base: BaseName = "", preset: PresetName = "", set_: RecipeFields = None, as_json: Json = False
+) -> None:
+    """Show every trainer for a subject, with price and time.
+
+    Also who sees the photos, and what stands in the way. Nothing is sent.
+    """
+    with studio() as it:
+        found = it.training_choices(slug, base=base, preset=preset, settings=recipe_settings(set_))
+    rows = [
+        (
+            one.trainer,
+            price(Estimate(one.cost, None, one.certain)),
+            spoken(one.seconds) if one.seconds is not None else "",
+            one.sees_photos,
+            " ".join(f"{said.message} {said.remedy}" for said in one.refusals) or "ready",
+        )
+        for one in found.choices
+    ]
+    show(found, as_json, lambda out: table(out, ("trainer", "price", "time", "photos seen by", ""), rows, ""))
+
+
+@group.command("settings")
+def settings(base: BaseName = "", preset: PresetName = "", as_json: Json = False) -> None:
+    """Show the fields of a recipe, and their values in a preset."""
+    with studio() as it:
+        found = it.recipe_fields(base=base, preset=preset)
+    rows = [
+        (
+            one.name,
+            str(one.value),
+            ", ".join(one.choices) or (f"{one.low:g} to {one.high:g}" if one.low is not None else ""),
+            one.help,
+        )
+        for one in found
+    ]
+    show(found, as_json, lambda out: table(out, ("field", "value", "allowed", ""), rows, ""))
+
+
+@group.command("log")
+def log(training: TrainingName, as_json: Json = False) -> None:
+    """Print the end of a training's log."""
+    with studio() as it:
+        found = it.training_log(training)
+    if as_json:
+        show({"log": found}, True, lambda _: None)
+        return
+    typer.echo(found or "There is no log yet.")
 
 
 @group.command("cancel")

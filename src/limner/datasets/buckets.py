@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 
 from limner.errors import InputRefused
 
@@ -45,6 +45,8 @@ def buckets(
     return tuple(sorted(found))
 
 
+# Photos of one camera share their shape, and the health of a set asks for hundreds.
+@lru_cache(maxsize=4096)
 def best_bucket(
     width: int,
     height: int,

@@ -8,10 +8,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from limner.datasets.buckets import best_bucket, check_resolution
+from limner.datasets.buckets import check_resolution
 from limner.datasets.canonical import canonical_json, read_plain, sha256
 from limner.datasets.captions import DEFAULT_TEMPLATE, clean_caption, fill, has_trigger
-from limner.datasets.crops import check_crop, choose_crop
+from limner.datasets.crops import check_crop
+from limner.datasets.placing import place
 from limner.datasets.render import open_photo
 from limner.errors import InputRefused, PhotoRefused
 from limner.types import Crop, DatasetItem, DatasetManifest, Finding, Photo, Severity, SubjectFacts
@@ -55,25 +56,23 @@ def freeze(
                 f"They are left out: {', '.join(digest[:12] for digest in unknown[:5])}.",
             )
         )
-    smaller = [size for size in sorted(resolutions, reverse=True) if size <= resolution]
     items: list[DatasetItem] = []
     for digest, photo in sorted(chosen.items()):
         own = (crops or {}).get(digest)
-        shape = (own.width, own.height) if own else (photo.width, photo.height)
-        bucket = next((fit for size in smaller if _fits(fit := best_bucket(*shape, size), shape)), None)
-        if bucket is None:
-            bucket = best_bucket(*shape, smaller[-1])
-            findings.append(_enlarged(photo, shape, bucket))
-        crop = choose_crop(
+        placed, crop = place(
             photo.width,
             photo.height,
-            bucket,
+            resolution,
+            resolutions,
             load=partial(_open, photo, photo_path),
             faces=(faces or {}).get(digest, ()),
             within=own,
         )
+        if placed.enlarged:
+            shape = (own.width, own.height) if own else (photo.width, photo.height)
+            findings.append(_enlarged(photo, shape, placed.bucket))
         caption = clean_caption(captions.get(digest) or fill(DEFAULT_TEMPLATE, subject))
-        items.append(DatasetItem(digest, photo.media_type, photo.width, photo.height, caption, crop, bucket))
+        items.append(DatasetItem(digest, photo.media_type, photo.width, photo.height, caption, crop, placed.bucket))
     findings += _caption_findings(items, chosen, subject)
     return _sealed(DatasetManifest("", subject, resolution, tuple(items))), findings
 
@@ -146,11 +145,6 @@ def _check(manifest: DatasetManifest) -> None:
 
 def _open(photo: Photo, photo_path: Callable[[str], Path]) -> Any:
     return open_photo(photo_path(photo.digest), photo.width, photo.height)
-
-
-def _fits(bucket: tuple[int, int], shape: tuple[int, int]) -> bool:
-    # A tenth of enlargement does not show; more is better trained at a smaller resolution.
-    return all(10 * side <= 11 * there for side, there in zip(bucket, shape, strict=True))
 
 
 def _enlarged(photo: Photo, shape: tuple[int, int], bucket: tuple[int, int]) -> Finding:

@@ -29,7 +29,7 @@ from limner.generation.png import (
 )
 from limner.types import ImageRecord
 
-__all__ = ["Provenance", "pixel_digest", "read_provenance", "read_record", "seal_image"]
+__all__ = ["Provenance", "pixel_digest", "read_provenance", "read_record", "seal_image", "share_copy"]
 
 # what decides how the pixels look; every other optional chunk is left behind
 _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"IDAT", b"IEND"})
@@ -67,6 +67,11 @@ def seal_image(data: bytes, record: ImageRecord, *, credentials: Path | None = N
     ]
     sealed = _marked(data, said, model=record.base)
     return sealed if credentials is None else sign_png(sealed, credentials, _assertion(record, digest))
+
+
+def share_copy(data: bytes) -> bytes:
+    """The picture's pixels as a PNG that says only that AI made them: no prompt, no names, no seed, no signature."""
+    return _marked(data, [], model="")
 
 
 def _marked(data: bytes, said: list[Chunk], *, model: str) -> bytes:

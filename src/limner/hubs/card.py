@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["CardFacts", "CardSample", "card_header", "model_card"]
 
 _HEADER = re.compile(r"\A---\r?\n(.*?)^---\s*?$", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
+_HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+")
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&])")
 
 
@@ -40,7 +42,7 @@ class CardFacts:
 
     ``tag`` pins the revision in the examples; ``hub_url`` is where the repo is shown; ``settings`` are the training's
     settings as the table shows them; ``photos`` is their number. ``public_samples`` is the user's yes to showing the
-    samples; of a person they are shown only with a consent as well.
+    samples; of a person they are shown only with a consent as well. ``words`` are its owner's own, in Markdown.
     """
 
     repo: str
@@ -63,6 +65,7 @@ class CardFacts:
     consent: Consent | None = None
     limner_version: str = ""
     example_prompt: str = ""
+    words: str = ""
     hub_url: str = "https://huggingface.co"
 
     @property
@@ -167,8 +170,29 @@ def _environment() -> Environment:
     made = Environment(  # noqa: S701 (Markdown, escaped by the filters below)
         loader=DictLoader({"card.md.j2": source}), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {"plain": _plain, "code": _code, "cell": _cell, "python": _python}
+    made.filters |= {"plain": _plain, "code": _code, "cell": _cell, "python": _python, "own": _own_words}
     return made
+
+
+def _own_words(text: str) -> str:
+    """The owner's Markdown such that nothing of it reaches beyond its section: no HTML, no open code, low headings."""
+    lines: list[str] = []
+    fence = ""
+    for line in text.replace("\r\n", "\n").replace("\r", "\n").strip().split("\n"):
+        clean = "".join(char if char.isprintable() or char == "\t" else " " for char in line)
+        mark = _FENCE.match(clean)
+        if fence:
+            lines.append(clean)
+            if mark and mark[1].startswith(fence) and not clean.strip().strip(fence[0]):
+                fence = ""
+            continue
+        if mark:
+            fence = mark[1]
+            lines.append(clean)
+            continue
+        clean = clean.replace("<", "&lt;")
+        lines.append(_HEADING.sub(lambda found: "#" * min(6, len(found[1]) + 2) + " ", clean))
+    return "\n".join([*lines, fence] if fence else lines)
 
 
 def _line(text: object) -> str:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from limner.errors import LimnerError
 from limner.photos import checks
-from limner.photos.faces import FaceDetector
+from limner.photos.faces import FaceDetector, look_for_faces
 from limner.photos.limits import IntakeLimits
 from limner.photos.refusals import Refusal, refusal
 from limner.photos.seen import KnownPhoto, Likeness, Seen
@@ -161,7 +161,7 @@ class _Looker:
 
         picture = decode(source.path, source.name, self._limits, self._room)
         measures = measure(picture.image)
-        faces = self._faces(picture.image, source.name)
+        faces, face = self._faces(picture.image, source.name)
         findings = [*picture.findings, *checks.check(picture.width, picture.height, measures, faces, self._limits)]
         report = PhotoReport(
             source=source.name,
@@ -175,18 +175,19 @@ class _Looker:
             clipped=round(measures.dark + measures.bright, 4),
             perceptual_hash=f"{measures.perceptual_hash:016x}",
             faces=faces,
+            face=face,
         )
         return _Looked(report, store(picture, stem), measures, (picture.image.width, picture.image.height))
 
-    def _faces(self, image: object, name: str) -> int | None:
+    def _faces(self, image: Any, name: str) -> tuple[int | None, tuple[float, float, float, float] | None]:
         if self._detector is None:
-            return None
+            return None, None
         try:
             with self._detecting:
-                return int(self._detector.count(image.numpy()))  # type: ignore[attr-defined]
+                return look_for_faces(self._detector, image.numpy())
         except Exception:
             log.exception("the face detector failed on %s", name)
-            return None
+            return None, None
 
 
 def _refused(source: Source, finding: Finding) -> _Looked:

@@ -16,7 +16,7 @@ from limner.pipeline.intents import budgets_of
 from limner.pipeline.paying import undecided
 from limner.pipeline.workspace import Workspace
 from limner.records import Cost, CostSummary
-from limner.store.models import IntentRow, LedgerRow
+from limner.store.models import IntentRow, LedgerRow, SubjectRow
 from limner.types import Estimate
 
 __all__ = ["allow", "budgets", "entries", "summary"]
@@ -87,7 +87,10 @@ def _sums(pairs: Iterable[tuple[str, Decimal]]) -> dict[str, Decimal]:
 def budgets(workspace: Workspace, subject: str = "") -> list[Budget]:
     """The budgets that are set, and what is spent of each."""
     with workspace.database.read() as session:
-        return budgets_of(session, workspace.settings, subject or None)
+        own = workspace.owner is None or session.get(SubjectRow, subject) is not None
+    # The budgets are this home's: what everybody spends counts against them.
+    with workspace.everyone.database.read() as session:
+        return budgets_of(session, workspace.settings, subject if own else None)
 
 
 def allow(

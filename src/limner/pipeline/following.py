@@ -110,7 +110,14 @@ def resume(workspace: Workspace, job: str, *, yes: bool = False) -> Job:
     cost = total(trainings.estimate(workspace, stage) for stage in training)
     check_consent(cost, workspace.settings.consent_above, yes=yes)
     with workspace.database.write() as session:
-        again = jobs.add_job(session, kind=found.kind, stages=stages, subject=found.subject, target=found.target)
+        again = jobs.add_job(
+            session,
+            kind=found.kind,
+            stages=stages,
+            subject=found.subject,
+            target=found.target,
+            owner=session.get_one(JobRow, found.id).owner,
+        )
         # The stages that had ended keep their results and are not run again.
         again.stages = done
         submitter.submit(session, again.id, len(stages), waits=any(trainings.waits(workspace, one) for one in training))

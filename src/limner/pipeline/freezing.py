@@ -108,11 +108,13 @@ def find_dataset_row(session: Session, name: str) -> DatasetRow:
     return rows[0]
 
 
-def package_dataset(workspace: Workspace, name: str, layout: str, destination: Path) -> Package:
-    """Write a dataset in a trainer's layout; the same dataset gives the same bytes."""
+def package_dataset(
+    workspace: Workspace, name: str, layout: str, destination: Path, *, zipped: bool = False
+) -> Package:
+    """Write a dataset in a trainer's layout, ``zipped`` as one file whatever the layout; always the same bytes."""
     with workspace.database.read() as session:
         record = reading.to_dataset(find_dataset_row(session, name))
-    return package(layout, record.manifest, workspace.blobs.path, destination)
+    return package(layout, record.manifest, workspace.blobs.path, destination, zipped=zipped)
 
 
 def crop_sheet(workspace: Workspace, name: str, destination: Path) -> Path:

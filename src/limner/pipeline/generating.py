@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.orm import Session
 
 from limner import plugins
 from limner.catalog import find_base
@@ -14,12 +16,28 @@ from limner.errors import InputRefused, LimnerError
 from limner.findings import refuse
 from limner.generation.generator import GenerationOrder, Generator
 from limner.money.sums import dearest
-from limner.pipeline import asking, costs, jobs, ordering, reading
+from limner.pipeline import asking, costs, jobs, ordering, picking, reading
 from limner.pipeline.workspace import Workspace
 from limner.records import Job, WhatIf
+from limner.store.models import JobRow
 from limner.types import Estimate, Plan
 
-__all__ = ["describe", "estimate", "generators_of", "parse_lora", "request", "submit", "submit_wanted"]
+if TYPE_CHECKING:
+    from limner.pipeline.durable import Submitter
+
+__all__ = [
+    "Prepared",
+    "describe",
+    "enqueue",
+    "estimate",
+    "generators_of",
+    "parse_lora",
+    "plans",
+    "prepare",
+    "request",
+    "submit",
+    "submit_wanted",
+]
 
 SEEDS = 2**31
 
@@ -78,6 +96,11 @@ def request(
             if not name or name in remote:
                 pinned.append([name, scale])
                 continue
+            if picking.is_checkpoint(name):
+                training, checkpoint = picking.find_checkpoint(session, name)
+                bases.add(training.base)
+                pinned.append([picking.name_of(training.id, checkpoint.step), scale])
+                continue
             row = reading.find_lora_row(session, name)
             bases.add(row.base)
             pinned.append([f"{row.subject}@v{row.version}", scale])
@@ -110,7 +133,7 @@ def describe(workspace: Workspace, name: str) -> dict[str, Any]:
     """What is known of a lora that is not ours, from the start of its file."""
     from limner.pipeline import importing
 
-    return asdict(importing.describe_remote(name, workspace.settings))
+    return asdict(importing.describe_remote(name, workspace.settings, from_here=workspace.from_here))
 
 
 def submit(workspace: Workspace, *, yes: bool = False, what_if: bool = False, **options: Any) -> Job | WhatIf:
@@ -121,12 +144,16 @@ def submit(workspace: Workspace, *, yes: bool = False, what_if: bool = False, **
     """
     wanted = request(workspace, **options)
     if what_if:
-        orders = [
-            (generator, ordering.order_of(workspace, wanted, {}, name)[0])
-            for name, generator in _named(workspace, wanted)
-        ]
-        return asking.what_if([_plan(workspace, wanted, generator, order) for generator, order in orders])
+        return asking.what_if(plans(workspace, wanted))
     return submit_wanted(workspace, wanted, yes=yes)
+
+
+def plans(workspace: Workspace, wanted: dict[str, Any]) -> list[Coroutine[Any, Any, Plan]]:
+    """What each generator of a request would do, to be asked for by ``asking.what_if``."""
+    orders = [
+        (generator, ordering.order_of(workspace, wanted, {}, name)[0]) for name, generator in _named(workspace, wanted)
+    ]
+    return [_plan(workspace, wanted, generator, order) for generator, order in orders]
 
 
 async def _plan(workspace: Workspace, wanted: dict[str, Any], generator: Generator, order: GenerationOrder) -> Plan:
@@ -142,8 +169,22 @@ def _named(workspace: Workspace, wanted: dict[str, Any]) -> list[tuple[str, Gene
     ]
 
 
-def submit_wanted(workspace: Workspace, wanted: dict[str, Any], *, yes: bool = False) -> Job:
-    """Enqueue a request that is complete."""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that was checked: its order, the subjects that its pictures show, and the dearest that it may cost.
+
+    ``waits``: it will mostly wait for a vendor.
+    """
+
+    wanted: dict[str, Any]
+    order: GenerationOrder
+    subjects: tuple[str, ...]
+    estimate: Estimate
+    waits: bool
+
+
+def prepare(workspace: Workspace, wanted: dict[str, Any]) -> Prepared:
+    """Check a request that is complete. The first generator's refusal is raised where none of them can draw it."""
     usable: list[tuple[Generator, GenerationOrder]] = []
     refusals: list[LimnerError] = []
     subjects: list[str] = []
@@ -158,20 +199,38 @@ def submit_wanted(workspace: Workspace, wanted: dict[str, Any], *, yes: bool = F
             refusals.append(refusal)
     if not usable:
         raise refusals[0]
-    cost = dearest(generator.estimate(order) for generator, order in usable)
-    costs.allow(workspace, cost, subject=subjects[0] if subjects else "", yes=yes, what="generation")
+    return Prepared(
+        wanted,
+        usable[0][1],
+        tuple(subjects),
+        dearest(generator.estimate(order) for generator, order in usable),
+        waits=all(generator.describe().vendor for generator, _ in usable),
+    )
+
+
+def enqueue(workspace: Workspace, session: Session, submitter: Submitter, ready: Prepared) -> JobRow:
+    """Add a checked request's generation and job to the caller's transaction."""
+    subject = ready.subjects[0] if ready.subjects else None
+    ordering.add_row(session, ready.wanted, ready.order, ready.subjects)
+    job = jobs.add_job(
+        session,
+        kind="generate",
+        stages=[ready.wanted],
+        subject=subject,
+        target=ready.wanted["generation"],
+        owner=workspace.owner,
+    )
+    submitter.submit(session, job.id, 1, waits=ready.waits)
+    return job
+
+
+def submit_wanted(workspace: Workspace, wanted: dict[str, Any], *, yes: bool = False) -> Job:
+    """Enqueue a request that is complete."""
+    ready = prepare(workspace, wanted)
+    costs.allow(workspace, ready.estimate, subject=next(iter(ready.subjects), ""), yes=yes, what="generation")
     submitter = workspace.submitter
     with workspace.database.write() as session:
-        ordering.add_row(session, wanted, usable[0][1], subjects)
-        job = jobs.add_job(
-            session,
-            kind="generate",
-            stages=[wanted],
-            subject=subjects[0] if subjects else None,
-            target=wanted["generation"],
-        )
-        submitter.submit(session, job.id, 1, waits=all(generator.describe().vendor for generator, _ in usable))
-        return reading.to_job(job)
+        return reading.to_job(enqueue(workspace, session, submitter, ready))
 
 
 def estimate(workspace: Workspace, wanted: dict[str, Any]) -> Estimate:

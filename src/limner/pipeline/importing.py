@@ -23,7 +23,7 @@ from limner.store.models import BlobRow, LoraRow, SubjectRow
 from limner.types import Base, LoraFacts, LoraUse, Progress, SubjectKind, TensorNaming
 from limner.vendors.public_web import PublicWeb
 
-__all__ = ["describe_remote", "import_lora"]
+__all__ = ["describe_remote", "import_lora", "in_our_naming"]
 
 LARGEST = 6 * 10**9
 """Bytes: no lora of a known base is larger; what is, is a whole model."""
@@ -43,6 +43,7 @@ def import_lora(
     trigger: str = "",
     name: str = "",
     base: str = "",
+    from_here: bool | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> Lora:
     """Adopt a LoRA as the subject's next version; the subject is made if it is not there.
@@ -50,14 +51,16 @@ def import_lora(
     ``source`` is a file, ``owner/repo``, ``owner/repo@revision``, ``owner/repo/file.safetensors``, a page of the Hub or
     an https address. It is checked, and written in diffusers' naming where that changes nothing. The same weights again
     give the lora that is there. LoraRefused: it is no LoRA for a base that Limner knows, or not sound; Conflict: it is
-    here already as another subject's; NotFound, InputRefused, AccountRefused, VendorFailed: it cannot be had.
+    here already as another subject's; NotFound, InputRefused, AccountRefused, VendorFailed: it cannot be had. Unless
+    ``from_here``, by default the workspace's, no file and no address of this machine may be named.
     """
     check_slug(subject)
+    inside = workspace.from_here if from_here is None else from_here
     say = report or (lambda _: None)
     runs = workspace.home / "runs"
     runs.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=runs, prefix="import-") as folder:
-        path, found = _bring(str(source), workspace.settings, Path(folder), say)
+        path, found = _bring(str(source), workspace.settings, Path(folder), say, from_here=inside)
         say(Progress("import", message="Checking the weights"))
         wanted = base or found.base
         facts = _checked(path, Path(folder) / "converted.safetensors", wanted, insist=bool(base))
@@ -70,9 +73,11 @@ def import_lora(
         return _store(workspace, subject, facts, digest, word)
 
 
-def _bring(source: str, settings: Settings, folder: Path, say: Callable[[Progress], None]) -> tuple[Path, Found]:
+def _bring(
+    source: str, settings: Settings, folder: Path, say: Callable[[Progress], None], *, from_here: bool
+) -> tuple[Path, Found]:
     """The file on this disk, and what its place says of it."""
-    place = lora_sources.parse(source, settings)
+    place = lora_sources.parse(source, settings, files=from_here)
     if isinstance(place, Path):
         if not place.is_file():
             raise NotFound(f"There is no file {place}.", remedy="Check the path.", thing=str(place))
@@ -80,7 +85,7 @@ def _bring(source: str, settings: Settings, folder: Path, say: Callable[[Progres
     found = lora_sources.find(place, settings)
     say(Progress("import", total=found.byte_size, unit="byte", message=f"Fetching {found.name}"))
     path = folder / WEIGHTS_NAME
-    lora_sources.web_for(settings).download(found.url, path, most=LARGEST, sha256=found.sha256)
+    lora_sources.web_for(settings, loopback=from_here).download(found.url, path, most=LARGEST, sha256=found.sha256)
     return path, found
 
 
@@ -125,6 +130,17 @@ def _sound(facts: LoraFacts, base: Base, into: Path) -> LoraFacts:
     return validate(facts.path, base)
 
 
+def in_our_naming(weights: Path, into: Path, base: Base) -> Path:
+    """A trainer's weights in diffusers' naming, without its leftovers: as they are, or converted. LoraRefused."""
+    from limner.loras.conversion import to_diffusers
+    from limner.loras.inspection import inspect
+
+    found = inspect(weights)
+    if found.naming is TensorNaming.DIFFUSERS and not any(finding.code in MENDED for finding in found.findings):
+        return weights
+    return to_diffusers(weights, into, base=base).path
+
+
 def _known(workspace: Workspace, digest: str, subject: str) -> Lora | None:
     """The lora of these bytes that is here already. Conflict: it is another subject's."""
     with workspace.database.read() as session:
@@ -164,13 +180,13 @@ def _store(workspace: Workspace, subject: str, facts: LoraFacts, digest: str, wo
 # --- from afar ------------------------------------------------------------------------------------------------------
 
 
-def describe_remote(source: str, settings: Settings) -> LoraUse:
+def describe_remote(source: str, settings: Settings, *, from_here: bool = True) -> LoraUse:
     """What is known of a lora that is not here, from the start of its file: base, naming, size, digest, address.
 
     The address is pinned to a commit on the Hub. InputRefused: the source is a file here. LoraRefused: it is no LoRA.
-    Other errors as ``import_lora``.
+    Other errors, and ``from_here``, as ``import_lora``.
     """
-    place = lora_sources.parse(source, settings)
+    place = lora_sources.parse(source, settings, files=from_here)
     if isinstance(place, Path):
         raise InputRefused(
             f"{place} is a file on this machine.",
@@ -179,7 +195,7 @@ def describe_remote(source: str, settings: Settings) -> LoraUse:
         )
     found = lora_sources.find(place, settings)
     # of a private file too, though only this user's own generators will reach it
-    base, naming, trigger, size = _from_header(lora_sources.web_for(settings), found)
+    base, naming, trigger, size = _from_header(lora_sources.web_for(settings, loopback=from_here), found)
     return LoraUse(
         digest=found.sha256,
         scale=1.0,

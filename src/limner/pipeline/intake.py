@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.orm import Session
 
-from limner.datasets.captions import CaptionBook, read_captions
-from limner.errors import NotFound, PhotoRefused
+from limner.datasets.captions import Caption, read_captions
+from limner.errors import PhotoRefused
 from limner.photos import IntakeLimits, IntakeResult, KnownPhoto, find_sources, installed_detector, take_in
-from limner.pipeline import jobs, reading
+from limner.pipeline import jobs, reading, uploads
+from limner.pipeline.dropped import Renamed
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
 from limner.records import Job
 from limner.store.models import BlobRow, IntakeRow, PhotoRow
 from limner.types import Finding, Verdict
 
-__all__ = ["remove_photo", "request", "set_caption", "stage", "submit"]
+__all__ = ["request", "stage", "submit"]
 
 NOTHING_THERE = ("not-there", "no-photos")
 """Findings about what was named rather than about a photo; if there is nothing else, the job fails."""
@@ -47,7 +48,7 @@ def submit(workspace: Workspace, slug: str, paths: Sequence[str | Path], caption
     submitter = workspace.submitter
     with workspace.database.write() as session:
         reading.find_subject_row(session, slug)
-        row = jobs.add_job(session, kind="intake", stages=[wanted], subject=slug)
+        row = jobs.add_job(session, kind="intake", stages=[wanted], subject=slug, owner=workspace.owner)
         submitter.submit(session, row.id, 1)
         return reading.to_job(row)
 
@@ -66,12 +67,20 @@ def _take_in(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
     # What a crash left here is cheap to make again and unsafe to trust half-written.
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
+    batch, taken = wanted.get("batch", ""), workspace.directory(context.job) / "taken.json"
+    if batch and taken.exists():
+        # It had ended but for its row, and its files are gone.
+        uploads.finish(workspace, slug, batch)
+        done: dict[str, Any] = json.loads(taken.read_text(encoding="utf-8"))
+        return done
+    drop = uploads.prepare(workspace, slug, batch, scratch / "dropped") if batch else None
+    paths, captions = (drop.paths, drop.captions) if drop else (wanted["paths"], wanted["captions"])
     known = _known(workspace, slug, context.job)
-    book = read_captions([Path(path) for path in [*wanted["paths"], *wanted["captions"]]])
+    book = read_captions([Path(path) for path in [*paths, *captions]])
     counts = dict.fromkeys(Verdict, 0)
     nothing_there: list[Finding] = []
     sources_seen: list[str] = []
-    sources = find_sources(wanted["paths"], scratch, limits)
+    sources = drop.sources(scratch, limits) if drop else find_sources(paths, scratch, limits)
     results = take_in(
         sources,
         workdir=scratch,
@@ -86,8 +95,13 @@ def _take_in(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
         context.progress.check_cancelled()
         counts[result.report.verdict] += 1
         nothing_there.extend(finding for finding in result.report.findings if finding.code in NOTHING_THERE)
-        sources_seen.append(result.report.source)
-        _keep(workspace, context.job, slug, position, result, book)
+        # Captions were read where the files lie, which for uploads is not what they are called.
+        source = result.report.source
+        path = sources.paths.get(source, source) if isinstance(sources, Renamed) else source
+        sources_seen.append(path)
+        if drop:
+            result = replace(result, report=replace(result.report, source_digest=drop.digests.get(source, "")))
+        _keep(workspace, context.job, slug, position, result, book.find(path))
     context.progress.check_cancelled()
     shutil.rmtree(scratch, ignore_errors=True)
     if sum(counts.values()) == len(nothing_there):
@@ -97,12 +111,21 @@ def _take_in(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
             remedy="Name picture files, or a folder or zip that holds some.",
             thing=", ".join(wanted["paths"])[:300],
         )
-    return {
+    said = (*book.findings, *book.pairing_findings(sources_seen))
+    if drop:
+        said = tuple(replace(one, message=drop.as_said(one.message)) for one in said)
+    result_of = {
         "accepted": counts[Verdict.ACCEPTED],
         "warned": counts[Verdict.WARNED],
         "refused": counts[Verdict.REFUSED],
-        "caption_findings": [asdict(one) for one in (*book.findings, *book.pairing_findings(sources_seen))],
+        "caption_findings": [asdict(one) for one in said],
     }
+    if batch:
+        part = taken.with_suffix(".part")
+        part.write_text(json.dumps(result_of), encoding="utf-8")
+        part.replace(taken)
+        uploads.finish(workspace, slug, batch)
+    return result_of
 
 
 def _known(workspace: Workspace, slug: str, job: str) -> list[KnownPhoto]:
@@ -123,7 +146,9 @@ def _known(workspace: Workspace, slug: str, job: str) -> list[KnownPhoto]:
     ]
 
 
-def _keep(workspace: Workspace, job: str, slug: str, position: int, result: IntakeResult, book: CaptionBook) -> None:
+def _keep(
+    workspace: Workspace, job: str, slug: str, position: int, result: IntakeResult, caption: Caption | None
+) -> None:
     """Store one result: blob first, then the rows in one transaction that a re-run repeats without effect."""
     report = asdict(result.report)
     if result.photo is not None and result.file is not None:
@@ -132,7 +157,6 @@ def _keep(workspace: Workspace, job: str, slug: str, position: int, result: Inta
     with workspace.database.write() as session:
         if result.photo is not None:
             photo = result.photo
-            caption = book.find(result.report.source)
             session.execute(
                 insert(BlobRow)
                 .values(digest=photo.digest, media_type=photo.media_type, byte_size=photo.byte_size)
@@ -163,31 +187,3 @@ def _keep(workspace: Workspace, job: str, slug: str, position: int, result: Inta
             )
             .on_conflict_do_nothing()
         )
-
-
-def _photo_row(session: Session, slug: str, digest: str) -> PhotoRow:
-    rows = session.scalars(
-        select(PhotoRow).where(PhotoRow.subject == slug, PhotoRow.digest.startswith(digest)).limit(2)
-    ).all()
-    if len(rows) != 1 or len(digest) < 6:
-        raise NotFound(
-            f"'{digest}' names {'several photos' if len(rows) > 1 else 'no photo'} of '{slug}'.",
-            remedy=f"List them with `limner photos list {slug}` and give more digits.",
-            thing=digest,
-        )
-    return rows[0]
-
-
-def set_caption(workspace: Workspace, slug: str, digest: str, caption: str) -> None:
-    """Set a photo's caption by hand; an empty one goes back to the template."""
-    with workspace.database.write() as session:
-        row = _photo_row(session, slug, digest)
-        row.caption = " ".join(caption.split())
-        row.caption_from = "hand" if row.caption else ""
-
-
-def remove_photo(workspace: Workspace, slug: str, digest: str) -> None:
-    """Take a photo away from a subject; frozen datasets that hold it keep its blob."""
-    with workspace.database.write() as session:
-        row = _photo_row(session, slug, digest)
-        session.execute(delete(PhotoRow).where(PhotoRow.id == row.id))

@@ -12,8 +12,10 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from limner.errors import Cancelled, LimnerError, NotFound
+from limner.pipeline import notifying, wishes
 from limner.store import Database
-from limner.store.models import JobRow, now
+from limner.store.models import JobRow, SubjectRow, now
+from limner.store.web_models import EventRow
 from limner.types import JobState, Progress
 from limner.vendors.redaction import redact
 
@@ -28,14 +30,21 @@ def new_id(kind: str) -> str:
 
 
 def add_job(
-    session: Session, *, kind: str, stages: Sequence[dict[str, Any]], subject: str | None, target: str = ""
+    session: Session,
+    *,
+    kind: str,
+    stages: Sequence[dict[str, Any]],
+    subject: str | None,
+    target: str = "",
+    owner: str | None = None,
 ) -> JobRow:
-    """Add a waiting job with its stages to the caller's transaction."""
+    """Add a waiting job with its stages to the caller's transaction. Conflict: its wish was fulfilled by another."""
     row = JobRow(
         id=new_id("job"),
         kind=kind,
         subject=subject,
         target=target,
+        owner=owner or session.scalar(select(SubjectRow.owner).where(SubjectRow.slug == subject)),
         request={"stages": list(stages)},
         state=JobState.WAITING,
         progress={},
@@ -43,7 +52,16 @@ def add_job(
     )
     session.add(row)
     session.flush()
+    _say(session, row)
+    wishes.fulfil(session, row.id)
     return row
+
+
+def _say(session: Session, row: JobRow) -> None:
+    """Write the event of a job's new state into the transaction that changes it."""
+    event = EventRow(kind=f"job.{JobState(row.state)}", job=row.id, owner=row.owner)
+    session.add(event)
+    notifying.queue(session, event)
 
 
 def as_error(failure: BaseException) -> dict[str, Any]:
@@ -132,7 +150,9 @@ def start_stage(database: Database, job: str, stage: int) -> tuple[dict[str, Any
         del stages[stage:]
         stages.append({"stage": request["stage"], "state": JobState.RUNNING, "started_at": now().isoformat()})
         row.stages = stages
-        row.state = JobState.RUNNING
+        if row.state != JobState.RUNNING:
+            row.state = JobState.RUNNING
+            _say(session, row)
         row.started_at = row.started_at or now()
         return request, stages[:-1], False
 
@@ -170,4 +190,5 @@ def end_job(database: Database, job: str) -> None:
         whole = len(states) == len(row.request["stages"]) and all(s == JobState.DONE for s in states)
         row.state = JobState.DONE if whole else states[-1] if states else JobState.CANCELLED
         row.ended_at = now()
+        _say(session, row)
         row.result = {k: v for entry in row.stages for k, v in (entry.get("result") or {}).items()}

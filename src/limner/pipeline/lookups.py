@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from limner.errors import NotFound
@@ -166,8 +167,13 @@ def image(workspace: Workspace, number: int) -> Image:
         return reading.to_image(workspace, row, prompt)
 
 
-def jobs(workspace: Workspace, slug: str = "", limit: int = 50) -> list[Job]:
-    query = select(JobRow).order_by(JobRow.created_at.desc()).limit(limit)
+def jobs(
+    workspace: Workspace, slug: str = "", limit: int = 50, before: tuple[datetime, str] | None = None
+) -> list[Job]:
+    query = select(JobRow).order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(limit)
+    if before is not None:
+        at, name = before
+        query = query.where(or_(JobRow.created_at < at, and_(JobRow.created_at == at, JobRow.id < name)))
     with workspace.database.read() as session:
         rows = session.scalars(query.where(JobRow.subject == slug) if slug else query)
         return [reading.to_job(row) for row in rows]

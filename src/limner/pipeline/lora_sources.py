@@ -49,8 +49,11 @@ class Found:
     trigger: str = ""
 
 
-def parse(source: str, settings: Settings) -> Path | HubFile | str:
-    """Tell the three apart: a file, a place on the Hub, or any other address. InputRefused: it is none of them."""
+def parse(source: str, settings: Settings, *, files: bool = True) -> Path | HubFile | str:
+    """Tell the three apart: a file, a place on the Hub, or any other address. InputRefused: it is none of them.
+
+    Without ``files`` no path of this machine is one, and whether there is such a file stays unsaid.
+    """
     source = source.strip()
     if "://" in source:
         try:
@@ -61,12 +64,12 @@ def parse(source: str, settings: Settings) -> Path | HubFile | str:
             return _of_page(source)
         return source
     path = Path(os.path.expanduser(source))  # noqa: PTH111 (Path's own fails on ~nobody)
-    if _is_file(path) or source.startswith(("/", "./", "../", "~", "\\")):
+    if files and (_is_file(path) or source.startswith(("/", "./", "../", "~", "\\"))):
         return path
     words = _HUB_WORDS.fullmatch(source)
     # owner/name.safetensors is a file in a folder that is not there, not a repo
     if words is None or (words["file"] is None and source.endswith(".safetensors")):
-        if source.endswith(".safetensors"):
+        if files and source.endswith(".safetensors"):
             return path
         raise _no_source(source)
     check_repo(words["repo"])
@@ -107,11 +110,11 @@ def _of_page(url: str) -> HubFile:
     return HubFile(repo)
 
 
-def web_for(settings: Settings) -> PublicWeb:
+def web_for(settings: Settings, *, loopback: bool = True) -> PublicWeb:
     """The web as this user may read it: the Hub with the user's token, everything else as anybody."""
     from limner.vendors.huggingface import hub_token
 
-    return PublicWeb({origin_of(settings.huggingface_url): hub_token(settings)})
+    return PublicWeb({origin_of(settings.huggingface_url): hub_token(settings)}, loopback=loopback)
 
 
 def find(place: HubFile | str, settings: Settings) -> Found:

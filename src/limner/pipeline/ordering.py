@@ -19,10 +19,17 @@ from limner.generation.generator import GenerationOrder
 from limner.generation.prompts import fill
 from limner.hubs.granting import Granting
 from limner.hubs.hub import Hub
-from limner.pipeline import publishing, reading
+from limner.pipeline import picking, publishing, reading
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
-from limner.store.models import GenerationRow, GenerationSubjectRow, LoraRow, PublicationRow, SubjectRow
+from limner.store.models import (
+    GenerationLoraRow,
+    GenerationRow,
+    GenerationSubjectRow,
+    LoraRow,
+    PublicationRow,
+    SubjectRow,
+)
 from limner.types import BackEnd, Finding, JobState, LoraUse, Reach, Severity, Visibility
 
 __all__ = [
@@ -57,6 +64,12 @@ def order_of(
             if name in wanted.get("remote", {}):
                 use = LoraUse(**{**wanted["remote"][name], "scale": float(scale)})
                 words.append((use.trigger, ""))
+            elif picking.is_checkpoint(name):
+                training, checkpoint = picking.find_checkpoint(session, name)
+                subject = session.get_one(SubjectRow, training.subject)
+                subjects.append(subject.slug)
+                words.append((subject.trigger, subject.class_word))
+                use = picking.use_of(workspace, training, checkpoint, subject, float(scale))
             elif not name and "lora" not in earlier:
                 subject = reading.find_subject_row(session, wanted["subject"])
                 subjects.append(subject.slug)
@@ -172,6 +185,11 @@ def _reach(workspace: Workspace, wanted: dict[str, Any], use: LoraUse, about: Ba
         mend = f"limner lora import {use.name} --subject SLUG, and publish that; or --generator local."
         yield Finding(code, Severity.REFUSAL, message, mend)
         return
+    if picking.is_checkpoint(use.name):
+        message = f"{about.title} fetches loras from an address that anyone can read; {use.name} is a checkpoint here."
+        mend = f"limner lora pick {use.name.replace('#', ' ')}, and publish that; or --generator local."
+        yield Finding(code, Severity.REFUSAL, message, mend)
+        return
     grantable = _grantable(workspace, use, about)
     if grantable is not None:
         message = f"{use.name} is private: it is opened on the hub '{grantable[1].hub}' for as long as this takes."
@@ -270,7 +288,9 @@ def _publish(workspace: Workspace, use: LoraUse, about: BackEnd) -> str:
 
 
 def add_row(session: Session, wanted: dict[str, Any], order: GenerationOrder, subjects: Sequence[str]) -> None:
-    """The generation's row, unless it is there."""
+    """The generation's row, unless it is there. It belongs to whom its first subject belongs."""
+    shown = select(SubjectRow.owner).where(SubjectRow.slug == (subjects[0] if subjects else ""))
+    owner = session.scalar(shown)
     session.execute(
         insert(GenerationRow)
         .values(
@@ -286,6 +306,7 @@ def add_row(session: Session, wanted: dict[str, Any], order: GenerationOrder, su
             seed=order.seed,
             count=order.count,
             state=JobState.WAITING,
+            **({"owner": owner} if owner else {}),
         )
         .on_conflict_do_nothing()
     )
@@ -293,3 +314,5 @@ def add_row(session: Session, wanted: dict[str, Any], order: GenerationOrder, su
         session.execute(
             insert(GenerationSubjectRow).values(generation=order.id, subject=subject).on_conflict_do_nothing()
         )
+    for name in {use.name for use in order.loras if use.name}:
+        session.execute(insert(GenerationLoraRow).values(generation=order.id, lora=name).on_conflict_do_nothing())

@@ -40,6 +40,7 @@ def listing(workspace: Workspace, hub: str = "") -> list[HubEntry]:
             loras=tuple(known.get(one.weights_digest, ())),
         )
         for one in found
+        if workspace.owner is None or one.weights_digest in known
     ]
 
 

@@ -19,10 +19,10 @@ from limner.pipeline import asking, jobs, reading
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
 from limner.records import Job
-from limner.store.models import ConsentRow, DatasetRow, PublicationRow, SampleRow, SubjectRow, TrainingRow
+from limner.store.models import ConsentRow, DatasetRow, LoraRow, PublicationRow, SampleRow, SubjectRow, TrainingRow
 from limner.types import Consent, Health, Progress, SubjectKind, Visibility
 
-__all__ = ["publish_now", "refuse_without_consent", "request", "stage", "status", "submit"]
+__all__ = ["card_of", "publish_now", "refuse_without_consent", "request", "stage", "status", "submit"]
 
 MOST_SAMPLES = 6
 
@@ -75,11 +75,33 @@ def submit(
         row = reading.find_lora_row(session, lora)
         name, subject = f"{row.subject}@v{row.version}", row.subject
     wanted = request(workspace, subject=subject, lora=name, hub=hub, repo=repo, visibility=visibility)
+    _refuse_anothers_repo(workspace, wanted)
     submitter = workspace.submitter
     with workspace.database.write() as session:
-        job = jobs.add_job(session, kind="publish", stages=[wanted], subject=subject, target=name)
+        job = jobs.add_job(
+            session, kind="publish", stages=[wanted], subject=subject, target=name, owner=workspace.owner
+        )
         submitter.submit(session, job.id, 1)
         return reading.to_job(job)
+
+
+def _refuse_anothers_repo(workspace: Workspace, wanted: dict[str, Any]) -> None:
+    """Conflict: another user publishes in this repo; whoever deletes theirs would delete both."""
+    if workspace.owner is None:
+        return
+    hub: Hub = plugins.back_end("limner.hubs", wanted["hub"], settings=workspace.settings)
+    repo = hub.full_name(wanted["repo"])
+    others = (
+        select(PublicationRow.id)
+        .join(LoraRow, LoraRow.id == PublicationRow.lora)
+        .join(SubjectRow, SubjectRow.slug == LoraRow.subject)
+        .where(PublicationRow.hub == wanted["hub"], PublicationRow.repo == repo)
+        .where(SubjectRow.owner.is_distinct_from(workspace.owner))
+        .limit(1)
+    )
+    with workspace.everyone.database.read() as session:
+        if session.scalar(others) is not None:
+            raise Conflict(f"The repo '{repo}' is taken.", remedy="Choose another name for it: --repo.", thing=repo)
 
 
 async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -91,44 +113,9 @@ async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]
 def _publish(workspace: Workspace, wanted: dict[str, Any], name: str) -> dict[str, Any]:
     hub: Hub = plugins.back_end("limner.hubs", wanted["hub"], settings=workspace.settings)
     wanted = {**wanted, "repo": hub.full_name(wanted["repo"])}
+    card, samples = card_of(workspace, name, wanted["repo"])
     with workspace.database.read() as session:
         lora = reading.find_lora_row(session, name)
-        subject = session.get_one(SubjectRow, lora.subject)
-        consent = session.scalars(
-            select(ConsentRow).where(ConsentRow.subject == subject.slug, ConsentRow.withdrawn_at.is_(None))
-        ).first()
-        samples = session.scalars(
-            select(SampleRow)
-            .where(SampleRow.training == (lora.training or ""))
-            .order_by(SampleRow.step.desc(), SampleRow.position)
-            .limit(MOST_SAMPLES)
-        ).all()
-        training = session.get(TrainingRow, lora.training or "")
-        photos = (
-            session.scalar(select(DatasetRow.photos).where(DatasetRow.digest == training.dataset)) if training else 0
-        )
-        facts = reading.subject_facts(subject)
-    shown = {f"{sample.step:06d}-{sample.position}.png": sample for sample in samples}
-    card = CardFacts(
-        repo=wanted["repo"],
-        title=facts.name,
-        kind=facts.kind,
-        trigger=facts.trigger,
-        class_word=facts.class_word,
-        base=find_base(lora.base),
-        weights_name=WEIGHTS_NAME,
-        weights_digest=lora.digest,
-        tag="",
-        rank=lora.rank,
-        alpha=lora.alpha,
-        modules=lora.modules,
-        dataset_digest=training.dataset if training else "",
-        photos=photos or 0,
-        settings=training.recipe if training else {},
-        samples=tuple(CardSample(name, sample.prompt) for name, sample in shown.items()),
-        consent=Consent(consent.statement, consent.given_by, consent.given_at) if consent else None,
-        limner_version=__version__,
-    )
     published = _first_free(
         hub,
         wanted,
@@ -137,9 +124,9 @@ def _publish(workspace: Workspace, wanted: dict[str, Any], name: str) -> dict[st
             weights=workspace.blobs.path(lora.digest),
             weights_digest=lora.digest,
             card=model_card(replace(card, tag=tag)),
-            samples={one.name: workspace.blobs.path(shown[one.name].digest) for one in card.shown},
+            samples={one.name: workspace.blobs.path(samples[one.name]) for one in card.shown},
         ),
-        message=f"{facts.name} v{lora.version}",
+        message=f"{card.title} v{lora.version}",
     )
     with workspace.database.write() as session:
         session.execute(
@@ -158,6 +145,51 @@ def _publish(workspace: Workspace, wanted: dict[str, Any], name: str) -> dict[st
             )
         )
     return {"repo": published.repo, "revision": published.revision, "url": published.url, "hub": wanted["hub"]}
+
+
+def card_of(workspace: Workspace, name: str, repo: str) -> tuple[CardFacts, dict[str, str]]:
+    """What the card of a lora says in a repo, and the digests of the samples that it may show, by their names."""
+    with workspace.database.read() as session:
+        lora = reading.find_lora_row(session, name)
+        subject = session.get_one(SubjectRow, lora.subject)
+        consent = session.scalars(
+            select(ConsentRow).where(ConsentRow.subject == subject.slug, ConsentRow.withdrawn_at.is_(None))
+        ).first()
+        training = session.get(TrainingRow, lora.training or lora.picked_from or "")
+        drawn = select(SampleRow).where(SampleRow.training == (training.id if training else ""))
+        if lora.step is not None:
+            drawn = drawn.where(SampleRow.step <= lora.step)
+        samples = session.scalars(drawn.order_by(SampleRow.step.desc(), SampleRow.position).limit(MOST_SAMPLES)).all()
+        photos = (
+            session.scalar(select(DatasetRow.photos).where(DatasetRow.digest == training.dataset)) if training else 0
+        )
+        facts = reading.subject_facts(subject)
+    shown = {f"{sample.step:06d}-{sample.position}.png": sample for sample in samples}
+    settings = dict(training.recipe) if training else {}
+    if lora.step is not None:
+        settings["steps"] = f"{lora.step} of {settings.get('steps', lora.step)}"
+    card = CardFacts(
+        repo=repo,
+        title=facts.name,
+        kind=facts.kind,
+        trigger=facts.trigger,
+        class_word=facts.class_word,
+        base=find_base(lora.base),
+        weights_name=WEIGHTS_NAME,
+        weights_digest=lora.digest,
+        tag="",
+        rank=lora.rank,
+        alpha=lora.alpha,
+        modules=lora.modules,
+        dataset_digest=training.dataset if training else "",
+        photos=photos or 0,
+        settings=settings,
+        samples=tuple(CardSample(name, sample.prompt) for name, sample in shown.items()),
+        consent=Consent(consent.statement, consent.given_by, consent.given_at) if consent else None,
+        limner_version=__version__,
+        words=lora.card,
+    )
+    return card, {name: sample.digest for name, sample in shown.items()}
 
 
 def _first_free(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -181,6 +181,8 @@ def to_training(workspace: Workspace, session: Session, row: TrainingRow) -> Tra
         created_at=row.created_at,
         started_at=row.started_at,
         ended_at=row.ended_at,
+        sample_prompts=tuple(row.sample_prompts),
+        rates=tuple((int(step), float(rate)) for step, rate in row.rates),
     )
 
 
@@ -219,10 +221,12 @@ def lora_record(workspace: Workspace, row: LoraRow) -> Lora:
         alpha=row.alpha,
         byte_size=row.byte_size,
         trigger=row.trigger,
-        training=row.training,
+        training=row.training or row.picked_from,
         header=row.header,
         path=workspace.blobs.path(row.digest),
         created_at=row.created_at,
+        step=row.step,
+        card=row.card,
     )
 
 
@@ -253,11 +257,16 @@ def to_image(workspace: Workspace, row: ImageRow, prompt: str) -> Image:
         path=workspace.blobs.path(row.digest),
         created_at=row.created_at,
         generator=row.generator,
+        favourite=row.favourite,
     )
 
 
-def to_generation(workspace: Workspace, session: Session, row: GenerationRow) -> Generation:
-    images = session.scalars(select(ImageRow).where(ImageRow.generation == row.id).order_by(ImageRow.position))
+def to_generation(
+    workspace: Workspace, session: Session, row: GenerationRow, images: Iterable[ImageRow] | None = None
+) -> Generation:
+    """A generation with its images, or with those given, where many were read at once."""
+    if images is None:
+        images = session.scalars(select(ImageRow).where(ImageRow.generation == row.id).order_by(ImageRow.position))
     return Generation(
         id=row.id,
         prompt=row.prompt,

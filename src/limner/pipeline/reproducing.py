@@ -10,7 +10,7 @@ from sqlalchemy import select
 from limner import plugins
 from limner.errors import NotFound, NotReady
 from limner.generation import provenance
-from limner.pipeline import generating, jobs, reading
+from limner.pipeline import generating, jobs, picking, reading
 from limner.pipeline.workspace import Workspace
 from limner.records import Job, Reproduction
 from limner.store.models import GenerationRow, ImageRow, LoraRow
@@ -26,6 +26,9 @@ def submit(workspace: Workspace, picture: Path, *, yes: bool = False) -> Job:
     with workspace.database.read() as session:
         for use in record.loras:
             row = session.scalars(select(LoraRow).where(LoraRow.digest == use.digest)).first()
+            if row is None and (checkpoint := picking.checkpoint_of_digest(session, use.digest)):
+                loras.append([checkpoint, use.scale])
+                continue
             if row is None and "/" in use.name:
                 remote[use.name] = generating.describe(workspace, use.name)
                 loras.append([use.name, use.scale])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 
 from sqlalchemy import delete, or_, select, union
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from limner import plugins
 from limner.datasets.triggers import check_slug, check_trigger, propose_trigger
 from limner.errors import Conflict, InputRefused, LimnerError, NotFound
-from limner.pipeline import intents, reading
+from limner.pipeline import intents, reading, thumbnails, uploads
 from limner.pipeline.workspace import Workspace
 from limner.records import Erasure, Subject
 from limner.store.models import (
@@ -32,9 +33,10 @@ from limner.store.models import (
     TrainingRow,
     now,
 )
+from limner.store.web_models import UploadRow
 from limner.types import Consent, JobState, SubjectKind
 
-__all__ = ["add", "record_consent", "remove", "unused_blobs", "withdraw_consent"]
+__all__ = ["CLASS_WORDS", "add", "count_rows", "record_consent", "remove", "unused_blobs", "withdraw_consent"]
 
 CLASS_WORDS = {
     SubjectKind.PERSON: "person",
@@ -75,7 +77,11 @@ def add(
             )
         row = SubjectRow(slug=slug, name=name or slug, kind=kind, class_word=class_word, trigger=trigger)
         session.add(row)
-        session.flush()
+        try:
+            session.flush()
+        except IntegrityError:
+            # Somebody else's: who that is, and that subject itself, are none of this user's business.
+            raise Conflict(f"The slug '{slug}' is taken.", remedy="Choose another slug.", thing=slug) from None
         if consent is not None:
             given = {
                 "statement": consent.statement,
@@ -114,7 +120,7 @@ def _withdraw(session: Session, slug: str) -> None:
         consent.withdrawn_at = now()
 
 
-def _subject_rows(session: Session, slug: str) -> dict[str, int]:
+def count_rows(session: Session, slug: str) -> dict[str, int]:
     """How many rows of each kind name the subject."""
     trainings = select(TrainingRow.id).where(TrainingRow.subject == slug)
     loras = select(LoraRow.id).where(LoraRow.subject == slug)
@@ -179,9 +185,11 @@ def _erase_files(workspace: Workspace, digests: list[str], folders: list[str]) -
     for digest in digests:
         try:
             workspace.blobs.remove(digest)
+            thumbnails.forget(workspace, digest)
         except OSError as failure:
             left.append(f"the blob {digest[:12]}…: {failure.strerror}")
     for folder in folders:
+        (workspace.home / "logs" / "trainings" / f"{folder}.txt").unlink(missing_ok=True)
         try:
             shutil.rmtree(workspace.home / "runs" / folder)
         except FileNotFoundError:
@@ -200,6 +208,9 @@ def remove(workspace: Workspace, slug: str, *, publications: bool = True) -> Era
     left: list[str] = []
     with workspace.database.read() as session:
         reading.find_subject_row(session, slug)
+    # From here on with everybody's rows: a blob may be another owner's too, and a picture may show this subject still.
+    workspace = workspace.everyone
+    with workspace.database.read() as session:
         drawn_in = select(GenerationSubjectRow.generation).where(GenerationSubjectRow.subject == slug)
         running = select(JobRow.id).where(
             or_(JobRow.subject == slug, JobRow.target.in_(drawn_in)),
@@ -212,7 +223,7 @@ def remove(workspace: Workspace, slug: str, *, publications: bool = True) -> Era
                 remedy=f"Cancel it first: limner jobs cancel {busy}.",
                 thing=slug,
             )
-        counted = _subject_rows(session, slug)
+        counted = count_rows(session, slug)
         published = sorted(
             {
                 (row.hub, row.repo)
@@ -227,15 +238,20 @@ def remove(workspace: Workspace, slug: str, *, publications: bool = True) -> Era
         trainings = list(session.scalars(select(TrainingRow.id).where(TrainingRow.subject == slug)))
         jobs = list(session.scalars(select(JobRow.id).where(JobRow.subject == slug)))
         orders = trainings + generations
+        arriving = list(session.scalars(select(UploadRow.id).where(UploadRow.subject == slug)))
     left += (
         _unpublish(workspace, published)
         if publications
         else [f"{repo} on the hub '{hub}' (you asked to keep publications)" for hub, repo in published]
     )
+    # Grids load all that is needed for drawing.
+    from limner.pipeline import grids
+
     # A walk over the disk: done before the one writer's lock is taken.
     stored = workspace.blobs.digests()
     with workspace.database.write() as session:
         intents.forget_subject(session, slug, jobs=jobs, orders=orders)
+        grids.forget(session, generations)
         session.execute(delete(GenerationRow).where(GenerationRow.id.in_(generations)))
         session.execute(delete(JobRow).where(JobRow.subject == slug))
         session.execute(delete(IntakeRow).where(IntakeRow.subject == slug))
@@ -245,5 +261,5 @@ def remove(workspace: Workspace, slug: str, *, publications: bool = True) -> Era
         strays, remark = _strays(session, stored)
         session.execute(delete(BlobRow).where(BlobRow.digest.in_(orphans)))
     orphans += strays
-    left += remark + _erase_files(workspace, orphans, orders + jobs)
+    left += remark + _erase_files(workspace, orphans, orders + jobs) + uploads.forget(workspace, arriving)
     return Erasure(slug, {**counted, "blobs": len(orphans)}, tuple(left))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -22,25 +22,23 @@ from limner.datasets.packages import package
 from limner.datasets.render import write_rendered
 from limner.errors import Cancelled, RecipeRefused, WorkFailed
 from limner.findings import refuse
-from limner.loras.conversion import to_diffusers
-from limner.loras.inspection import inspect
 from limner.loras.metadata import lora_metadata, seal
 from limner.loras.validation import validate
 from limner.pipeline import jobs, reading, wakeups
-from limner.pipeline.importing import MENDED
+from limner.pipeline.importing import in_our_naming
 from limner.pipeline.paying import StoredPayments
+from limner.pipeline.training_arrivals import Arrivals, add_blob, add_rows, joined, positions, thin
 from limner.pipeline.versions import add_lora
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
-from limner.store.models import BlobRow, CheckpointRow, DatasetRow, LoraRow, SampleRow, TrainingRow, now
+from limner.store.models import DatasetRow, LoraRow, TrainingRow, now
 from limner.training import recipe as recipes
 from limner.training.trainer import Collected, Trainer, TrainingOrder, TrainingReport
-from limner.types import DatasetManifest, JobState, TensorNaming
+from limner.types import DatasetManifest, JobState
 
 __all__ = ["add_row", "order_of", "stage"]
 
 GLANCE_SECONDS = 0.5  # between two looks at whether the user wants to stop
-MOST_LOSSES = 2000
 STARTS_AT_ONCE = 24
 """Trainings that are being prepared and started at once; hundreds together would take a GB, and no less time."""
 ENDS_AT_ONCE = 4
@@ -69,7 +67,9 @@ def order_of(workspace: Workspace, wanted: dict[str, Any], manifest: DatasetMani
         recipe=recipes.from_mapping(wanted["recipe"]),
         base=base,
         base_path=base_location(base, workspace.settings.base_paths),
-        sample_prompts=tuple(prompt.replace("{trigger}", trigger) for prompt in prompts),
+        sample_prompts=tuple(
+            prompt.replace("{trigger}", trigger).replace("{class_word}", class_word) for prompt in prompts
+        ),
         package=packed if about.package else None,
         webhook_url=f"{public}/webhooks/{about.vendor}/{wanted['training']}" if public and about.vendor else "",
     )
@@ -164,13 +164,15 @@ async def _follow(context: StageContext, trainer: Trainer, order: TrainingOrder,
     losses: list[tuple[int, float]] = []
     asked = False
     noted: object = None
+    arrivals = Arrivals(context.workspace, order.id)
     while True:
         report = await trainer.poll(order, reference)
         if report.progress != noted:
             noted = report.progress
             context.report(report.progress)
             losses = _with_losses(losses, report)
-            await asyncio.to_thread(_note_progress, context.workspace, order.id, asdict(report.progress), losses)
+            await asyncio.to_thread(_note_progress, context.workspace, order.id, report, losses)
+        await asyncio.to_thread(arrivals.keep, report)
         if report.state is JobState.WAITING and not trainer.describe().vendor:
             # Whoever watched over the trainer is gone; what it had done is taken up from the last checkpoint.
             await trainer.start(order)
@@ -238,18 +240,15 @@ def _note_reference(workspace: Workspace, training: str, reference: str) -> None
 
 
 def _note_progress(
-    workspace: Workspace, training: str, progress: dict[str, Any], losses: list[tuple[int, float]]
+    workspace: Workspace, training: str, report: TrainingReport, losses: list[tuple[int, float]]
 ) -> None:
     with workspace.database.write() as session:
         row = session.get_one(TrainingRow, training)
-        row.progress = progress
+        row.progress = asdict(report.progress)
         if losses:
-            row.losses = _thin([*((s, v) for s, v in row.losses if s < losses[0][0]), *losses])
-
-
-def _thin(losses: Sequence[tuple[int, float]]) -> list[list[float]]:
-    every = max(1, -(-len(losses) // MOST_LOSSES))
-    return [[step, loss] for step, loss in losses[::every]]
+            row.losses = joined(row.losses, losses)
+        if report.rates:
+            row.rates = joined(row.rates, report.rates)
 
 
 def _end(workspace: Workspace, training: str, state: JobState, failure: Exception | None = None) -> None:
@@ -271,55 +270,24 @@ def _keep(workspace: Workspace, wanted: dict[str, Any], order: TrainingOrder, co
         recipe=wanted["recipe"],
         resolution=order.recipe.resolution,
     )
-    seal(_in_our_naming(collected.weights, order), metadata, sealed)
+    weights = in_our_naming(collected.weights, order.run_directory / "converted.safetensors", order.base)
+    seal(weights, metadata, sealed)
     facts = validate(sealed, order.base)
-    workspace.blobs.put_file(sealed)
-    stored: list[tuple[Path, str]] = [(sealed, "application/safetensors")]
-    for _, path in collected.checkpoints:
-        stored.append((path, "application/safetensors"))
-    stored += [(sample.path, "image/png") for sample in collected.samples]
-    digests = {path: workspace.blobs.put_file(path) for path, _ in stored}
+    sealed_digest = workspace.blobs.put_file(sealed)
+    samples = list(positions(collected.samples))
+    paths = [path for _, path in collected.checkpoints] + [sample.path for _, sample in samples]
+    digests = {path: workspace.blobs.put_file(path) for path in paths}
     with workspace.database.write() as session:
-        for path, media_type in stored:
-            session.execute(
-                insert(BlobRow)
-                .values(digest=digests[path], media_type=media_type, byte_size=path.stat().st_size)
-                .on_conflict_do_nothing()
-            )
-        for step, path in collected.checkpoints:
-            session.execute(
-                insert(CheckpointRow)
-                .values(training=order.id, step=step, digest=digests[path])
-                .on_conflict_do_nothing()
-            )
-        positions: dict[int, int] = {}
-        for sample in collected.samples:
-            position = positions[sample.step] = positions.get(sample.step, -1) + 1
-            session.execute(
-                insert(SampleRow)
-                .values(
-                    training=order.id,
-                    step=sample.step,
-                    position=position,
-                    prompt=sample.prompt,
-                    digest=digests[sample.path],
-                )
-                .on_conflict_do_nothing()
-            )
+        add_blob(session, sealed_digest, "application/safetensors", sealed.stat().st_size)
+        add_rows(session, order.id, digests, collected.checkpoints, samples)
         lora = add_lora(session, wanted["subject"], facts, training=order.id, hosted=dict(collected.hosted))
         row = session.get_one(TrainingRow, order.id)
         row.state, row.ended_at, row.error = JobState.DONE, now(), None
         if collected.losses:
-            row.losses = _thin(collected.losses)
+            row.losses = thin(collected.losses)
+        if collected.rates:
+            row.rates = thin(collected.rates)
         return _result(row, lora)
-
-
-def _in_our_naming(weights: Path, order: TrainingOrder) -> Path:
-    """The weights in diffusers' naming, without a trainer's leftovers: as they are, or converted. LoraRefused."""
-    found = inspect(weights)
-    if found.naming is TensorNaming.DIFFUSERS and not any(finding.code in MENDED for finding in found.findings):
-        return weights
-    return to_diffusers(weights, order.run_directory / "converted.safetensors", base=order.base).path
 
 
 def _result(row: TrainingRow, lora: LoraRow) -> dict[str, Any]:

@@ -95,7 +95,9 @@ def submit(
     submitter = workspace.submitter
     with workspace.database.write() as session:
         training_stage.add_row(session, wanted, digest)
-        row = jobs.add_job(session, kind="train", stages=[wanted], subject=slug, target=wanted["training"])
+        row = jobs.add_job(
+            session, kind="train", stages=[wanted], subject=slug, target=wanted["training"], owner=workspace.owner
+        )
         submitter.submit(session, row.id, 1, waits=waits(workspace, wanted))
         return reading.to_job(row)
 
@@ -160,6 +162,13 @@ def resume(workspace: Workspace, training: str, *, yes: bool = False) -> Job:
         manifest = reading.to_dataset(session.get_one(DatasetRow, row.dataset)).manifest
         order = training_stage.order_of(workspace, wanted, manifest)
         check_consent(trainer.estimate(order), workspace.settings.consent_above, yes=yes)
-        job = jobs.add_job(session, kind="train", stages=[wanted], subject=row.subject, target=row.id)
+        job = jobs.add_job(
+            session,
+            kind="train",
+            stages=[wanted],
+            subject=row.subject,
+            target=row.id,
+            owner=last.owner if last is not None else workspace.owner,
+        )
         submitter.submit(session, job.id, 1, waits=waits(workspace, wanted))
         return reading.to_job(job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from limner.store.models import LoraRow
+from limner.store.models import GenerationLoraRow, LoraRow
 from limner.types import LoraFacts
 
 __all__ = ["add_lora"]
@@ -17,17 +17,24 @@ def add_lora(
     facts: LoraFacts,
     *,
     training: str | None = None,
+    picked_from: str | None = None,
+    step: int | None = None,
     hosted: dict[str, str] | None = None,
     trigger: str = "",
 ) -> LoraRow:
-    """The subject's next version; ``trigger`` over the one in the file's header."""
+    """The subject's next version; ``trigger`` over the one in the file's header.
+
+    ``training`` made it, or it was ``picked_from`` one's checkpoint of ``step``.
+    """
     newest = session.scalar(select(func.max(LoraRow.version)).where(LoraRow.subject == subject)) or 0
     lora = LoraRow(
         subject=subject,
-        version=newest + 1,
+        version=max(newest, _last_drawn(session, subject)) + 1,
         digest=facts.digest,
         tensor_digest=facts.tensor_digest,
         training=training,
+        picked_from=picked_from,
+        step=step,
         base=facts.base,
         naming=facts.naming,
         rank=facts.rank,
@@ -41,3 +48,11 @@ def add_lora(
     session.add(lora)
     session.flush()
     return lora
+
+
+def _last_drawn(session: Session, subject: str) -> int:
+    """The highest version that pictures name: one that was deleted must not come to mean other weights."""
+    start = f"{subject}@v"
+    names = select(GenerationLoraRow.lora).where(GenerationLoraRow.lora.startswith(start, autoescape=True)).distinct()
+    found = [name.removeprefix(start) for name in session.scalars(names)]
+    return max((int(number) for number in found if number.isdecimal()), default=0)

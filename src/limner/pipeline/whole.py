@@ -66,7 +66,9 @@ def submit(
     ]
     submitter = workspace.submitter
     with workspace.database.write() as session:
-        row = jobs.add_job(session, kind="run", stages=stages, subject=slug, target=training["training"])
+        row = jobs.add_job(
+            session, kind="run", stages=stages, subject=slug, target=training["training"], owner=workspace.owner
+        )
         submitter.submit(session, row.id, len(stages), waits=trainings.waits(workspace, training))
         return reading.to_job(row)
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from limner.errors import LimnerError
 from limner.pipeline import jobs
+from limner.pipeline.delivering import delivering
 from limner.pipeline.listening import listening
 from limner.pipeline.workspace import Workspace
 from limner.settings import Settings
@@ -124,6 +125,7 @@ def work(settings: Settings, *, idle_seconds: float | None, stop: threading.Even
     executor = durable.Executor(workspace.database, workspace.home, _runner(workspace), finish)
     ears = ExitStack()
     ears.enter_context(listening(settings))
+    ears.enter_context(delivering(workspace))
     try:
         idle = 0.0
         while not stop.wait(LOOK_SECONDS):
@@ -152,7 +154,10 @@ def main() -> int:
     """The entry of the process."""
     parser = argparse.ArgumentParser(description="Do the jobs of one home folder.")
     parser.add_argument("--forever", action="store_true", help="do not end when idle")
+    parser.add_argument("--nice", type=int, default=0, metavar="N", help="stand back for others by so much, 0 to 19")
     arguments = parser.parse_args()
+    if arguments.nice:
+        os.nice(arguments.nice)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     guard_logging()
     stop = threading.Event()

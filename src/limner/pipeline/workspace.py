@@ -6,6 +6,8 @@ import logging
 import os
 import subprocess
 import sys
+import threading
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +25,22 @@ __all__ = ["Workspace"]
 
 log = logging.getLogger(__name__)
 
+WORKER_NICENESS = 5
+"""A worker and the trainings that it starts stand back for whoever waits for a page or a command on this machine."""
+
 
 class Workspace:
     """Everything that the pipeline needs to find its things. Opening it creates the home folder on first use."""
 
+    owner: str | None = None
+    """Whose things are seen and made here; None for everybody's."""
+    from_here: bool = True
+    """Whether who asks sits at this machine, and so may name files and addresses of it."""
+    _everyone: Workspace | None = None
+
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._opening = threading.Lock()
         self.home = settings.home
         if settings.catalog is not None:
             use_catalog(settings.catalog)
@@ -45,9 +57,27 @@ class Workspace:
                 thing=str(self.home),
             ) from failure
 
+    @property
+    def everyone(self) -> Workspace:
+        """The workspace in which everybody's things are seen."""
+        return self._everyone or self
+
+    def owned_by(self, owner: str) -> Workspace:
+        """The same home as one user sees it. Close the one that it was made of, not this."""
+        from limner.pipeline.ownership import as_seen_by
+
+        theirs = copy(self.everyone)
+        theirs.owner, theirs._everyone = owner, self.everyone
+        theirs.database = as_seen_by(self.everyone.database, owner)
+        return theirs
+
     @cached_property
     def submitter(self) -> Submitter:
-        """The way onto the queue; loads the workflow engine on first use."""
+        """The way onto the queue, one for all owners; loads the workflow engine on first use."""
+        if self._everyone is not None:
+            # Several requests may ask at the same moment, each with a workspace of its own.
+            with self._opening:
+                return self._everyone.submitter
         from limner.pipeline import durable
 
         durable.prepare(self.database)
@@ -74,7 +104,7 @@ class Workspace:
         environment = os.environ | self.settings.as_environment()
         with self.log_file.open("ab") as sink:
             subprocess.Popen(
-                [sys.executable, "-m", "limner.pipeline.worker"],
+                [sys.executable, "-m", "limner.pipeline.worker", "--nice", str(WORKER_NICENESS)],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,

@@ -20,7 +20,7 @@ from limner.errors import Conflict, StorageFailed
 
 __all__ = ["SCHEMA_HEAD", "Database"]
 
-SCHEMA_HEAD = "0002"
+SCHEMA_HEAD = "0003"
 BUSY_MILLISECONDS = 30_000
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Numeric, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Numeric, String, Text, UniqueConstraint, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import DateTime, TypeDecorator
@@ -17,6 +17,7 @@ __all__ = [
     "ConsentRow",
     "DatasetPhotoRow",
     "DatasetRow",
+    "GenerationLoraRow",
     "GenerationRow",
     "GenerationSubjectRow",
     "ImageRow",
@@ -73,6 +74,15 @@ Slug = String(64)
 Ident = String(64)
 
 
+FIRST_ADMIN = text("(SELECT name FROM limner_users WHERE admin ORDER BY created_at, name LIMIT 1)")
+"""Who owns what was made without saying for whom, as on the command line; nobody where there are no users."""
+
+
+def _owner() -> Any:
+    """The user whose thing it is; None where nobody has been added as a user."""
+    return mapped_column(String(64), index=True, default=FIRST_ADMIN)
+
+
 def _subject(**options: Any) -> Any:
     return mapped_column(Slug, ForeignKey("limner_subjects.slug", ondelete="CASCADE"), index=True, **options)
 
@@ -87,6 +97,7 @@ class SubjectRow(Row):
     kind: Mapped[str] = mapped_column(String(20))
     class_word: Mapped[str] = mapped_column(String(60))
     trigger: Mapped[str] = mapped_column(String(60))
+    owner: Mapped[str | None] = _owner()
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -173,7 +184,7 @@ class DatasetPhotoRow(Row):
 
 
 class TrainingRow(Row):
-    """One run of a recipe on a dataset by a trainer; ``losses`` are [step, loss] pairs, thinned."""
+    """One run of a recipe on a dataset by a trainer; ``losses`` and ``rates`` are [step, value] pairs, thinned."""
 
     __tablename__ = "limner_trainings"
 
@@ -188,6 +199,7 @@ class TrainingRow(Row):
     reference: Mapped[str] = mapped_column(Text, default="")
     progress: Mapped[dict[str, Any]] = mapped_column(default=dict)
     losses: Mapped[list[Any]] = mapped_column(default=list)
+    rates: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
     error: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
@@ -221,7 +233,11 @@ class SampleRow(Row):
 
 
 class LoraRow(Row):
-    """One version of a subject's weights; ``header`` is the file's metadata, ``hosted`` its name at each vendor."""
+    """One version of a subject's weights; ``header`` is the file's metadata, ``hosted`` its name at each vendor.
+
+    One picked from a checkpoint has ``picked_from`` and ``step`` instead of ``training``. ``card`` is what its owner
+    wrote for the model card.
+    """
 
     __tablename__ = "limner_loras"
     __table_args__ = (UniqueConstraint("subject", "version"),)
@@ -234,6 +250,8 @@ class LoraRow(Row):
     training: Mapped[str | None] = mapped_column(
         Ident, ForeignKey("limner_trainings.id", ondelete="SET NULL"), unique=True
     )
+    picked_from: Mapped[str | None] = mapped_column(Ident, index=True)
+    step: Mapped[int | None]
     base: Mapped[str] = mapped_column(String(60))
     naming: Mapped[str] = mapped_column(String(20))
     rank: Mapped[int]
@@ -243,6 +261,7 @@ class LoraRow(Row):
     trigger: Mapped[str] = mapped_column(String(60), default="")
     header: Mapped[dict[str, Any]]
     hosted: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    card: Mapped[str] = mapped_column(Text, default="", server_default="")
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -280,8 +299,20 @@ class GenerationRow(Row):
     count: Mapped[int]
     state: Mapped[str] = mapped_column(String(20), index=True)
     error: Mapped[dict[str, Any] | None]
+    owner: Mapped[str | None] = _owner()
     created_at: Mapped[datetime] = mapped_column(default=now)
     ended_at: Mapped[datetime | None]
+
+
+class GenerationLoraRow(Row):
+    """Which loras a generation used, so that pictures can be found by them; ``lora`` is its name or address."""
+
+    __tablename__ = "limner_generation_loras"
+
+    generation: Mapped[str] = mapped_column(
+        Ident, ForeignKey("limner_generations.id", ondelete="CASCADE"), primary_key=True
+    )
+    lora: Mapped[str] = mapped_column(Text, primary_key=True, index=True)
 
 
 class GenerationSubjectRow(Row):
@@ -312,7 +343,8 @@ class ImageRow(Row):
     height: Mapped[int]
     seed: Mapped[int] = mapped_column(BigInteger)
     seconds: Mapped[float]
-    generator: Mapped[str] = mapped_column(String(60), default="", server_default="")
+    generator: Mapped[str] = mapped_column(String(60), default="", server_default="", index=True)
+    favourite: Mapped[bool] = mapped_column(default=False, server_default="0", index=True)
     created_at: Mapped[datetime] = mapped_column(default=now, index=True)
 
 
@@ -329,6 +361,7 @@ class JobRow(Row):
     result: Mapped[dict[str, Any] | None]
     state: Mapped[str] = mapped_column(String(20), index=True)
     cancel_requested: Mapped[bool] = mapped_column(default=False)
+    owner: Mapped[str | None] = _owner()
     progress: Mapped[dict[str, Any]] = mapped_column(default=dict)
     stages: Mapped[list[Any]] = mapped_column(default=list)
     error: Mapped[dict[str, Any] | None]

@@ -17,7 +17,9 @@ from limner.errors import RecipeRefused
 from limner.types import Base, SubjectKind
 
 __all__ = [
+    "CHOICES",
     "PRESETS",
+    "RANGES",
     "Problem",
     "Recipe",
     "canonical_json",
@@ -81,7 +83,7 @@ class Problem:
 
 
 # field: lowest, highest, remedy; the bounds belong to the range
-_RANGES: Mapping[str, tuple[float, float, str]] = {
+RANGES: Mapping[str, tuple[float, float, str]] = {
     "rank": (1, 512, "8 to 32 suit most subjects."),
     "alpha": (1e-6, 4096, "Use the same number as the rank."),
     "learning_rate": (1e-8, 1.0, "1e-4 suits FLUX.1; limner-tiny takes 2e-3."),
@@ -98,7 +100,7 @@ _RANGES: Mapping[str, tuple[float, float, str]] = {
     "weight_decay": (0.0, 10.0, "0.01 is customary."),
     "gradient_clip": (0.0, 1e6, "1, or 0 for no limit."),
 }
-_CHOICES: Mapping[str, tuple[str, ...]] = {
+CHOICES: Mapping[str, tuple[str, ...]] = {
     "schedule": ("constant", "linear", "cosine"),
     "timestep_sampling": ("logit-normal", "sigmoid", "uniform", "shifted"),
     "precision": ("auto", "fp32", "bf16"),
@@ -115,12 +117,12 @@ def problems(recipe: Recipe, base: Base) -> list[Problem]:
     found: list[Problem] = []
     if recipe.base != base.id:
         found.append(Problem("base", recipe.base, base.id, "Name the base that is trained on."))
-    for name, (low, high, remedy) in _RANGES.items():
+    for name, (low, high, remedy) in RANGES.items():
         value = getattr(recipe, name)
         if not _is(value, _TYPES[name]) or not math.isfinite(value) or not low <= value <= high:
             kind = "a whole number" if _TYPES[name] is int else "a number"
             found.append(Problem(name, value, f"{kind} from {low:g} to {high:g}", remedy))
-    for name, choices in _CHOICES.items():
+    for name, choices in CHOICES.items():
         value = getattr(recipe, name)
         if value not in choices:
             near = get_close_matches(str(value), choices, n=1)
@@ -168,11 +170,13 @@ def validate(recipe: Recipe, base: Base) -> Recipe:
 
 
 def _refusal(beginning: str, found: Sequence[Problem]) -> RecipeRefused:
-    return RecipeRefused(
+    refused = RecipeRefused(
         " ".join([beginning, *map(str, found)]),
         remedy=" ".join(f"{problem.field}: {problem.remedy}" for problem in found),
         thing=", ".join(dict.fromkeys(problem.field for problem in found)),
     )
+    refused.fields = {problem.field: f"Allowed: {problem.allowed}. {problem.remedy}" for problem in found}
+    return refused
 
 
 def from_mapping(values: Mapping[str, Any], start: Recipe | None = None) -> Recipe:

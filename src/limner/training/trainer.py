@@ -59,7 +59,9 @@ class TrainingReport:
     """Where a training is. ``error`` and ``remedy`` are set when the state is failed.
 
     ``poll_after`` is after how many seconds it makes sense to look again. ``losses`` are (step, loss) pairs known by
-    now, oldest first, where the trainer has them; ``log`` the end of the vendor's log.
+    now, oldest first, where the trainer has them, or the newest of them; ``rates`` the same of the learning rate.
+    ``samples``, in the order of steps and prompts, and ``checkpoints`` by step are those on this machine by now.
+    ``log`` is the end of the trainer's log.
     """
 
     state: JobState
@@ -69,11 +71,14 @@ class TrainingReport:
     poll_after: float = 0.5
     losses: tuple[tuple[int, float], ...] = ()
     log: str = ""
+    rates: tuple[tuple[int, float], ...] = ()
+    samples: tuple[TrainingSample, ...] = ()
+    checkpoints: tuple[tuple[int, Path], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a training gave: the weights, its checkpoints by step, the samples, and (step, loss) pairs.
+    """What a training gave: the weights, its checkpoints by step, the samples, (step, loss) and (step, rate) pairs.
 
     The weights may be in any tensor naming; the pipeline converts. ``hosted`` says by vendor under which name the
     vendor itself can draw with them; ``cost`` is what was paid in US dollars if known; ``left_behind`` names what could
@@ -87,6 +92,7 @@ class Collected:
     hosted: Mapping[str, str] = field(default_factory=dict)
     cost: Decimal | None = None
     left_behind: tuple[str, ...] = ()
+    rates: tuple[tuple[int, float], ...] = ()
 
 
 @runtime_checkable

@@ -6,6 +6,7 @@ redirects too. An address of this machine (loopback) may be named by the user, b
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ipaddress
 import socket
@@ -31,6 +32,15 @@ MOST_REDIRECTS = 8
 MOST_WAIT = 60.0
 PAUSE = time.sleep
 
+_Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+# Named here because what the standard library knows of them differs by its version.
+_INSIDE = tuple(
+    map(ipaddress.ip_network, ("64:ff9b:1::/48", "192.0.0.0/24", "100.64.0.0/10", "fec0::/10", "5f00::/16"))
+)
+"""Networks of one house: a local NAT64, carriers' own addresses, site-local ones, segments of routers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -42,10 +52,14 @@ class Start:
 
 
 class PublicWeb:
-    """Reads from addresses. ``trusted`` are origins that may be anywhere, with the token that each of them gets."""
+    """Reads from addresses. ``trusted`` are origins that may be anywhere, with the token that each of them gets.
 
-    def __init__(self, trusted: Mapping[str, Secret | None] | None = None) -> None:
+    ``loopback``: whoever names an address sits at this machine, and may name one of it.
+    """
+
+    def __init__(self, trusted: Mapping[str, Secret | None] | None = None, *, loopback: bool = True) -> None:
         self._trusted = dict(trusted or {})
+        self._loopback = loopback
 
     def start(self, url: str, count: int, *, begin: int = 0) -> Start:
         """Read ``count`` bytes of a file from ``begin`` on, whether or not its server can give a part.
@@ -121,6 +135,37 @@ class PublicWeb:
         if size and have < size:
             raise _Cut(f"{have} of {size} bytes came")
 
+    def check(self, url: str) -> None:
+        """InputRefused: the address may not be used. VendorFailed: its host cannot be found."""
+        self._target(url, self._loopback and _is_loopback(url), {})
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, seconds: float) -> int:
+        """Send a body once and give the status of the answer, whatever it is; no redirect is followed.
+
+        InputRefused: the address may not be used. VendorFailed: no answer came within so many seconds.
+        """
+        import httpx2
+
+        from limner import __version__
+
+        sent = {"user-agent": f"limner/{__version__}", **headers}
+        inside = self._loopback and _is_loopback(url)
+        try:
+            async with asyncio.timeout(seconds):
+                target, extensions = await asyncio.to_thread(self._target, url, inside, sent)
+                async with (
+                    httpx2.AsyncClient(timeout=seconds, follow_redirects=False) as client,
+                    client.stream("POST", target, content=body, headers=sent, extensions=extensions) as response,
+                ):
+                    # What it says beside the status is nobody's business, and may be without end.
+                    return response.status_code
+        except (httpx2.HTTPError, TimeoutError) as failure:
+            raise VendorFailed(
+                f"{_host(url)} cannot be reached ({type(failure).__name__}).",
+                remedy="Check the address and try again.",
+                thing=url[:200],
+            ) from failure
+
     @contextmanager
     def _open(self, url: str, headers: Mapping[str, str]) -> Iterator[httpx2.Response]:
         """Follow an address to an answer below 300."""
@@ -128,7 +173,7 @@ class PublicWeb:
 
         from limner import __version__
 
-        inside, first = _is_loopback(url), origin_of(url)
+        inside, first = self._loopback and _is_loopback(url), origin_of(url)
         with httpx2.Client(timeout=httpx2.Timeout(60.0, connect=10.0), follow_redirects=False) as client:
             for _ in range(MOST_REDIRECTS):
                 sent = {"user-agent": f"limner/{__version__}", "accept-encoding": "identity", **headers}
@@ -229,11 +274,24 @@ def _resolve(host: str, url: str, inside: bool) -> str:
         ) from failure
     addresses = [str(entry[4][0]) for entry in found]
     for address in addresses:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        ip = getattr(ip, "ipv4_mapped", None) or ip
-        if not (ip.is_loopback if inside else ip.is_global and not ip.is_multicast):
+        ip = _meant(ipaddress.ip_address(address.partition("%")[0]))
+        if not (ip.is_loopback if inside else _is_public(ip)):
             raise _forbidden(url, "leads to an address inside a network")
     return addresses[0]
+
+
+def _meant(ip: _Ip) -> _Ip:
+    """The address that is reached in the end: the one of IPv4 that is written inside one of IPv6."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip
+    if ip in _NAT64 or ip in _COMPATIBLE:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if int(ip) > 1 else ip
+    return ip.ipv4_mapped or ip.sixtofour or ip
+
+
+def _is_public(ip: _Ip) -> bool:
+    """Whether it is an address of one machine that the whole internet may see."""
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or any(ip in net for net in _INSIDE))
 
 
 def _forbidden(url: str, why: str) -> InputRefused:

@@ -50,22 +50,23 @@ def package(
     destination: Path,
     *,
     options: PackageOptions | None = None,
+    zipped: bool = False,
 ) -> Package:
     """Write a dataset in a layout. The same dataset and options give the same bytes, whenever and wherever.
 
     ``destination`` is the zip, or a folder to put it in under the subject's name; for layouts that are folders it is
-    the folder itself, new or empty. It appears whole or not at all. InputRefused: no such layout. Conflict: something
-    else is there. StorageFailed: the disk is full, or a stored photo is lost.
+    the folder itself, new or empty, or with ``zipped`` a zip too. It appears whole or not at all. InputRefused: no such
+    layout. Conflict: something else is there. StorageFailed: the disk is full, or a stored photo is lost.
     """
     if layout not in LAYOUTS:
         raise InputRefused(f"There is no layout '{layout}'.", remedy=f"One of {', '.join(LAYOUTS)}.", thing=layout)
     options = options or PackageOptions()
     packed = pictures(manifest, photo_path, options)
-    if layout in _FOLDERS:
+    if layout in _FOLDERS and not zipped:
         return _write_folder(layout, _FOLDERS[layout](manifest, packed, options), destination)
     if destination.is_dir():
         destination = destination / f"{manifest.subject.slug}-{layout}.zip"
-    return _write_zip(layout, _ZIPS[layout](manifest, packed, options), destination)
+    return _write_zip(layout, {**_ZIPS, **_FOLDERS}[layout](manifest, packed, options), destination)
 
 
 def _write_zip(layout: str, contents: Iterable[File], destination: Path) -> Package:

@@ -6,6 +6,7 @@ from typing import Any
 
 from alembic import context
 
+from limner.store import web_models  # noqa: F401  (its tables are part of the metadata)
 from limner.store.models import TABLE_PREFIX, Row
 
 

@@ -137,39 +137,30 @@ class RunDirectory:
             data = self.progress.read_bytes()
         except OSError:
             return []
-        lines = []
-        for line in data.split(b"\n"):
-            try:
-                value = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(value, dict):
-                lines.append(value)
-        return lines
+        return _values(data)
 
-    def last_progress(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The last line of a step and the last line of any kind, from the end of the file."""
+    def newest_lines(self) -> list[dict[str, Any]]:
+        """The lines at the end of the progress file, some three hundred; a line torn by a crash is left out."""
         try:
             with self.progress.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - 65536))
                 tail = file.read()
         except OSError:
-            return {}, {}
-        step: dict[str, Any] = {}
-        newest: dict[str, Any] = {}
-        for line in reversed(tail.split(b"\n")):
-            try:
-                value = json.loads(line)
-            except ValueError:
-                continue
-            if not isinstance(value, dict):
-                continue
-            newest = newest or value
-            if "step" in value:
-                step = value
-                break
-        return step, newest
+            return []
+        return _values(tail)
+
+
+def _values(data: bytes) -> list[dict[str, Any]]:
+    values = []
+    for line in data.split(b"\n"):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            values.append(value)
+    return values
 
 
 def identity_of(pid: int) -> str:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 from limner.catalog import bases
 from limner.errors import Conflict, NotReady, StorageFailed, WorkFailed
 from limner.settings import Settings
+from limner.training.local import log as local_log
 from limner.training.local.run import RunDirectory, reap
 from limner.training.recipe import canonical_json, problems, validate
 from limner.training.trainer import Collected, TrainingOrder, TrainingReport
@@ -105,7 +106,14 @@ class LocalTrainer:
         return await asyncio.to_thread(self.reopen_now, order)
 
     async def poll(self, order: TrainingOrder, reference: str) -> TrainingReport:
-        return await asyncio.to_thread(self.report, _folder(order, reference))
+        folder = _folder(order, reference)
+
+        def look() -> TrainingReport:
+            report = self.report(folder)
+            checkpoints, samples = _made(order)
+            return replace(report, checkpoints=checkpoints, samples=samples)
+
+        return await asyncio.to_thread(look)
 
     async def cancel(self, order: TrainingOrder, reference: str) -> None:
         await asyncio.to_thread(self.cancel_now, _folder(order, reference))
@@ -167,7 +175,9 @@ class LocalTrainer:
         guarded = not ending and run.guarded()
         # the end may have come between the two looks
         ending = ending or run.read(run.exit)
-        step, newest = run.last_progress()
+        lines = run.newest_lines()
+        steps = [line for line in lines if "step" in line]
+        step, newest = steps[-1] if steps else {}, lines[-1] if lines else {}
         total = step.get("total") or run.read(run.order).get("recipe", {}).get("steps", 0)
         state = JobState.RUNNING if guarded else JobState(ending.get("state", JobState.WAITING))
         progress = Progress(
@@ -180,7 +190,15 @@ class LocalTrainer:
             loss=step.get("loss"),
             message=newest.get("phase", "training") if state is JobState.RUNNING and newest else "",
         )
-        return TrainingReport(state, progress, ending.get("error", ""), ending.get("remedy", ""))
+        return TrainingReport(
+            state,
+            progress,
+            ending.get("error", ""),
+            ending.get("remedy", ""),
+            losses=_curve(steps, "loss"),
+            rates=_curve(steps, "lr"),
+            log=local_log.shown(run, lines, failed=state is JobState.FAILED),
+        )
 
     def collected(self, order: TrainingOrder) -> Collected:
         """``collect`` for code that is not asynchronous. Conflict: it has not ended well."""
@@ -191,13 +209,9 @@ class LocalTrainer:
                 remedy="Wait for its end, or resume it.",
                 thing=order.id,
             )
-        checkpoints = [(_step(path), path / "weights.safetensors") for path in sorted(run.checkpoints.glob("step-*"))]
-        samples = []
-        for path in sorted(run.samples.glob("step-*.png"), key=lambda p: (_step(p), _index(p))):
-            prompt = order.sample_prompts[_index(path)] if _index(path) < len(order.sample_prompts) else ""
-            samples.append(TrainingSample(_step(path), prompt, path))
-        losses = {line["step"]: line["loss"] for line in run.progress_lines() if "step" in line}
-        return Collected(run.weights, tuple(checkpoints), tuple(samples), tuple(sorted(losses.items())))
+        checkpoints, samples = _made(order)
+        steps = [line for line in run.progress_lines() if "step" in line]
+        return Collected(run.weights, checkpoints, samples, _curve(steps, "loss"), rates=_curve(steps, "lr"))
 
     def prepare(self, order: TrainingOrder) -> None:
         """Write order.json once; a run directory that belongs to another order is a Conflict."""
@@ -257,6 +271,22 @@ def _metadata(order: TrainingOrder) -> Mapping[str, str]:
         "limner.recipe": canonical_json(order.recipe),
         "limner.licence": order.base.licence_name,
     }
+
+
+def _curve(steps: Sequence[Mapping[str, Any]], what: str) -> tuple[tuple[int, float], ...]:
+    """(step, value) pairs of the lines; of a step that was done again after a crash the last one counts."""
+    return tuple(sorted({line["step"]: line[what] for line in steps if what in line}.items()))
+
+
+def _made(order: TrainingOrder) -> tuple[tuple[tuple[int, Path], ...], tuple[TrainingSample, ...]]:
+    """The checkpoints and samples that are there by now; each is there whole or not at all."""
+    run = RunDirectory(order.run_directory.absolute())
+    checkpoints = tuple((_step(path), path / "weights.safetensors") for path in sorted(run.checkpoints.glob("step-*")))
+    samples = []
+    for path in sorted(run.samples.glob("step-*.png"), key=lambda p: (_step(p), _index(p))):
+        prompt = order.sample_prompts[_index(path)] if _index(path) < len(order.sample_prompts) else ""
+        samples.append(TrainingSample(_step(path), prompt, path))
+    return checkpoints, tuple(samples)
 
 
 def _forget_drawing() -> None:

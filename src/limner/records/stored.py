@@ -126,7 +126,10 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One run of a recipe. ``losses`` are (step, loss) pairs; ``lora`` names what it made, such as ``zibbo@v1``."""
+    """One run of a recipe. ``losses`` are (step, loss) pairs; ``lora`` names what it made, such as ``zibbo@v1``.
+
+    ``rates`` are (step, learning rate) pairs as the trainer said them, empty where it says none.
+    """
 
     id: str
     subject: str
@@ -143,11 +146,17 @@ class Training:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    sample_prompts: tuple[str, ...] = ()
+    rates: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """One version of a subject's weights. ``name`` is how commands refer to it: ``slug@v1``."""
+    """One version of a subject's weights. ``name`` is how commands refer to it: ``slug@v1``.
+
+    ``step`` is set where it was picked from a checkpoint of ``training``, None where it is what the training ended
+    with. ``card`` is what its owner wrote for the model card.
+    """
 
     name: str
     subject: str
@@ -164,6 +173,8 @@ class Lora:
     header: Mapping[str, str]
     path: Path
     created_at: datetime
+    step: int | None = None
+    card: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +220,7 @@ class Image:
     path: Path
     created_at: datetime
     generator: str = ""
+    favourite: bool = False
 
 
 @dataclass(frozen=True, slots=True)

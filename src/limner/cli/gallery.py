@@ -1,0 +1,183 @@
+"""limner images list, favourite, delete, download: pictures by their numbers, or all that a filter finds."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from limner.cli.arguments import Json, OnlySlug
+from limner.cli.output import ago, show, size, studio, table
+from limner.errors import InputRefused, StorageFailed
+from limner.records import GalleryFilter
+
+if TYPE_CHECKING:
+    from limner.studio import Studio
+
+__all__ = ["add_to"]
+
+Numbers = Annotated[
+    list[int] | None, typer.Argument(metavar="[IMAGE...]", help="Their numbers, see `limner images list`.", min=0)
+]
+Lora = Annotated[str, typer.Option(metavar="LORA", help="Only those made with this lora, or with a slug's loras.")]
+Text = Annotated[str, typer.Option(metavar="WORDS", help="Only those whose prompt has all these words.")]
+By = Annotated[str, typer.Option(metavar="NAME", help="Only those that this generator drew.")]
+Favourites = Annotated[bool, typer.Option("--favourites", help="Only favourites.")]
+Since = Annotated[datetime | None, typer.Option(metavar="DAY", formats=["%Y-%m-%d"], help="From this day on (UTC).")]
+Until = Annotated[datetime | None, typer.Option(metavar="DAY", formats=["%Y-%m-%d"], help="Until this day (UTC).")]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="Only those of this seed.", min=0)]
+Subject = Annotated[str, typer.Option(metavar="SLUG", help="Only this subject's.")]
+
+
+def add_to(group: typer.Typer) -> None:
+    group.command("list")(list_all)
+    group.command("favourite")(favourite)
+    group.command("delete")(delete)
+    group.command("download")(download)
+
+
+def list_all(
+    slug: OnlySlug = "",
+    limit: Annotated[int, typer.Option(metavar="N", help="How many at most, 500 or fewer.")] = 50,
+    lora: Lora = "",
+    text: Text = "",
+    generator: By = "",
+    favourites: Favourites = False,
+    since: Since = None,
+    until: Until = None,
+    seed: Seed = None,
+    as_json: Json = False,
+) -> None:
+    """List the newest pictures, all or those that a filter finds.
+
+    \b
+    Examples:
+      limner images list rex --favourites
+      limner images list --text "beach night" --since 2026-11-01 --limit 200
+    """
+    wanted = _wanted(slug, lora, text, generator, favourites, since, until, seed)
+    with studio() as it:
+        found = [it.image(image.id) for image in it.gallery.page(wanted, limit=limit).images]
+    rows = [(i.id, i.prompt, f"{i.width}×{i.height}", i.seed, i.generator, ago(i.created_at)) for i in found]
+    columns = ("image", "prompt", "size", "seed", "by", "made")
+    empty = 'No picture yet: limner generate "..." --lora SLUG' if wanted.empty else "No picture matches."
+    show(found, as_json, lambda out: table(out, columns, rows, empty, whole=("size", "seed", "by", "made")))
+
+
+def favourite(
+    images: Numbers = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the mark away.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Mark pictures as favourites, or no longer."""
+    with studio() as it:
+        count = it.gallery.set_favourite(images or [], not remove)
+    words = "no longer" if remove else "marked as"
+    show(
+        {"images": images, "favourite": not remove},
+        as_json,
+        lambda out: out.print(f"{_pictures(count)} {words} favourite."),
+    )
+
+
+def delete(
+    images: Numbers = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase pictures with their files and thumbnails.
+
+    What they were asked for with stays, so they can be drawn again. Where there is no
+    terminal to ask on, --yes is needed.
+    """
+    chosen = list(dict.fromkeys(images or []))
+    with studio() as it:
+        if chosen and not yes:
+            if as_json or not sys.stdin.isatty():
+                raise typer.BadParameter("nothing was erased, because nobody can be asked. Give --yes.")
+            typer.confirm(f"Erase {_pictures(len(chosen))}?", abort=True)
+        count = it.gallery.delete(chosen)
+    show({"erased": count}, as_json, lambda out: out.print(f"Erased {_pictures(count)}."))
+
+
+def download(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The zip to write; or a PNG with --share.")],
+    images: Numbers = None,
+    subject: Subject = "",
+    lora: Lora = "",
+    text: Text = "",
+    generator: By = "",
+    favourites: Favourites = False,
+    since: Since = None,
+    until: Until = None,
+    seed: Seed = None,
+    share: Annotated[
+        bool, typer.Option("--share", help="One picture, with the mark that AI made it and nothing else.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write pictures into a zip, with how each was made.
+
+    \b
+    Examples:
+      limner images download rex.zip --subject rex --favourites
+      limner images download two.zip 812 815
+      limner images download clean.png 812 --share
+    """
+    wanted = _wanted(subject, lora, text, generator, favourites, since, until, seed)
+    with studio() as it:
+        if share:
+            if len(images or []) != 1:
+                raise InputRefused("A share copy is of one picture.", remedy="Name one picture.", thing="--share")
+            written = _write(file, [it.gallery.share_copy((images or [])[0])])
+            count = 1
+        else:
+            count, written = _zip(it, file, images or it.gallery.ids(wanted))
+    words = f"{file}: {_pictures(count)}, {size(written)}"
+    show({"file": str(file), "images": count, "bytes": written}, as_json, lambda out: out.print(words, soft_wrap=True))
+
+
+def _zip(it: Studio, file: Path, images: list[int]) -> tuple[int, int]:
+    packed = it.gallery.archive(images)
+    return len(packed.files), _write(file, packed.chunks())
+
+
+def _write(file: Path, chunks: Any) -> int:
+    """Write a file whole or not at all; its bytes."""
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        with partial.open("wb") as stream:
+            for chunk in chunks:
+                stream.write(chunk)
+            written = stream.tell()
+        partial.replace(file)
+    except OSError as failure:
+        raise StorageFailed(
+            f"{file} could not be written: {failure.strerror}.",
+            remedy="Free some space or choose another place.",
+            thing=str(file),
+        ) from failure
+    finally:
+        partial.unlink(missing_ok=True)
+    return written
+
+
+def _wanted(
+    slug: str,
+    lora: str,
+    text: str,
+    generator: str,
+    favourites: bool,
+    since: datetime | None,
+    until: datetime | None,
+    seed: int | None,
+) -> GalleryFilter:
+    days = (since.date() if since else None, until.date() if until else None)
+    return GalleryFilter(slug, lora, text, generator, favourites, *days, seed)
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count:,} pictures"

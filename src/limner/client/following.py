@@ -1,0 +1,60 @@
+"""Following a job by its event stream; one that breaks off is opened again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from limner.client.connection import PAUSES, Connection
+from limner.errors import VendorFailed
+from limner.web.api.schemas.jobs import Job
+
+__all__ = ["follow"]
+
+MOST_BREAKS = 10
+"""Streams that break off one after the other without anything new before it is given up."""
+
+
+def follow(connection: Connection, job: str) -> Iterator[Job]:
+    """Give the job whenever it has changed, until it has ended. VendorFailed: the server stays away."""
+    seen: Job | None = None
+    breaks = 0
+    while True:
+        ended = False
+        try:
+            for kind, data in _events(connection, f"/jobs/{job}/events"):
+                if kind == "end":
+                    ended = True
+                    break
+                current = Job.model_validate_json(data)
+                if current != seen:
+                    seen, breaks = current, 0
+                    yield current
+        except VendorFailed:
+            if breaks >= MOST_BREAKS:
+                raise
+        if ended or (seen is not None and seen.state.ended):
+            return
+        breaks += 1
+        if breaks > MOST_BREAKS:
+            raise VendorFailed(
+                "The server ended the stream again and again.", remedy="Ask for the job itself.", thing=job
+            )
+        time.sleep(PAUSES[min(breaks - 1, len(PAUSES) - 1)])
+
+
+def _events(connection: Connection, path: str) -> Iterator[tuple[str, str]]:
+    """The events of one stream, each with its kind and data."""
+    with connection.stream(path) as answer:
+        kind, data = "", []
+        for line in answer.iter_lines():
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if name == "event":
+                kind = value
+            elif name == "data":
+                data.append(value)
+            elif not line:
+                if data:
+                    yield kind, "\n".join(data)
+                kind, data = "", []

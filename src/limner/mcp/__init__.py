@@ -1,0 +1,1 @@
+"""The MCP server: Limner's operations for assistants."""

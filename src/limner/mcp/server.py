@@ -1,0 +1,36 @@
+"""The MCP server: a studio's operations as tools for assistants, over standard input and output."""
+
+from __future__ import annotations
+
+import logging
+
+from mcp.server.mcpserver import MCPServer
+
+from limner import __version__
+from limner.mcp import looking, working
+from limner.settings import Settings
+from limner.studio import Studio
+from limner.vendors.redaction import guard_logging
+
+__all__ = ["make_server", "serve"]
+
+INSTRUCTIONS = """Limner turns a handful of photos into a FLUX LoRA, and into pictures made with it.
+The way: add_subject, add_photos, photo_report, train, wait_for_job, generate. `routes` says who can do the work at
+what price. What may cost is asked about first with what_if=true; tell the user the price before you go on. Use the same
+key for the same wish. Photos of people need their consent, and erasing needs the user's own word."""
+
+
+def make_server(studio: Studio) -> MCPServer:
+    """A server with all tools, over a studio."""
+    server = MCPServer("limner", title="Limner", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING")
+    looking.add_to(server, studio)
+    working.add_to(server, studio)
+    return server
+
+
+def serve(settings: Settings) -> None:
+    """Serve on standard input and output until it is closed. Loras may be named by owner/repo or https, not by path."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    guard_logging()
+    with Studio(settings=settings, from_here=False) as studio:
+        make_server(studio).run("stdio")

@@ -1,0 +1,102 @@
+"""Lists in parts: a cursor says after which thing the next part begins, whatever is added or erased meanwhile."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlencode
+
+from fastapi import Query, Request
+from fastapi.responses import Response
+
+from limner.errors import InputRefused
+
+__all__ = ["Cursor", "Limit", "link_next", "paged", "place_after", "place_of"]
+
+MOST = 500
+USUAL = 50
+Item = TypeVar("Item")
+
+Limit = Annotated[int, Query(ge=1, le=MOST, description="The most things in this part.")]
+Cursor = Annotated[str, Query(max_length=1_000, description="Where the part begins: ``next`` of the part before.")]
+
+
+def paged(
+    request: Request,
+    response: Response,
+    items: Iterable[Item],
+    key: Callable[[Item], tuple[str, ...]],
+    *,
+    limit: int,
+    cursor: str,
+    newest_first: bool = False,
+) -> tuple[list[Item], str | None]:
+    """The part of ``items`` after the cursor, and the cursor of the next part. ``key`` orders them, each its own.
+
+    InputRefused: the cursor is none of this list's.
+    """
+    ordered = sorted(items, key=key, reverse=newest_first)
+    if cursor:
+        after = _read(request, cursor, width=len(key(ordered[0])) if ordered else None)
+        ordered = [one for one in ordered if (key(one) < after if newest_first else key(one) > after)]
+    part = ordered[:limit]
+    following = _write(request, key(part[-1])) if len(ordered) > limit else None
+    link_next(request, response, following)
+    return part, following
+
+
+def link_next(request: Request, response: Response, following: str | None) -> None:
+    """Say in a ``Link`` header where the next part is."""
+    if following:
+        query = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+        address = f"{request.url.path}?{urlencode([*query, ('cursor', following)])}"
+        response.headers["Link"] = f'<{address}>; rel="next"'
+
+
+def _write(request: Request, key: tuple[str, ...]) -> str:
+    words = json.dumps([_list(request), *key], separators=(",", ":"))
+    return base64.urlsafe_b64encode(words.encode()).decode().rstrip("=")
+
+
+def _read(request: Request, cursor: str, *, width: int | None) -> tuple[str, ...]:
+    try:
+        words: Any = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+        name, *key = words
+    except (binascii.Error, ValueError, TypeError, RecursionError):
+        raise _unknown() from None
+    fits = isinstance(words, list) and all(isinstance(part, str) for part in key)
+    if not fits or name != _list(request) or (width is not None and len(key) != width):
+        raise _unknown()
+    return tuple(key)
+
+
+def _list(request: Request) -> str:
+    """Which list it is: a cursor of another one would begin anywhere."""
+    return str(request.url.path)
+
+
+def _unknown() -> InputRefused:
+    return InputRefused(
+        "This cursor is none of this list's.", remedy="Leave it out to begin at the start.", thing="cursor"
+    )
+
+
+def place_of(request: Request, at: datetime, name: str) -> str:
+    """The cursor after a thing that is known by its time and id."""
+    return _write(request, (at.isoformat(), name))
+
+
+def place_after(request: Request, cursor: str) -> tuple[datetime, str]:
+    """The time and id in a cursor of ``place_of``. InputRefused: it is none."""
+    at, name = _read(request, cursor, width=2)
+    try:
+        found = datetime.fromisoformat(at)
+    except ValueError:
+        raise _unknown() from None
+    if found.tzinfo is None:
+        raise _unknown()
+    return found, name

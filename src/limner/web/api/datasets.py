@@ -1,0 +1,88 @@
+"""Datasets: photos, captions and crops, frozen."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Request
+from fastapi.responses import Response
+
+from limner.web.api import files
+from limner.web.api.cursors import Cursor, Limit, paged
+from limner.web.api.named import DatasetName, OfSubject, all_of, api_router
+from limner.web.api.schemas.photos import Dataset, Freeze, Layout
+from limner.web.api.schemas.plain import Page
+from limner.web.visit import StudioOf
+
+__all__ = ["router"]
+
+router = api_router("datasets")
+
+
+@router.get("/datasets", operation_id="list_datasets", summary="List the datasets")
+def datasets(
+    request: Request,
+    response: Response,
+    studio: StudioOf,
+    subject: OfSubject = "",
+    limit: Limit = 50,
+    cursor: Cursor = "",
+) -> Page[Dataset]:
+    """Of one subject or of all, newest first."""
+    part, after = paged(
+        request,
+        response,
+        studio.datasets(subject),
+        lambda one: (one.created_at.isoformat(), one.digest),
+        limit=limit,
+        cursor=cursor,
+        newest_first=True,
+    )
+    return Page(items=all_of(Dataset, part), next=after)
+
+
+@router.post("/datasets", status_code=201, operation_id="create_dataset", summary="Freeze a subject's photos")
+def freeze(response: Response, studio: StudioOf, wanted: Freeze) -> Dataset:
+    """Photos, captions and crops as they are now. The same content gives the same dataset."""
+    options = wanted.model_dump(exclude={"subject"}, exclude_unset=True)
+    made = Dataset.model_validate(studio.freeze(wanted.subject, **options))
+    response.headers["Location"] = f"/api/v1/datasets/{made.digest}"
+    return made
+
+
+@router.get("/datasets/{dataset}", operation_id="get_dataset", summary="See a dataset")
+def show(studio: StudioOf, dataset: DatasetName) -> Dataset:
+    """With all that it holds."""
+    return Dataset.model_validate(studio.dataset(dataset))
+
+
+@router.get(
+    "/datasets/{dataset}/package",
+    operation_id="download_package",
+    summary="Download a dataset in a trainer's layout",
+    response_class=Response,
+    responses=files.ZIP,
+)
+def package(
+    studio: StudioOf, dataset: DatasetName, layout: Annotated[Layout, Query(description="Whose layout.")]
+) -> Response:
+    """A zip as that trainer reads it."""
+    found = studio.dataset(dataset)
+    name = f"{found.subject}-{found.digest[:8]}-{layout}.zip"
+    return files.made_file(
+        lambda folder: studio.package(found.digest, layout, folder / name, zipped=True), "application/zip"
+    )
+
+
+@router.get(
+    "/datasets/{dataset}/crop-sheet",
+    operation_id="download_crop_sheet",
+    summary="Download all crops as one picture",
+    response_class=Response,
+    responses=files.PNG,
+)
+def crop_sheet(studio: StudioOf, dataset: DatasetName) -> Response:
+    """Each photo with its crop, bucket and caption."""
+    found = studio.dataset(dataset)
+    name = f"{found.subject}-{found.digest[:8]}.png"
+    return files.made_file(lambda folder: studio.crop_sheet(found.digest, folder / name), "image/png")

@@ -1,0 +1,170 @@
+"""Grids: pictures of one wish over two axes, votes between them, and what the votes say."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Query, Request
+from fastapi.responses import Response
+
+from limner.errors import NotFound
+from limner.records import GridAxis
+from limner.web.api import files
+from limner.web.api.cursors import Cursor, Limit, paged
+from limner.web.api.generations import picture_options
+from limner.web.api.idempotency import Once
+from limner.web.api.named import GridId, all_of, api_router, looked_at
+from limner.web.api.schemas.grids import AxisWanted, Grid, GridPlan, GridWish, Pair, Ranking, Vote, VoteGiven
+from limner.web.api.schemas.plain import Page
+from limner.web.api.spending import WhatIfAsked, refuse_dear
+from limner.web.visit import StudioOf, Visit
+
+__all__ = ["router"]
+
+router = api_router("grids")
+MOST_LISTED = 1_000
+
+
+@router.get("/grids", operation_id="list_grids", summary="List the grids")
+def grids(
+    request: Request,
+    response: Response,
+    studio: StudioOf,
+    training: Annotated[str, Query(max_length=80, description="Only those of this training.")] = "",
+    limit: Limit = 50,
+    cursor: Cursor = "",
+) -> Page[Grid]:
+    """Newest first."""
+    part, after = paged(
+        request,
+        response,
+        studio.grids.list(training, limit=MOST_LISTED),
+        lambda one: (one.created_at.isoformat(), one.id),
+        limit=limit,
+        cursor=cursor,
+        newest_first=True,
+    )
+    return Page(items=all_of(Grid, part), next=after)
+
+
+@router.post(
+    "/grids",
+    status_code=202,
+    operation_id="start_grid",
+    summary="Draw a grid",
+    responses={200: {"model": GridPlan, "description": "What would be done, with ``what_if``"}},
+    response_model=Grid,
+)
+def start(
+    response: Response, visit: Visit, studio: StudioOf, once: Once, wanted: GridWish, what_if: WhatIfAsked = False
+) -> Any:
+    """One generation a cell and prompt, all of them or none, asked about as one sum."""
+    axes = {"x": _axis(wanted.x), "y": _axis(wanted.y) if wanted.y else None, "training": wanted.training}
+    options: dict[str, Any] = {**axes, **picture_options(wanted)}
+    if what_if:
+        return looked_at(GridPlan.model_validate(studio.grids.plan(wanted.prompts, **options)))
+    refuse_dear(visit, wanted.max_cost, lambda: studio.grids.plan(wanted.prompts, **options).what_if.estimate)
+    made = Grid.model_validate(studio.grids.start(wanted.prompts, yes=wanted.yes, wish=once.wish, **options))
+    response.headers["Location"] = f"/api/v1/grids/{made.id}"
+    return made
+
+
+@router.get("/grids/{grid}", operation_id="get_grid", summary="See a grid")
+def show(studio: StudioOf, grid: GridId) -> Grid:
+    """With the pictures that are there by now."""
+    return Grid.model_validate(studio.grids.grid(grid))
+
+
+@router.delete("/grids/{grid}", status_code=204, operation_id="delete_grid", summary="Forget a grid and its votes")
+def delete(studio: StudioOf, grid: GridId) -> None:
+    """Its pictures stay."""
+    studio.grids.delete(grid)
+
+
+@router.get("/grids/{grid}/jobs", operation_id="list_grid_jobs", summary="List the jobs of a grid that go on")
+def jobs(studio: StudioOf, grid: GridId) -> list[str]:
+    """Their ids."""
+    return list(studio.grids.jobs(grid))
+
+
+@router.post("/grids/{grid}/cancel", status_code=202, operation_id="cancel_grid", summary="Stop a grid")
+def cancel(studio: StudioOf, grid: GridId) -> Grid:
+    """Pictures that are there stay."""
+    return Grid.model_validate(studio.grids.cancel(grid))
+
+
+@router.get("/grids/{grid}/pair", operation_id="get_pair", summary="Get the two pictures to vote on next")
+def pair(
+    studio: StudioOf,
+    grid: GridId,
+    skipped: Annotated[str, Query(max_length=4_000, pattern=r"^([0-9]{1,19}-[0-9]{1,19}(,|$))*$")] = "",
+) -> Pair:
+    """The most telling ones first. ``skipped`` are pairs such as ``3-7,4-9``. Not found: there are none left."""
+    pairs = [tuple(map(int, one.split("-"))) for one in skipped.split(",") if one]
+    found = studio.grids.next_pair(grid, skipped=[(left, right) for left, right in pairs])
+    if found is None:
+        raise NotFound("No pair is left to vote on.", remedy="See the ranking.", thing=grid)
+    return Pair.model_validate(found)
+
+
+@router.get("/grids/{grid}/votes", operation_id="list_votes", summary="List the votes")
+def votes(studio: StudioOf, grid: GridId) -> list[Vote]:
+    """Newest first."""
+    return all_of(Vote, studio.grids.votes(grid))
+
+
+@router.post("/grids/{grid}/votes", status_code=201, operation_id="create_vote", summary="Say which picture is better")
+def vote(studio: StudioOf, grid: GridId, given: VoteGiven) -> Vote:
+    """With ``after``, the same vote sent twice counts once."""
+    return Vote.model_validate(studio.grids.vote(grid, given.winner, given.loser, after=given.after))
+
+
+@router.delete("/grids/{grid}/votes/last", operation_id="undo_vote", summary="Take the newest vote back")
+def undo(studio: StudioOf, grid: GridId) -> Vote:
+    """Gives it. Not found: there is none."""
+    gone = studio.grids.undo_vote(grid)
+    if gone is None:
+        raise NotFound("There is no vote to take back.", remedy="Vote first.", thing=grid)
+    return Vote.model_validate(gone)
+
+
+@router.get("/grids/{grid}/ranking", operation_id="get_ranking", summary="See what the votes say")
+def ranking(studio: StudioOf, grid: GridId) -> list[Ranking]:
+    """Of the combinations where both axes are compared, then of each axis by itself."""
+    return all_of(Ranking, studio.grids.ranking(grid))
+
+
+@router.get("/grids/{grid}/labels", operation_id="get_grid_labels", summary="See what each picture of a grid is")
+def labels(studio: StudioOf, grid: GridId) -> dict[int, str]:
+    """In words, by its number."""
+    return studio.grids.labels(grid)
+
+
+@router.get(
+    "/grids/{grid}/sheet",
+    operation_id="download_grid_sheet",
+    summary="Download a grid as one picture",
+    response_class=Response,
+    responses=files.PNG,
+)
+def sheet(studio: StudioOf, grid: GridId) -> Response:
+    """With its labels."""
+    found = studio.grids.grid(grid).id
+    return files.made_file(lambda folder: studio.grids.sheet(found, folder / f"{found}.png"), "image/png")
+
+
+@router.get(
+    "/grids/{grid}/archive",
+    operation_id="download_grid",
+    summary="Download the pictures of a grid as a zip",
+    response_class=Response,
+    responses=files.ZIP,
+)
+def archive(studio: StudioOf, grid: GridId) -> Response:
+    """Each named by its cell, with the votes."""
+    found = studio.grids.grid(grid).id
+    return files.made_file(lambda folder: studio.grids.archive(found, folder / f"{found}.zip"), "application/zip")
+
+
+def _axis(wanted: AxisWanted) -> GridAxis:
+    return GridAxis(wanted.name, tuple(wanted.values))

@@ -1,0 +1,85 @@
+"""Jobs: long work, followed as it goes."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from fastapi.responses import Response
+
+from limner import records
+from limner.web.api.cursors import Cursor, Limit, link_next, place_after, place_of
+from limner.web.api.idempotency import Once
+from limner.web.api.named import JobId, OfSubject, all_of, api_router, started
+from limner.web.api.schemas.jobs import Job, JobEvent, Resume
+from limner.web.api.schemas.plain import Page
+from limner.web.api.spending import again, refuse_dear
+from limner.web.live import event_stream, live_of
+from limner.web.visit import StudioOf, Visit
+
+__all__ = ["router"]
+
+router = api_router("jobs")
+
+
+@router.get("/jobs", operation_id="list_jobs", summary="List the jobs")
+def jobs(
+    request: Request,
+    response: Response,
+    studio: StudioOf,
+    subject: OfSubject = "",
+    limit: Limit = 50,
+    cursor: Cursor = "",
+) -> Page[Job]:
+    """Of one subject or of all, newest first."""
+    before = place_after(request, cursor) if cursor else None
+    found = studio.jobs(subject, limit=limit + 1, before=before)
+    part = found[:limit]
+    after = place_of(request, part[-1].created_at, part[-1].id) if len(found) > limit else None
+    link_next(request, response, after)
+    return Page(items=all_of(Job, part), next=after)
+
+
+@router.get("/jobs/{job}", operation_id="get_job", summary="See a job")
+def show(studio: StudioOf, job: JobId) -> Job:
+    """By its id, or the newest of a training or generation by theirs."""
+    return Job.model_validate(studio.job(job))
+
+
+@router.get("/jobs/{job}/history", operation_id="list_job_events", summary="See what happened to a job")
+def history(studio: StudioOf, job: JobId) -> list[JobEvent]:
+    """In that order."""
+    return all_of(JobEvent, studio.job_events(job))
+
+
+@router.get(
+    "/jobs/{job}/events",
+    operation_id="follow_job",
+    summary="Follow a job",
+    response_class=Response,
+    responses={200: {"description": "Events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
+def events(request: Request, studio: StudioOf, job: JobId) -> Response:
+    """Server-sent events: the whole job as JSON whenever it has changed, until the event ``end``.
+
+    A comment comes every 15 s while nothing changes. A stream that breaks off without ``end`` is to be opened again.
+    """
+    found = studio.job(job).id
+    home = str(studio.settings.home)
+    return event_stream(request, live_of(request).job(found), lambda job: _written(job, home))
+
+
+@router.post("/jobs/{job}/cancel", status_code=202, operation_id="cancel_job", summary="Stop a job")
+def cancel(response: Response, studio: StudioOf, job: JobId) -> Job:
+    """At its next safe point; what was done is kept."""
+    return Job.model_validate(started(response, studio.cancel(job)))
+
+
+@router.post("/jobs/{job}/resume", status_code=202, operation_id="resume_job", summary="Go on with a stopped job")
+def resume(response: Response, visit: Visit, studio: StudioOf, once: Once, job: JobId, wanted: Resume) -> Job:
+    """From where it stopped, as a new job."""
+    stopped = studio.job(job)
+    refuse_dear(visit, None, lambda: again(studio, stopped))
+    return Job.model_validate(started(response, once(studio, lambda: studio.resume(stopped, yes=wanted.yes))))
+
+
+def _written(job: records.Job, home: str) -> str:
+    return Job.model_validate(job).model_dump_json().replace(home, "HOME")

@@ -1,0 +1,202 @@
+"""Loras: versions of a subject's weights, their files, cards, and where they are published."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Request
+from fastapi.responses import Response
+
+from limner.types import TensorNaming
+from limner.web.api import files
+from limner.web.api.cursors import Cursor, Limit, paged
+from limner.web.api.idempotency import Once
+from limner.web.api.named import LoraName, OfSubject, all_of, api_router, started
+from limner.web.api.schemas.jobs import Job
+from limner.web.api.schemas.loras import (
+    Card,
+    CardWords,
+    HubEntry,
+    Lora,
+    LoraImport,
+    Publication,
+    PublicationHealth,
+    PublicationVisibility,
+    Publish,
+    Unpublished,
+    VisibilityWanted,
+)
+from limner.web.api.schemas.plain import Page
+from limner.web.api.schemas.subjects import Erasure
+from limner.web.visit import StudioOf
+
+__all__ = ["router"]
+
+router = api_router("loras")
+
+
+@router.get("/loras", operation_id="list_loras", summary="List the loras")
+def loras(
+    request: Request,
+    response: Response,
+    studio: StudioOf,
+    subject: OfSubject = "",
+    limit: Limit = 50,
+    cursor: Cursor = "",
+) -> Page[Lora]:
+    """Of one subject or of all, newest first."""
+    part, after = paged(
+        request,
+        response,
+        studio.loras(subject),
+        lambda one: (one.created_at.isoformat(), one.name),
+        limit=limit,
+        cursor=cursor,
+        newest_first=True,
+    )
+    return Page(items=all_of(Lora, part), next=after)
+
+
+@router.post("/loras", status_code=201, operation_id="import_lora", summary="Adopt a lora from elsewhere")
+def adopt(response: Response, studio: StudioOf, wanted: LoraImport) -> Lora:
+    """From the Hugging Face Hub or an https address. The same weights again give the lora that is there."""
+    options = wanted.model_dump(exclude={"source"}, exclude_unset=True)
+    made = Lora.model_validate(studio.import_lora(wanted.source, from_here=False, **options))
+    response.headers["Location"] = f"/api/v1/loras/{made.name}"
+    return made
+
+
+@router.get("/loras/{lora}", operation_id="get_lora", summary="See a lora")
+def show(studio: StudioOf, lora: LoraName) -> Lora:
+    """One version."""
+    return Lora.model_validate(studio.lora(lora))
+
+
+@router.delete("/loras/{lora}", operation_id="delete_lora", summary="Delete a version and its weights")
+def delete(
+    studio: StudioOf,
+    lora: LoraName,
+    unpublish: Annotated[bool, Query(description="Also delete the repos it was published in.")] = False,
+) -> Erasure:
+    """Pictures made with it stay. A conflict if it is published, or a job uses it."""
+    return Erasure.model_validate(studio.delete_lora(lora, unpublish=unpublish))
+
+
+@router.get(
+    "/loras/{lora}/file",
+    operation_id="download_lora",
+    summary="Download a lora's weights",
+    response_class=Response,
+    responses=files.BYTES,
+)
+def file(
+    studio: StudioOf,
+    lora: LoraName,
+    naming: Annotated[TensorNaming | None, Query(description="Its tensor naming; as it is if left out.")] = None,
+) -> Response:
+    """A safetensors file, in the naming that the reader wants."""
+    found = studio.lora(lora)
+    name = f"{found.subject}-v{found.version}{f'-{naming.value}' if naming else ''}.safetensors"
+    return files.made_file(
+        lambda folder: studio.export_lora(found.name, folder / name, naming=naming or ""), "application/octet-stream"
+    )
+
+
+@router.get("/loras/{lora}/card", operation_id="get_card", summary="Read the model card")
+def card(studio: StudioOf, lora: LoraName) -> Card:
+    """As it would be published now."""
+    return Card(text=studio.model_card(lora), words=studio.lora(lora).card)
+
+
+@router.put("/loras/{lora}/card", operation_id="set_card", summary="Write your own words for the model card")
+def set_card(studio: StudioOf, lora: LoraName, wanted: CardWords) -> Card:
+    """The next publication has them."""
+    made = studio.set_card(lora, wanted.words)
+    return Card(text=studio.model_card(made.name), words=made.card)
+
+
+# --- publications -------------------------------------------------------------------------------------------------
+
+
+@router.get("/publications", operation_id="list_publications", summary="List the publications", tags=["publications"])
+def publications(
+    request: Request,
+    response: Response,
+    studio: StudioOf,
+    subject: OfSubject = "",
+    limit: Limit = 50,
+    cursor: Cursor = "",
+) -> Page[Publication]:
+    """Of one subject or of all, newest first."""
+    part, after = paged(
+        request,
+        response,
+        studio.publications(subject),
+        lambda one: (one.created_at.isoformat(), one.lora, one.hub, one.repo, one.revision),
+        limit=limit,
+        cursor=cursor,
+        newest_first=True,
+    )
+    return Page(items=all_of(Publication, part), next=after)
+
+
+@router.post(
+    "/loras/{lora}/publications",
+    status_code=202,
+    operation_id="publish_lora",
+    summary="Publish a lora",
+    tags=["publications"],
+)
+def publish(response: Response, studio: StudioOf, once: Once, lora: LoraName, wanted: Publish) -> Job:
+    """With its model card and samples; private unless told otherwise."""
+    options = wanted.model_dump(exclude_unset=True)
+    return Job.model_validate(started(response, once(studio, lambda: studio.publish(lora, **options))))
+
+
+@router.get(
+    "/loras/{lora}/publications",
+    operation_id="check_publications",
+    summary="See whether a lora's publications are ready for use",
+    tags=["publications"],
+)
+def health(studio: StudioOf, lora: LoraName) -> list[PublicationHealth]:
+    """Asks each hub."""
+    found = studio.lora_status(lora)
+    return all_of(PublicationHealth, [{"hub": hub, "repo": repo, "health": health} for hub, repo, health in found])
+
+
+@router.patch(
+    "/loras/{lora}/publications",
+    operation_id="set_visibility",
+    summary="Open or close the repos of a lora",
+    tags=["publications"],
+)
+def set_visibility(studio: StudioOf, lora: LoraName, wanted: VisibilityWanted) -> list[PublicationVisibility]:
+    """Says of each the visibility that was read back."""
+    found = studio.set_lora_visibility(lora, wanted.visibility, hub=wanted.hub)
+    return [PublicationVisibility(hub=hub, repo=repo, visibility=seen) for hub, repo, seen in found]
+
+
+@router.delete(
+    "/loras/{lora}/publications",
+    operation_id="unpublish_lora",
+    summary="Delete the repos of a lora",
+    tags=["publications"],
+)
+def unpublish(
+    studio: StudioOf,
+    lora: LoraName,
+    hub: Annotated[str, Query(max_length=100, description="Only there; everywhere if left out.")] = "",
+) -> list[Unpublished]:
+    """With all versions in them."""
+    return [Unpublished(hub=where, repo=repo) for where, repo in studio.unpublish(lora, hub=hub)]
+
+
+@router.get(
+    "/hub-entries", operation_id="list_hub_entries", summary="List what is ours on a hub", tags=["publications"]
+)
+def hub_entries(
+    studio: StudioOf, hub: Annotated[str, Query(max_length=100, description="The setting if left out.")] = ""
+) -> list[HubEntry]:
+    """From whatever machine it was published, with the loras here that it is."""
+    return all_of(HubEntry, studio.hub_listing(hub))

@@ -1,0 +1,133 @@
+"""Users, who only admins manage, and everybody's own API tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Path, Query, Request
+from fastapi.responses import Response
+
+from limner.errors import NotFound
+from limner.studio import Studio
+from limner.web.access.identity import refuse_without
+from limner.web.api.cursors import Cursor, Limit, paged
+from limner.web.api.named import UserName, all_of, api_router
+from limner.web.api.schemas.people import NewToken, NewUser, Token, TokenWanted, User, UserChange
+from limner.web.api.schemas.pictures import Counted
+from limner.web.api.schemas.plain import Page
+from limner.web.visit import StudioOf
+
+__all__ = ["router"]
+
+router = api_router("users")
+
+TokenId = Annotated[str, Path(min_length=1, max_length=100, description="The token's id.")]
+
+
+@router.get("/users", operation_id="list_users", summary="List the users")
+def users(request: Request, response: Response, studio: StudioOf, limit: Limit = 50, cursor: Cursor = "") -> Page[User]:
+    """By name. For admins."""
+    found = studio.members.users()
+    part, after = paged(request, response, found, lambda one: (one.name,), limit=limit, cursor=cursor)
+    return Page(items=all_of(User, part), next=after)
+
+
+@router.post("/users", status_code=201, operation_id="create_user", summary="Add a user")
+def add(response: Response, studio: StudioOf, wanted: NewUser) -> User:
+    """The first one is an admin, and what was in the home so far becomes theirs. For admins."""
+    made = User.model_validate(studio.members.add(wanted.name, wanted.password, admin=wanted.admin))
+    response.headers["Location"] = f"/api/v1/users/{made.name}"
+    return made
+
+
+@router.get("/users/{user}", operation_id="get_user", summary="See a user")
+def show(studio: StudioOf, user: UserName) -> User:
+    """For admins."""
+    return _user(studio, user)
+
+
+@router.patch("/users/{user}", operation_id="update_user", summary="Change a user's password or rights")
+def change(request: Request, studio: StudioOf, user: UserName, wanted: UserChange) -> User:
+    """What is left out stays. For admins."""
+    _user(studio, user)
+    if wanted.admin is not None:
+        studio.members.set_admin(user, wanted.admin)
+    if wanted.password is not None:
+        studio.members.set_password(user, wanted.password)
+    request.app.state.doorkeeper.forget_all()
+    return _user(studio, user)
+
+
+@router.delete("/users/{user}", operation_id="delete_user", summary="Remove a user")
+def remove(
+    request: Request,
+    studio: StudioOf,
+    user: UserName,
+    give_to: Annotated[str, Query(max_length=64, description="Who gets what they own.")] = "",
+) -> User:
+    """With their sessions and tokens. For admins."""
+    gone = User.model_validate(studio.members.remove(user, give_to=give_to))
+    request.app.state.doorkeeper.forget_all()
+    return gone
+
+
+@router.delete("/users/{user}/sessions", operation_id="close_sessions", summary="Log a user out everywhere")
+def close(request: Request, studio: StudioOf, user: UserName) -> Counted:
+    """How many sessions ended. Tokens go on. For admins."""
+    _user(studio, user)
+    ended = studio.members.close_sessions(user)
+    request.app.state.doorkeeper.forget_all()
+    return Counted(count=ended)
+
+
+@router.get("/tokens", operation_id="list_tokens", summary="List your API tokens", tags=["tokens"])
+def tokens(
+    request: Request, response: Response, studio: StudioOf, limit: Limit = 50, cursor: Cursor = ""
+) -> Page[Token]:
+    """Newest first; their words are not kept."""
+    part, after = paged(
+        request,
+        response,
+        studio.members.tokens(),
+        lambda one: (one.created_at.isoformat(), one.id),
+        limit=limit,
+        cursor=cursor,
+        newest_first=True,
+    )
+    return Page(items=all_of(Token, part), next=after)
+
+
+@router.post("/tokens", status_code=201, operation_id="create_token", summary="Make an API token", tags=["tokens"])
+def add_token(request: Request, response: Response, studio: StudioOf, wanted: TokenWanted) -> NewToken:
+    """Its words are shown this once. It may have no scope that the one who asks lacks."""
+    visitor = request.state.visitor
+    for scope in wanted.scopes:
+        refuse_without(visitor, scope)
+    made = NewToken.model_validate(studio.members.add_token(wanted.name, scopes=wanted.scopes, days=wanted.days))
+    response.headers["Location"] = f"/api/v1/tokens/{made.token.id}"
+    response.headers["Cache-Control"] = "no-store"
+    return made
+
+
+@router.get("/tokens/{token}", operation_id="get_token", summary="See an API token", tags=["tokens"])
+def token(studio: StudioOf, token: TokenId) -> Token:
+    """Without its words."""
+    for one in studio.members.tokens():
+        if one.id == token:
+            return Token.model_validate(one)
+    raise NotFound(f"There is no token '{token}'.", remedy="List them: GET /api/v1/tokens.", thing=token)
+
+
+@router.delete("/tokens/{token}", operation_id="delete_token", summary="Revoke an API token", tags=["tokens"])
+def revoke(request: Request, studio: StudioOf, token: TokenId) -> Token:
+    """By its id, or a name that only one has."""
+    gone = Token.model_validate(studio.members.remove_token(token))
+    request.app.state.doorkeeper.forget_all()
+    return gone
+
+
+def _user(studio: Studio, name: str) -> User:
+    for one in studio.members.users():
+        if one.name == name:
+            return User.model_validate(one)
+    raise NotFound(f"There is no user '{name}'.", remedy="List them: GET /api/v1/users.", thing=name)

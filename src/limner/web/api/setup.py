@@ -1,0 +1,94 @@
+"""What there is: the API itself, bases, back ends, the doctor's report, and the vendors' accounts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Request
+
+from limner import __version__
+from limner.errors import NotFound
+from limner.records import Account as AccountRecord
+from limner.web.api.named import BaseId, VendorName, all_of, api_router
+from limner.web.api.schemas.setup import Account, BackEnds, Base, Doctor, Index, VendorToken
+from limner.web.visit import StudioOf, Visit
+
+__all__ = ["router"]
+
+router = api_router("setup")
+
+AskVendors = Annotated[bool, Query(description="Ask the vendors too.")]
+
+
+@router.get("", operation_id="get_index", summary="See what there is")
+def index(request: Request, visit: Visit) -> Index:  # noqa: ARG001 - closed to strangers
+    """The version, and the addresses of the lists."""
+    paths = request.app.openapi()["paths"]
+    lists = sorted(path for path, at in paths.items() if "get" in at and "{" not in path and path != "/api/v1")
+    return Index(version=__version__, openapi="/api/v1/openapi.json", docs="/api", resources=lists)
+
+
+@router.get("/bases", operation_id="list_bases", summary="List the bases")
+def bases(studio: StudioOf) -> list[Base]:
+    """The models that loras belong to, by the catalog."""
+    return all_of(Base, studio.bases())
+
+
+@router.get("/bases/{base}", operation_id="get_base", summary="See a base")
+def base(studio: StudioOf, base: BaseId) -> Base:
+    """One row of the catalog."""
+    for one in studio.bases():
+        if one.id == base:
+            return Base.model_validate(one)
+    raise NotFound(f"There is no base '{base}'.", remedy="List them: GET /api/v1/bases.", thing=base)
+
+
+@router.get("/back-ends", operation_id="list_back_ends", summary="List the back ends")
+def back_ends(studio: StudioOf) -> BackEnds:
+    """Trainers, hubs, generators and captioners that are installed, with what each needs."""
+    return BackEnds.model_validate({"back_ends": {kind: list(ends) for kind, ends in studio.back_ends().items()}})
+
+
+@router.get("/doctor", operation_id="get_doctor", summary="See what is installed and what is missing")
+def doctor(studio: StudioOf, live: AskVendors = False) -> Doctor:
+    """With what mends it. For admins."""
+    return Doctor.model_validate(studio.doctor(live=live))
+
+
+@router.get("/accounts", operation_id="list_accounts", summary="List the vendors' accounts", tags=["accounts"])
+def accounts(studio: StudioOf, live: AskVendors = False) -> list[Account]:
+    """Where each token was found; never the token. For admins."""
+    return all_of(Account, studio.accounts(live=live))
+
+
+@router.get("/accounts/{vendor}", operation_id="get_account", summary="See an account", tags=["accounts"])
+def account(studio: StudioOf, vendor: VendorName) -> Account:
+    """Where its token was found. For admins."""
+    return _one(studio.accounts(), vendor)
+
+
+@router.post("/accounts/{vendor}/test", operation_id="test_account", summary="Try an account", tags=["accounts"])
+def test(studio: StudioOf, vendor: VendorName) -> Account:
+    """Asks the vendor, by a call that costs nothing, whether the token is good and whose it is. For admins."""
+    _one(studio.accounts(), vendor)
+    return _one(studio.accounts(live=True), vendor)
+
+
+@router.put("/accounts/{vendor}", operation_id="connect_account", summary="Connect an account", tags=["accounts"])
+def connect(studio: StudioOf, vendor: VendorName, given: VendorToken) -> Account:
+    """The token is tried and then kept in the keyring of the system. For admins."""
+    return Account.model_validate(studio.login(vendor, given.token))
+
+
+@router.delete("/accounts/{vendor}", operation_id="disconnect_account", summary="Forget a token", tags=["accounts"])
+def disconnect(studio: StudioOf, vendor: VendorName) -> Account:
+    """One in the environment stays. For admins."""
+    return Account.model_validate(studio.logout(vendor))
+
+
+def _one(accounts: list[AccountRecord], vendor: str) -> Account:
+    for one in accounts:
+        if one.vendor == vendor:
+            return Account.model_validate(one)
+    known = ", ".join(one.vendor for one in accounts)
+    raise NotFound(f"There is no vendor '{vendor}'.", remedy=f"One of {known}.", thing=vendor)

@@ -1,0 +1,137 @@
+"""Subjects and their consent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Query, Request
+from fastapi.responses import Response
+
+from limner import types
+from limner.errors import NotFound
+from limner.web.api.cursors import Cursor, Limit, paged
+from limner.web.api.idempotency import Once
+from limner.web.api.named import Slug, all_of, api_router, started
+from limner.web.api.schemas.jobs import Job
+from limner.web.api.schemas.plain import Page
+from limner.web.api.schemas.subjects import (
+    Consent,
+    ConsentGiven,
+    Erasure,
+    NewSubject,
+    Subject,
+    SubjectCard,
+    SubjectContents,
+    SubjectProposal,
+)
+from limner.web.visit import StudioOf
+
+__all__ = ["router"]
+
+router = api_router("subjects")
+
+
+@router.get("/subjects", operation_id="list_subjects", summary="List the subjects")
+def subjects(
+    request: Request, response: Response, studio: StudioOf, limit: Limit = 50, cursor: Cursor = ""
+) -> Page[Subject]:
+    """All subjects, by slug."""
+    part, after = paged(request, response, studio.subjects(), lambda one: (one.slug,), limit=limit, cursor=cursor)
+    return Page(items=all_of(Subject, part), next=after)
+
+
+@router.get("/subject-cards", operation_id="list_subject_cards", summary="See the subjects at a glance")
+def cards(
+    request: Request, response: Response, studio: StudioOf, limit: Limit = 50, cursor: Cursor = ""
+) -> Page[SubjectCard]:
+    """Each with its best picture, counts, and what runs now; newest first."""
+    part, after = paged(
+        request,
+        response,
+        studio.subject_cards(),
+        lambda one: (one.subject.created_at.isoformat(), one.subject.slug),
+        limit=limit,
+        cursor=cursor,
+        newest_first=True,
+    )
+    return Page(items=all_of(SubjectCard, part), next=after)
+
+
+@router.get("/subject-names", operation_id="propose_subject_names", summary="Propose the names of a new subject")
+def propose(
+    studio: StudioOf,
+    name: Annotated[str, Query(max_length=200, description="Its name for people.")],
+    kind: types.SubjectKind = types.SubjectKind.PERSON,
+    slug: Annotated[str, Query(max_length=64)] = "",
+    trigger: Annotated[str, Query(max_length=60)] = "",
+    class_word: Annotated[str, Query(max_length=60)] = "",
+) -> SubjectProposal:
+    """Slug, trigger and class word as they would be, with what speaks against them. Nothing is added."""
+    return SubjectProposal.model_validate(
+        studio.propose_subject(name, kind=kind.value, slug=slug, trigger=trigger, class_word=class_word)
+    )
+
+
+@router.post("/subjects", status_code=201, operation_id="create_subject", summary="Add a subject")
+def add(response: Response, studio: StudioOf, wanted: NewSubject) -> Subject:
+    """Add who or what is to be learned. A slug that is taken is a conflict."""
+    consent = _consent(wanted.consent) if wanted.consent else None
+    options = wanted.model_dump(exclude={"slug", "consent"}, exclude_unset=True)
+    made = Subject.model_validate(studio.add_subject(wanted.slug, consent=consent, **options))
+    response.headers["Location"] = f"/api/v1/subjects/{made.slug}"
+    return made
+
+
+@router.post("/demo", status_code=202, operation_id="add_demo", summary="Add the demo's subject")
+def add_demo(response: Response, studio: StudioOf, once: Once) -> Job:
+    """The subject zibbo with the photos that ship with Limner; asked for again it is no second one."""
+    return Job.model_validate(started(response, once(studio, studio.add_demo_subject)))
+
+
+@router.get("/subjects/{subject}", operation_id="get_subject", summary="See a subject")
+def show(studio: StudioOf, subject: Slug) -> Subject:
+    """One subject by its slug."""
+    return Subject.model_validate(studio.subject(subject))
+
+
+@router.get("/subjects/{subject}/contents", operation_id="get_subject_contents", summary="See what a subject has")
+def contents(studio: StudioOf, subject: Slug) -> SubjectContents:
+    """What erasing it would take along, and the jobs that have to end first."""
+    return SubjectContents.model_validate(studio.subject_contents(subject))
+
+
+@router.delete("/subjects/{subject}", operation_id="delete_subject", summary="Erase a subject everywhere")
+def erase(
+    studio: StudioOf,
+    subject: Slug,
+    publications: Annotated[bool, Query(description="Its publications too.")] = True,
+) -> Erasure:
+    """Photos, datasets, trainings, loras, pictures and publications; says what could not be erased."""
+    return Erasure.model_validate(studio.remove_subject(subject, publications=publications))
+
+
+@router.get("/subjects/{subject}/consent", operation_id="get_consent", summary="See the consent of a subject")
+def consent(studio: StudioOf, subject: Slug) -> Consent:
+    """Who agreed to what. Not found: none is on record."""
+    found = studio.subject(subject).consent
+    if found is None:
+        raise NotFound(f"No consent of '{subject}' is on record.", remedy="Put one on record.", thing=subject)
+    return Consent.model_validate(found)
+
+
+@router.put("/subjects/{subject}/consent", operation_id="record_consent", summary="Put a consent on record")
+def record_consent(studio: StudioOf, subject: Slug, given: ConsentGiven) -> Subject:
+    """An earlier consent stays on record as withdrawn."""
+    return Subject.model_validate(studio.record_consent(subject, _consent(given)))
+
+
+@router.delete("/subjects/{subject}/consent", operation_id="withdraw_consent", summary="Withdraw a consent")
+def withdraw(studio: StudioOf, subject: Slug) -> Subject:
+    """Note that it was withdrawn. Nothing is erased by it."""
+    return Subject.model_validate(studio.withdraw_consent(subject))
+
+
+def _consent(given: ConsentGiven) -> types.Consent:
+    at = given.given_at or datetime.now(UTC)
+    return types.Consent(given.statement, given.given_by, at if at.tzinfo else at.replace(tzinfo=UTC))

@@ -1,0 +1,216 @@
+"""Trainings: start, follow, stop, go on, and pick a checkpoint."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Query, Request
+from fastapi.responses import PlainTextResponse, Response
+
+from limner.options import TrainOptions
+from limner.web.api import files
+from limner.web.api.cursors import Cursor, Limit, paged
+from limner.web.api.idempotency import Once
+from limner.web.api.named import (
+    OfSubject,
+    Position,
+    Step,
+    ThumbnailWidth,
+    TrainingId,
+    all_of,
+    api_router,
+    looked_at,
+    started,
+)
+from limner.web.api.schemas.jobs import Job, Resume, WhatIf
+from limner.web.api.schemas.loras import Lora
+from limner.web.api.schemas.plain import Page
+from limner.web.api.schemas.trainings import (
+    Checkpoint,
+    Losses,
+    RecipeField,
+    StartedTraining,
+    Training,
+    TrainingChoices,
+    TrainingRun,
+    TrainingSample,
+    TrainWish,
+)
+from limner.web.api.spending import WhatIfAsked, again, refuse_dear
+from limner.web.visit import StudioOf, Visit
+
+__all__ = ["router"]
+
+router = api_router("trainings")
+
+
+@router.get("/trainings", operation_id="list_trainings", summary="List the trainings")
+def trainings(
+    request: Request,
+    response: Response,
+    studio: StudioOf,
+    subject: OfSubject = "",
+    limit: Limit = 50,
+    cursor: Cursor = "",
+) -> Page[Training]:
+    """Of one subject or of all, newest first."""
+    part, after = paged(
+        request,
+        response,
+        studio.trainings(subject),
+        lambda one: (one.created_at.isoformat(), one.id),
+        limit=limit,
+        cursor=cursor,
+        newest_first=True,
+    )
+    return Page(items=all_of(Training, part), next=after)
+
+
+@router.post(
+    "/trainings",
+    status_code=202,
+    operation_id="start_training",
+    summary="Train a lora",
+    responses={200: {"model": WhatIf, "description": "What would be done, with ``what_if``"}},
+    response_model=StartedTraining,
+)
+def start(
+    response: Response, visit: Visit, studio: StudioOf, once: Once, wanted: TrainWish, what_if: WhatIfAsked = False
+) -> Any:
+    """Freezes the photos if no dataset is named, and trains. Follow the job that it gives."""
+    options = _options(wanted)
+    if what_if:
+        return looked_at(WhatIf.model_validate(studio.train(wanted.subject, what_if=True, **options)))
+
+    def estimate() -> Any:
+        return studio.train(wanted.subject, what_if=True, **options).estimate
+
+    refuse_dear(visit, wanted.max_cost, estimate)
+    job = started(response, once(studio, lambda: studio.train(wanted.subject, yes=wanted.yes, **options)))
+    training = Training.model_validate(studio.training(job.target))
+    return StartedTraining(job=Job.model_validate(job), training=training)
+
+
+@router.post("/training-choices", operation_id="compare_trainers", summary="Compare the trainers for a training")
+def choices(studio: StudioOf, wanted: TrainWish) -> TrainingChoices:
+    """What each would cost and take, who sees the photos, or why it cannot. Nothing is sent and nothing frozen."""
+    return TrainingChoices.model_validate(studio.training_choices(wanted.subject, **_options(wanted)))
+
+
+@router.get("/recipe-fields", operation_id="list_recipe_fields", summary="List the fields of a recipe")
+def fields(
+    studio: StudioOf,
+    base: Annotated[str, Query(max_length=100, description="For this base; the setting if left out.")] = "",
+    preset: Annotated[str, Query(max_length=40, description="quick, balanced or thorough.")] = "",
+) -> list[RecipeField]:
+    """What each is, what is allowed, and its value in the preset."""
+    return all_of(RecipeField, studio.recipe_fields(base=base, preset=preset))
+
+
+@router.get("/trainings/{training}", operation_id="get_training", summary="See a training")
+def show(studio: StudioOf, training: TrainingId) -> Training:
+    """Its recipe, state, and the lora that it made."""
+    return Training.model_validate(studio.training(training))
+
+
+@router.get("/trainings/{training}/run", operation_id="get_training_run", summary="See all of a training")
+def run(studio: StudioOf, training: TrainingId) -> TrainingRun:
+    """With its job, samples, checkpoints and cost."""
+    return TrainingRun.model_validate(studio.training_run(training))
+
+
+@router.get("/trainings/{training}/losses", operation_id="get_losses", summary="See the curves of a training")
+def losses(studio: StudioOf, training: TrainingId) -> Losses:
+    """Loss and learning rate by step."""
+    return Losses.model_validate(studio.training(training))
+
+
+@router.get("/trainings/{training}/samples", operation_id="list_samples", summary="List the pictures drawn meanwhile")
+def samples(studio: StudioOf, training: TrainingId) -> list[TrainingSample]:
+    """By step and prompt; they come while it runs."""
+    return all_of(TrainingSample, studio.training_samples(training))
+
+
+@router.get(
+    "/trainings/{training}/samples/{step}/{position}/file",
+    operation_id="download_sample",
+    summary="Download a picture drawn while training",
+    response_class=Response,
+    responses=files.PICTURE,
+)
+def sample(request: Request, studio: StudioOf, training: TrainingId, step: Step, position: Position) -> Response:
+    """As it was drawn."""
+    found = studio.training(training).id
+    return files.picture_file(request, studio.gallery.sample_picture(found, step, position))
+
+
+@router.get(
+    "/trainings/{training}/samples/{step}/{position}/thumbnail",
+    operation_id="download_sample_thumbnail",
+    summary="Download such a picture made small",
+    response_class=Response,
+    responses=files.WEBP,
+)
+def sample_thumbnail(
+    request: Request,
+    studio: StudioOf,
+    training: TrainingId,
+    step: Step,
+    position: Position,
+    width: ThumbnailWidth = 320,
+) -> Response:
+    """A WebP of it."""
+    found = studio.training(training).id
+    return files.thumbnail_file(request, studio, studio.gallery.sample_picture(found, step, position), width)
+
+
+@router.get("/trainings/{training}/checkpoints", operation_id="list_checkpoints", summary="List the checkpoints")
+def checkpoints(studio: StudioOf, training: TrainingId) -> list[Checkpoint]:
+    """Those that were kept, by step. A generation may name one as a lora."""
+    return all_of(Checkpoint, studio.checkpoints(training))
+
+
+@router.post(
+    "/trainings/{training}/checkpoints/{step}/pick",
+    status_code=201,
+    operation_id="pick_checkpoint",
+    summary="Make a checkpoint the next version of the lora",
+)
+def pick(response: Response, studio: StudioOf, training: TrainingId, step: Step) -> Lora:
+    """The same weights again give the lora that is there."""
+    made = Lora.model_validate(studio.pick_checkpoint(training, step))
+    response.headers["Location"] = f"/api/v1/loras/{made.name}"
+    return made
+
+
+@router.get(
+    "/trainings/{training}/log",
+    operation_id="get_training_log",
+    summary="Read the end of the trainer's log",
+    response_class=PlainTextResponse,
+)
+def log(studio: StudioOf, training: TrainingId) -> str:
+    """Text, without secrets; empty where there is none."""
+    return studio.training_log(training).replace(str(studio.settings.home), "HOME")
+
+
+@router.post("/trainings/{training}/cancel", status_code=202, operation_id="cancel_training", summary="Stop a training")
+def cancel(response: Response, studio: StudioOf, training: TrainingId) -> Job:
+    """At its next safe point; what was done is kept."""
+    return Job.model_validate(started(response, studio.cancel(studio.training(training).id)))
+
+
+@router.post(
+    "/trainings/{training}/resume", status_code=202, operation_id="resume_training", summary="Go on with a training"
+)
+def resume(response: Response, visit: Visit, studio: StudioOf, once: Once, training: TrainingId, wanted: Resume) -> Job:
+    """From its last checkpoint, or anew, at its price, where a vendor keeps none."""
+    stopped = studio.job(studio.training(training).id)
+    refuse_dear(visit, None, lambda: again(studio, stopped))
+    return Job.model_validate(started(response, once(studio, lambda: studio.resume_training(training, yes=wanted.yes))))
+
+
+def _options(wanted: TrainWish) -> TrainOptions:
+    given: Any = wanted.model_dump(exclude={"subject", "yes", "max_cost"}, exclude_unset=True)
+    # null says the same as nothing at all.
+    return {name: value for name, value in given.items() if value is not None}  # type: ignore[return-value]

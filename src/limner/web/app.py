@@ -1,0 +1,94 @@
+"""The web app: pages for people and the REST API beneath them, over one Studio."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
+
+from fastapi import APIRouter, FastAPI
+
+from limner import __version__
+from limner.settings import Settings
+from limner.studio import Studio
+from limner.web import access, live, static_files
+from limner.web.api.openapi import describe
+from limner.web.problems import answer_errors
+from limner.web.templating import make_templates
+
+__all__ = ["API", "PAGES", "create_app"]
+
+PAGES = (
+    "home",
+    "subjects",
+    "photos",
+    "trainings",
+    "jobs",
+    "loras",
+    "grids",
+    "create",
+    "gallery",
+    "pictures",
+    "costs",
+    "settings",
+    "accounts",
+    "system",
+    "login",
+    "api",
+    "styleguide",
+)
+"""The modules of ``pages``, each with a ``router``; the order matters only where paths overlap."""
+
+API = (
+    "subjects",
+    "uploads",
+    "photos",
+    "datasets",
+    "trainings",
+    "loras",
+    "generations",
+    "images",
+    "grids",
+    "jobs",
+    "money",
+    "setup",
+    "webhooks",
+    "people",
+)
+"""The modules of ``api``, each with a ``router``."""
+
+
+def create_app(settings: Settings, *, rules: access.Rules | None = None) -> FastAPI:
+    """The app of one home. ``rules`` say who is let in; without any: who asks from this machine, by loopback."""
+    # Who asks may sit elsewhere: what this machine can reach is not theirs to look at.
+    studio = Studio(settings=settings, from_here=False)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.callback(studio.close)
+            stack.enter_context(studio.webhooks.delivering())
+            app.state.live = await stack.enter_async_context(live.following(studio))
+            yield
+
+    app = FastAPI(
+        title="Limner",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.settings = settings
+    app.state.studio = studio
+    app.state.templates = make_templates()
+    for name in PAGES:
+        router: APIRouter = import_module(f"limner.web.pages.{name}").router
+        app.include_router(router, include_in_schema=False)
+    for name in API:
+        app.include_router(import_module(f"limner.web.api.{name}").router, prefix="/api/v1")
+    describe(app)
+    static_files.mount(app)
+    answer_errors(app)
+    access.guard(app, studio, rules or access.Rules())
+    return app

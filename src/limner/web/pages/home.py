@@ -1,0 +1,28 @@
+"""The first page: the subjects, and what runs now."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from limner.web.visit import Notice, StudioOf, Visit, back, page
+
+__all__ = ["router"]
+
+router = APIRouter()
+
+
+@router.get("/")
+def home(request: Request, visit: Visit, studio: StudioOf) -> Response:
+    """The subjects as cards."""
+    cards = studio.subject_cards()
+    jobs = [job for job in studio.jobs(limit=50) if not job.state.ended]
+    return page(request, visit, "pages/home.html", cards=cards, jobs=jobs)
+
+
+@router.post("/demo")
+def demo(studio: StudioOf) -> Response:
+    """Start the demo's subject; the same again shows the one that there is."""
+    job = studio.add_demo_subject()
+    said = "The photos are being taken in. Then look them over and train." if not job.state.ended else ""
+    return back(f"/subjects/{job.subject}", Notice("note", said) if said else None)

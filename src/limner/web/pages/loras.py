@@ -1,0 +1,277 @@
+"""LoRAs: all versions, and one version's page: files, card, where it is published, and taking it away."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import uuid4
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import FileResponse, Response
+from starlette.background import BackgroundTask
+from starlette.datastructures import FormData, UploadFile
+
+from limner.errors import InputRefused, LimnerError
+from limner.records import Lora
+from limner.studio import Studio
+from limner.types import SubjectKind, TensorNaming, Visibility
+from limner.web.access.identity import Visitor
+from limner.web.cards import card_html, split_card
+from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page
+
+__all__ = ["router"]
+
+router = APIRouter()
+
+FILES = (
+    (TensorNaming.DIFFUSERS, "diffusers", "As it is: diffusers, ComfyUI, the Hugging Face Hub"),
+    (TensorNaming.KOHYA, "kohya", "Kohya's sd-scripts, Forge, many WebUIs"),
+    (TensorNaming.BFL, "bfl", "Black Forest Labs' own code"),
+)
+IMPORT_FIELDS = ("source", "subject", "kind", "trigger", "name", "base")
+
+
+async def _sent(request: Request) -> FormData:
+    return await request.form()
+
+
+Sent = Annotated[FormData, Depends(_sent)]
+
+
+def _path(lora: Lora) -> str:
+    return f"/loras/{lora.name}"
+
+
+# --- all of them ----------------------------------------------------------------------------------------------------
+
+
+@router.get("/loras")
+def list_all(request: Request, visit: Visit, studio: StudioOf, subject: str = "") -> Response:
+    """All versions, newest first, and a form to import one."""
+    return _list(request, visit, studio, subject)
+
+
+def _list(
+    request: Request,
+    visit: Visitor,
+    studio: Studio,
+    subject: str = "",
+    *,
+    form: dict[str, str] | None = None,
+    refusal: LimnerError | None = None,
+) -> Response:
+    places: dict[str, list[str]] = {}
+    for one in studio.publications(subject):
+        places.setdefault(one.lora, []).append(one.hub)
+    return page(
+        request,
+        visit,
+        "pages/loras.html",
+        status=refusal.status if refusal else 200,
+        loras=studio.loras(subject),
+        places=places,
+        subject=subject,
+        subjects=studio.subjects(),
+        kinds=list(SubjectKind),
+        bases=studio.bases(),
+        form=form or dict.fromkeys(IMPORT_FIELDS, "") | {"kind": SubjectKind.STYLE, "subject": subject},
+        refusal=refusal,
+        nav="subjects",
+    )
+
+
+@router.post("/loras/import")
+def import_one(request: Request, visit: Visit, studio: StudioOf, sent: Sent) -> Response:
+    """Adopt a LoRA from a file that is sent along, the Hub or an https address."""
+    form = {name: str(sent.get(name, "")).strip()[:2000] for name in IMPORT_FIELDS}
+    file = sent.get("file")
+    try:
+        made = _imported(studio, form, file if isinstance(file, UploadFile) and file.filename else None)
+    except LimnerError as refusal:
+        return _list(request, visit, studio, form=form, refusal=refusal)
+    return back(_path(made), Notice("note", f"{made.name} is here: {made.base}, rank {made.rank}."))
+
+
+def _imported(studio: Studio, form: dict[str, str], file: UploadFile | None) -> Lora:
+    options: dict[str, Any] = {name: form[name] for name in IMPORT_FIELDS if name != "source"}
+    if not form["subject"]:
+        raise InputRefused("Whose LoRA is it?", remedy="Name a subject, an old one or a new one.", thing="subject")
+    if file is None:
+        if not form["source"]:
+            raise InputRefused(
+                "There is nothing to import.", remedy="Choose a file, or write an address.", thing="source"
+            )
+        return studio.import_lora(form["source"], **options)
+    with tempfile.TemporaryDirectory(prefix="limner-import-") as folder:
+        path = Path(folder) / "upload.safetensors"
+        with path.open("wb") as into:
+            shutil.copyfileobj(file.file, into, 1 << 20)
+        return studio.import_lora(path, from_here=True, **options)
+
+
+# --- one of them ----------------------------------------------------------------------------------------------------
+
+
+@router.get("/loras/{name}")
+def show(request: Request, visit: Visit, studio: StudioOf, name: str, check: bool = False) -> Response:
+    """A version: what it is, where it came from, its files, its card, where it is published."""
+    lora = studio.lora(name)
+    if lora.name != name:
+        return back(_path(lora))
+    return _page(request, visit, studio, lora, check=check)
+
+
+def _page(
+    request: Request,
+    visit: Visitor,
+    studio: Studio,
+    lora: Lora,
+    *,
+    check: bool = False,
+    refusal: LimnerError | None = None,
+    at: str = "",
+    form: dict[str, str] | None = None,
+) -> Response:
+    """``refusal`` is shown ``at`` the form that it is about, with what was sent back in it."""
+    header, markdown = split_card(studio.model_card(lora.name))
+    subject = studio.subject(lora.subject)
+    places = [one for one in studio.publications(lora.subject) if one.lora == lora.name]
+    return page(
+        request,
+        visit,
+        "pages/lora.html",
+        status=refusal.status if refusal else 200,
+        lora=lora,
+        subject=subject,
+        versions=studio.loras(lora.subject),
+        files=FILES,
+        places=_newest(places),
+        health=studio.lora_status(lora.name) if check and places else None,
+        card_header=header,
+        card=card_html(markdown),
+        words=form["words"] if form and at == "card" else lora.card,
+        hubs=studio.back_ends()["hubs"],
+        form=form or {"hub": studio.settings.hub, "repo": "", "visibility": "private"},
+        wish=uuid4().hex,
+        refusal=refusal,
+        at=at,
+        nav="subjects",
+    )
+
+
+def _newest(places: list[Any]) -> list[Any]:
+    """One publication a repo: the newest revision."""
+    found: dict[tuple[str, str], Any] = {}
+    for one in places:
+        found.setdefault((one.hub, one.repo), one)
+    return list(found.values())
+
+
+@router.get("/loras/{name}/places")
+def places(request: Request, visit: Visit, studio: StudioOf, name: str) -> Response:
+    """Whether its publications are ready, as the hubs say now."""
+    lora = studio.lora(name)
+    if not is_partial(request):
+        return back(f"{_path(lora)}?check=1")
+    try:
+        health = studio.lora_status(lora.name)
+    except LimnerError as failure:
+        return page(request, visit, "fragments/refused.html", failure=failure)
+    return page(request, visit, "fragments/lora_health.html", health=health)
+
+
+@router.get("/loras/{name}/file")
+def file(visit: Visit, studio: StudioOf, name: str, naming: str = "") -> Response:
+    """The weights, in one of the namings."""
+    del visit
+    lora = studio.lora(name)
+    stem = f"{lora.subject}-v{lora.version}"
+    if naming in ("", lora.naming):
+        return FileResponse(lora.path, media_type="application/octet-stream", filename=f"{stem}.safetensors")
+    folder = tempfile.TemporaryDirectory(prefix="limner-export-")
+    try:
+        path = studio.export_lora(lora.name, Path(folder.name) / "lora.safetensors", naming=naming)
+    except BaseException:
+        folder.cleanup()
+        raise
+    return FileResponse(
+        path,
+        media_type="application/octet-stream",
+        filename=f"{stem}-{naming}.safetensors",
+        background=BackgroundTask(folder.cleanup),
+    )
+
+
+@router.post("/loras/{name}/card")
+def card(request: Request, visit: Visit, studio: StudioOf, name: str, sent: Sent) -> Response:
+    """Keep the owner's own words for the card; or only show what they would look like."""
+    lora = studio.lora(name)
+    words = str(sent.get("words", ""))
+    try:
+        kept = studio.set_card(lora.name, words)
+    except LimnerError as refusal:
+        return _page(request, visit, studio, lora, refusal=refusal, at="card", form={"words": words})
+    return back(f"{_path(kept)}#card", Notice("note", "The card is kept. It goes out with the next publication."))
+
+
+@router.post("/loras/{name}/publish")
+def publish(request: Request, visit: Visit, studio: StudioOf, name: str, sent: Sent) -> Response:
+    """Publish this version with its card and samples."""
+    lora = studio.lora(name)
+    form = {key: str(sent.get(key, ""))[:200].strip() for key in ("hub", "repo", "visibility")}
+    try:
+        job = studio.once(
+            str(sent.get("wish", "")),
+            lambda: studio.publish(
+                lora.name, hub=form["hub"], repo=form["repo"], visibility=_visibility(form["visibility"])
+            ),
+        )
+    except LimnerError as refusal:
+        return _page(request, visit, studio, lora, refusal=refusal, at="publish", form=form)
+    return back(f"/jobs/{job.id}")
+
+
+def _visibility(word: str) -> Visibility:
+    try:
+        return Visibility(word)
+    except ValueError:
+        raise InputRefused("Who may see it?", remedy="Choose private or public.", thing="visibility") from None
+
+
+@router.post("/loras/{name}/visibility")
+def visibility(request: Request, visit: Visit, studio: StudioOf, name: str, sent: Sent) -> Response:
+    """Open or close the repos that it was published in."""
+    lora = studio.lora(name)
+    try:
+        seen = studio.set_lora_visibility(
+            lora.name, _visibility(str(sent.get("visibility", ""))), hub=str(sent.get("hub", ""))
+        )
+    except LimnerError as refusal:
+        return _page(request, visit, studio, lora, refusal=refusal, at="places")
+    words = ", ".join(f"{repo} on {hub} is {now}" for hub, repo, now in seen)
+    return back(f"{_path(lora)}#places", Notice("note", f"{words} now."))
+
+
+@router.post("/loras/{name}/unpublish")
+def unpublish(request: Request, visit: Visit, studio: StudioOf, name: str, sent: Sent) -> Response:
+    """Delete the repos that it was published in, with all versions in them."""
+    lora = studio.lora(name)
+    try:
+        gone = studio.unpublish(lora.name, hub=str(sent.get("hub", "")))
+    except LimnerError as refusal:
+        return _page(request, visit, studio, lora, refusal=refusal, at="places")
+    words = ", ".join(f"{repo} on {hub}" for hub, repo in gone)
+    return back(f"{_path(lora)}#places", Notice("note", f"Deleted {words}."))
+
+
+@router.post("/loras/{name}/delete")
+def delete(request: Request, visit: Visit, studio: StudioOf, name: str, sent: Sent) -> Response:
+    """Delete this version; pictures made with it stay."""
+    lora = studio.lora(name)
+    try:
+        studio.delete_lora(lora.name, unpublish=sent.get("unpublish") == "yes")
+    except LimnerError as refusal:
+        return _page(request, visit, studio, lora, refusal=refusal, at="delete")
+    return back("/loras", Notice("note", f"{lora.name} is deleted. Pictures made with it stay."))

@@ -1,0 +1,286 @@
+"""Subjects: a new one, its page with the photos and what the intake said of them, consent, and erasing it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import Response
+
+from limner.errors import Conflict, InputRefused, LimnerError, NotFound
+from limner.records import IntakeEntry, Job, PhotoEntry
+from limner.studio import Studio
+from limner.types import Consent, SubjectKind, Verdict
+from limner.web.dropped_files import take_form
+from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/subjects")
+
+STATEMENT = "Agreed to the use of these photos for training a LoRA and for pictures made with it."
+SHOWN_PHOTOS = 60
+SHOWN_ENTRIES = 120
+LONGEST = 2_000
+KINDS = [
+    (SubjectKind.PERSON, "Person"),
+    (SubjectKind.PET, "Pet"),
+    (SubjectKind.PRODUCT, "Product"),
+    (SubjectKind.CHARACTER, "Character"),
+    (SubjectKind.STYLE, "Style"),
+]
+
+Text = Annotated[str, Form(max_length=LONGEST)]
+
+
+def _form(**said: str) -> dict[str, str]:
+    empty = {"name": "", "slug": "", "kind": "person", "class_word": "", "trigger": "", "statement": STATEMENT}
+    return {**empty, "given_by": "", "consent": "", **said}
+
+
+def _proposal(studio: Studio, form: dict[str, str]) -> Any:
+    named = {key: form[key] for key in ("kind", "slug", "trigger", "class_word")}
+    return studio.propose_subject(form["name"], **named)
+
+
+@router.get("")
+def subjects() -> Response:
+    """All subjects are on the first page."""
+    return back("/")
+
+
+@router.get("/new")
+def new(request: Request, visit: Visit) -> Response:
+    """The form for a new subject."""
+    form = _form()
+    return page(request, visit, "pages/subject_new.html", form=form, kinds=KINDS, errors={}, proposal=None)
+
+
+@router.post("/new/names")
+def names(
+    request: Request,
+    visit: Visit,
+    studio: StudioOf,
+    name: Text = "",
+    kind: Text = "person",
+    slug: Text = "",
+    trigger: Text = "",
+    class_word: Text = "",
+) -> Response:
+    """What the names in the form would give, while it is filled in."""
+    form = _form(name=name, kind=kind, slug=slug, trigger=trigger, class_word=class_word)
+    proposal = _proposal(studio, form) if name.strip() or slug.strip() else None
+    return page(request, visit, "fragments/subject_names.html", form=form, proposal=proposal, errors={})
+
+
+@router.post("/new")
+def add(
+    request: Request,
+    visit: Visit,
+    studio: StudioOf,
+    name: Text = "",
+    kind: Text = "person",
+    slug: Text = "",
+    trigger: Text = "",
+    class_word: Text = "",
+    consent: Text = "",
+    given_by: Text = "",
+    statement: Text = "",
+) -> Response:
+    """Add a subject, or give the form back as it was filled in."""
+    form = _form(name=name, kind=kind, slug=slug, trigger=trigger, class_word=class_word, consent=consent)
+    form |= {"given_by": given_by, "statement": statement}
+    proposal = _proposal(studio, form)
+    errors = {
+        "name": "" if name.strip() or slug.strip() else "Give it a name.",
+        "slug": proposal.slug_problem,
+        "trigger": proposal.trigger_problem,
+        "class_word": proposal.class_word_problem,
+    }
+    given = None
+    if kind == SubjectKind.PERSON:
+        if consent not in ("given", "later"):
+            errors["consent"] = "Say whether this person agreed, or that you record it later."
+        elif consent == "given" and not given_by.strip():
+            errors["given_by"] = "Say who agreed."
+        elif consent == "given":
+            given = Consent(statement.strip() or STATEMENT, given_by.strip()[:200], datetime.now(UTC))
+    errors = {field: words for field, words in errors.items() if words}
+    if not errors:
+        try:
+            subject = studio.add_subject(
+                proposal.slug,
+                name=name.strip()[:200],
+                kind=kind,
+                class_word=class_word,
+                trigger=proposal.trigger,
+                consent=given,
+            )
+        except (InputRefused, Conflict) as refused:
+            errors["name" if not isinstance(refused, Conflict) else "slug"] = str(refused)
+        else:
+            said = " ".join(f"{one.message} {one.remedy}" for one in subject.findings)
+            return back(f"/subjects/{subject.slug}", Notice("warning", said) if said else None)
+    return page(
+        request,
+        visit,
+        "pages/subject_new.html",
+        status=422,
+        form=form,
+        kinds=KINDS,
+        errors=errors,
+        proposal=proposal if name.strip() or slug.strip() else None,
+    )
+
+
+@router.get("/{slug}")
+def subject(request: Request, visit: Visit, studio: StudioOf, slug: str, report: str = "") -> Response:
+    """A subject: photos and what was said of them, and what was made of it."""
+    found, photos = studio.subject(slug), studio.photos(slug)
+    jobs = studio.jobs(slug, limit=20)
+    intakes = [job for job in jobs if job.kind == "intake"]
+    running = next((job for job in reversed(intakes) if not job.state.ended), None)
+    entries = studio.photo_report(slug, intakes[0].id if intakes else "")
+    return page(
+        request,
+        visit,
+        "pages/subject.html",
+        subject=found,
+        photos=photos,
+        shown=photos[:SHOWN_PHOTOS],
+        report=_report(entries, photos, whole=report == "all"),
+        last=next((job for job in intakes if job.state.ended), None),
+        running=running,
+        pending=studio.uploads.pending(slug),
+        trainings=studio.trainings(slug),
+        loras=studio.loras(slug),
+        images=studio.images(slug, limit=12),
+        jobs=[job for job in jobs if not job.state.ended and job.kind != "intake"],
+        limits=studio.settings,
+        statement=STATEMENT,
+    )
+
+
+def _report(entries: list[IntakeEntry], photos: list[PhotoEntry], *, whole: bool) -> dict[str, Any]:
+    """The newest intake's entries that ask for something, the refused ones first, each with the photo it is like."""
+    by_source = {photo.source: photo.digest for photo in photos}
+    order = {Verdict.REFUSED: 0, Verdict.WARNED: 1, Verdict.ACCEPTED: 2}
+    asking = [entry for entry in entries if entry.report.verdict is not Verdict.ACCEPTED]
+    asking.sort(key=lambda entry: (order[entry.report.verdict], entry.position))
+    rows = []
+    for entry in asking if whole else asking[:SHOWN_ENTRIES]:
+        like = by_source.get(entry.report.duplicate_of, "")
+        for found in entry.report.findings:
+            if not like and found.code == "near-duplicate":
+                named = [source for source in by_source if f" {source};" in found.message]
+                like = by_source[max(named, key=len)] if named else ""
+        rows.append({"entry": entry, "like": like, "here": entry.photo in by_source.values()})
+    counts = {verdict.name.lower(): sum(e.report.verdict is verdict for e in entries) for verdict in Verdict}
+    return {"rows": rows, "asking": len(asking), "total": len(entries), **counts}
+
+
+@router.get("/{slug}/intake/{job}")
+def intake(request: Request, visit: Visit, studio: StudioOf, slug: str, job: str) -> Response:
+    """How far an intake is; asked for again and again while it runs."""
+    found = studio.job(job)
+    if found.subject != slug:
+        raise NotFound(f"'{slug}' has no such job.", remedy="See the list of jobs.", thing=job)
+    if not is_partial(request):
+        return back(f"/subjects/{slug}")
+    return page(request, visit, "fragments/intake.html", job=found, slug=slug)
+
+
+@router.post("/{slug}/drop")
+async def drop(request: Request, studio: StudioOf, slug: str) -> Response:
+    """Take in files that a plain form sends."""
+    try:
+        job = await take_form(request, studio, slug)
+    except LimnerError as refused:
+        return back(f"/subjects/{slug}", Notice("refusal", refused.message, refused.remedy))
+    return back(f"/subjects/{slug}", _begun(job))
+
+
+def _begun(job: Job) -> Notice:
+    return Notice("note", "The photos are being taken in.", "", f"/jobs/{job.id}")
+
+
+@router.post("/{slug}/uploads/{batch}/take")
+def take(studio: StudioOf, slug: str, batch: str) -> Response:
+    """Take in what has arrived of an earlier drop; what has not is left out."""
+    files = studio.uploads.batch(batch).uploads
+    whole = [upload for upload in files if upload.whole]
+    if not whole:
+        studio.uploads.remove_batch(batch)
+        return back(f"/subjects/{slug}", Notice("note", "Nothing of it had arrived whole; it was thrown away."))
+    for upload in files:
+        if not upload.whole:
+            studio.uploads.remove(upload.id)
+    return back(f"/subjects/{slug}", _begun(studio.uploads.commit(batch, len(whole))))
+
+
+@router.post("/{slug}/uploads/{batch}/discard")
+def discard(studio: StudioOf, slug: str, batch: str) -> Response:
+    """Throw away what has arrived of an earlier drop."""
+    studio.uploads.remove_batch(batch)
+    return back(f"/subjects/{slug}", Notice("note", "The files of that drop were thrown away."))
+
+
+@router.post("/{slug}/remove-photo")
+def remove_photo(studio: StudioOf, slug: str, photo: Text = "") -> Response:
+    """Take a photo away from the subject."""
+    studio.remove_photo(slug, photo)
+    return back(f"/subjects/{slug}", Notice("note", "The photo was removed. Frozen datasets keep it."))
+
+
+@router.post("/{slug}/consent")
+def consent(
+    studio: StudioOf, slug: str, action: Text = "record", given_by: Text = "", statement: Text = ""
+) -> Response:
+    """Record a consent, or its withdrawal."""
+    if action == "withdraw":
+        studio.withdraw_consent(slug)
+        remedy = "What is published already stays public until it is unpublished or erased."
+        return back(f"/subjects/{slug}#consent", Notice("warning", "The withdrawal is on record.", remedy))
+    if not given_by.strip():
+        return back(f"/subjects/{slug}#consent", Notice("refusal", "Nobody was named.", "Say who agreed."))
+    given = Consent(statement.strip() or STATEMENT, given_by.strip()[:200], datetime.now(UTC))
+    studio.record_consent(slug, given)
+    return back(f"/subjects/{slug}#consent", Notice("note", "The consent is on record."))
+
+
+@router.get("/{slug}/erase")
+def erase_form(request: Request, visit: Visit, studio: StudioOf, slug: str) -> Response:
+    """What erasing would take along, before it is done."""
+    return _erase_page(request, visit, studio, slug)
+
+
+def _erase_page(
+    request: Request, visit: Visit, studio: Studio, slug: str, *, typed: str = "", error: str = "", keep: bool = False
+) -> Response:
+    return page(
+        request,
+        visit,
+        "pages/subject_erase.html",
+        status=422 if error else 200,
+        subject=studio.subject(slug),
+        contents=studio.subject_contents(slug),
+        typed=typed,
+        error=error,
+        keep=keep,
+        erasure=None,
+    )
+
+
+@router.post("/{slug}/erase")
+def erase(request: Request, visit: Visit, studio: StudioOf, slug: str, typed: Text = "", keep: Text = "") -> Response:
+    """Erase a subject everywhere; say what was erased and what could not be."""
+    subject = studio.subject(slug)
+    if typed.strip() != slug:
+        said = f"Type {slug} to erase it."
+        return _erase_page(request, visit, studio, slug, typed=typed, error=said, keep=bool(keep))
+    try:
+        erasure = studio.remove_subject(slug, publications=not keep)
+    except Conflict as busy:
+        return _erase_page(request, visit, studio, slug, typed=typed, error=str(busy), keep=bool(keep))
+    return page(request, visit, "pages/subject_erase.html", subject=subject, contents=None, erasure=erasure)

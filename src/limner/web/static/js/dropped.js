@@ -1,0 +1,40 @@
+// What was dropped or chosen, as a flat list of { file, name }: folders are walked, and names keep their folders.
+
+const SYSTEM = new Set(["thumbs.db", "desktop.ini"]);
+
+function passedOver(path) {
+  const parts = path.split("/");
+  const last = parts[parts.length - 1];
+  return last.startsWith(".") || SYSTEM.has(last.toLowerCase()) || parts.includes("__MACOSX");
+}
+
+const entriesOf = (reader) => new Promise((done, failed) => reader.readEntries(done, failed));
+const fileOf = (entry) => new Promise((done, failed) => entry.file(done, failed));
+
+async function walk(entry, above, found) {
+  const name = above ? `${above}/${entry.name}` : entry.name;
+  if (entry.isFile) {
+    if (!passedOver(name)) found.push({ file: await fileOf(entry), name });
+    return;
+  }
+  const reader = entry.createReader();
+  // A folder is given in parts of about a hundred entries, until a part is empty.
+  for (let part = await entriesOf(reader); part.length; part = await entriesOf(reader)) {
+    for (const inside of part) await walk(inside, name, found);
+  }
+}
+
+export async function fromTransfer(transfer) {
+  // The entries are to be had only while the event lasts, so they are taken before anything is waited for.
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (!entries.length) return fromInput(transfer.files);
+  const found = [];
+  for (const entry of entries) await walk(entry, "", found);
+  return found;
+}
+
+export function fromInput(files) {
+  return [...files]
+    .map((file) => ({ file, name: file.webkitRelativePath || file.name }))
+    .filter(({ name }) => !passedOver(name));
+}

@@ -1,0 +1,193 @@
+"""What is live when the line breaks, the server is killed, or a second tab does something: pages go on by themselves."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from limner.pipeline import jobs
+from limner.records import Job
+from limner.settings import Settings
+from limner.studio import Studio
+from limner.types import Progress
+
+from ..pipeline.photos_kept import keep
+from .broken_line import Line
+from .chromium import LOOKS, Tab, tab
+from .server import Server
+
+BROKEN = ("Failed to load resource", "net::ERR", "ERR_", "network error", "Failed to fetch")
+"""What a browser says of a line that was cut on purpose."""
+AGAIN = 60_000
+
+
+@pytest.fixture
+def idle(tmp_path: Path) -> Iterator[Server]:
+    """A server that starts no worker: its jobs move only as the tests move them."""
+    started = Server(tmp_path / "home", environment={"LIMNER_START_WORKER": "false"}).start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def studio(idle: Server) -> Iterator[Studio]:
+    with Studio(settings=Settings(home=idle.home, start_worker=False)) as made:
+        made.add_subject("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
+        for number in range(6):
+            keep(made, "rex", number, 512, 512)
+        yield made
+
+
+def begun(studio: Studio) -> Job:
+    """A training that has begun, as a worker leaves its rows."""
+    job = studio.train("rex")
+    database = studio._workspace.database
+    for stage, name in enumerate(job.stage_names):
+        jobs.start_stage(database, job.id, stage)
+        if name == "train":
+            break
+        jobs.end_stage(database, job.id, stage, result={})
+    step(studio, job, 10)
+    return studio.job(job.id)
+
+
+def step(studio: Studio, job: Job, done: int) -> None:
+    jobs.JobProgress(studio._workspace.database, job.id).report(Progress("train", done, 100, "steps"))
+
+
+def end(studio: Studio, job: Job) -> None:
+    database = studio._workspace.database
+    jobs.end_stage(database, job.id, len(job.stage_names) - 1, result={})
+    jobs.end_job(database, job.id)
+
+
+def at(page: Page, done: int) -> None:
+    """The page shows how far the job is, without having been reloaded."""
+    expect(page.locator("main progress").first).to_have_attribute(
+        "value", re.compile(rf"^{done}(\.0)?$"), timeout=AGAIN
+    )
+    assert page.evaluate("globalThis.mine") == 1, "the page was loaded anew"
+
+
+def open_job(it: Tab, job: Job) -> Page:
+    page = it.go(f"/jobs/{job.id}")
+    page.evaluate("globalThis.mine = 1")
+    return page
+
+
+def test_a_cut_line_and_a_dead_one_are_told_and_mended(browser: Browser, idle: Server, studio: Studio) -> None:
+    job = begun(studio)
+    with Line(idle.url) as line, tab(browser, line.url, LOOKS[0], allowed=BROKEN) as it:
+        page = open_job(it, job)
+        at(page, 10)
+        line.cut()
+        step(studio, job, 20)
+        at(page, 20)
+        line.dead(True)
+        expect(page.locator("#connection")).to_be_visible(timeout=AGAIN)
+        expect(page.locator("#connection")).to_contain_text("the work goes on")
+        step(studio, job, 30)
+        assert page.locator("[data-live]").first.get_attribute("data-stale") is not None
+        line.dead(False)
+        at(page, 30)
+        expect(page.locator("#connection")).to_be_hidden(timeout=AGAIN)
+        assert page.locator("[data-live]").first.get_attribute("data-stale") is None
+        it.quiet()
+
+
+def test_a_browser_that_was_offline_catches_up(browser: Browser, idle: Server, studio: Studio) -> None:
+    job = begun(studio)
+    # Going offline does not end a stream that is open, so the line is cut meanwhile, as a sleeping machine's is.
+    with Line(idle.url) as line, tab(browser, line.url, LOOKS[2], allowed=BROKEN) as it:
+        page = open_job(it, job)
+        at(page, 10)
+        page.context.set_offline(True)
+        line.cut()
+        expect(page.locator("#connection")).to_be_visible(timeout=AGAIN)
+        step(studio, job, 70)
+        end(studio, job)
+        page.context.set_offline(False)
+        expect(page.locator("#job-head .badge").first).to_have_text("Done", timeout=AGAIN)
+        expect(page.locator("#connection")).to_be_hidden(timeout=AGAIN)
+        assert page.evaluate("globalThis.mine") == 1
+        it.quiet()
+
+
+def test_a_server_that_is_killed_while_a_job_runs(browser: Browser, idle: Server, studio: Studio) -> None:
+    job = begun(studio)
+    with (
+        tab(browser, idle.url, LOOKS[0], allowed=BROKEN) as it,
+        tab(browser, idle.url, LOOKS[0], allowed=BROKEN) as two,
+    ):
+        page = open_job(it, job)
+        run = two.go(f"/trainings/{job.target}")
+        run.evaluate("globalThis.mine = 1")
+        at(page, 10)
+        at(run, 10)
+        idle.stop(signal.SIGKILL)
+        expect(page.locator("#connection")).to_be_visible(timeout=AGAIN)
+        step(studio, job, 40)
+        idle.start()
+        at(page, 40)
+        at(run, 40)
+        step(studio, job, 50)
+        at(page, 50)
+        # A restart in good order too, and the forms of the pages still count.
+        idle.stop()
+        idle.start()
+        step(studio, job, 60)
+        at(page, 60)
+        at(run, 60)
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator("#notices")).to_contain_text("stops at its next safe point")
+        expect(run.locator("#run-head")).to_contain_text("Stopping", timeout=AGAIN)
+        assert studio.job(job.id).cancel_requested
+        it.quiet()
+        two.quiet()
+
+
+def test_two_tabs_on_one_job(browser: Browser, idle: Server, studio: Studio) -> None:
+    job = begun(studio)
+    with tab(browser, idle.url, LOOKS[0]) as it:
+        first = open_job(it, job)
+        second = it.page.context.new_page()
+        second.goto(f"{idle.url}/jobs/{job.id}")
+        listed = it.page.context.new_page()
+        listed.goto(f"{idle.url}/jobs")
+        expect(listed.get_by_role("button", name="Cancel")).to_be_visible()
+        first.get_by_role("button", name="Cancel").click()
+        expect(first.locator("#notices")).to_contain_text("stops at its next safe point")
+        expect(second.locator("#job-head")).to_contain_text("Stopping at the next safe point")
+        expect(second.get_by_role("button", name="Cancel")).to_have_count(0)
+        expect(listed.locator("#jobs-list")).to_contain_text("Stopping")
+        # A form of a tab that has not heard of it yet: the same again does nothing more, and says how it is.
+        token = second.locator('meta[name="csrf-token"]').get_attribute("content") or ""
+        again = second.request.post(f"{idle.url}/jobs/{job.id}/cancel", form={"csrf_token": token})
+        assert again.status == 200 and again.url.endswith(f"/jobs/{job.id}")
+        end(studio, job)
+        for page in (first, second):
+            expect(page.locator("#job-head .badge").first).not_to_have_text("Running")
+        after = second.request.post(f"{idle.url}/jobs/{job.id}/cancel", form={"csrf_token": token})
+        assert "has ended already" in after.text()
+        it.quiet()
+
+
+def test_a_subject_that_is_erased_in_another_tab(browser: Browser, idle: Server, studio: Studio) -> None:
+    """What the first tab then does is refused in words, on a page of ours."""
+    with tab(browser, idle.url, LOOKS[0], allowed=("Failed to load resource",)) as it:
+        page = it.go("/subjects/rex/photos")
+        text = page.locator(".caption-text").first
+        studio.remove_subject("rex")
+        text.fill("too late")
+        text.press("Control+Enter")
+        expect(page.locator("#notices")).to_contain_text("There is no subject 'rex'")
+        expect(text).to_have_value("too late")
+        it.go("/subjects/rex/photos")
+        expect(page.locator("h1")).to_be_visible()
+        expect(page.locator("main")).to_contain_text("There is no subject 'rex'")
+        it.sound("subject-gone")

@@ -1,0 +1,245 @@
+"""The MCP server as an assistant meets it: a real process on standard input and output, asked by the SDK's client."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from limner.mcp.server import make_server
+from limner.settings import Settings
+from limner.studio import Studio
+from mcp import Client, StdioServerParameters
+from tests.web import pictures_made
+
+READERS = {
+    "subjects",
+    "subject",
+    "photo_report",
+    "loras",
+    "job",
+    "jobs",
+    "images",
+    "costs",
+    "routes",
+    "doctor",
+    "wait_for_job",
+}
+WRITERS = {"add_subject", "add_photos", "train", "publish", "generate", "cancel_job", "erase_subject"}
+PAYING = {"train", "generate"}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home", start_worker=False)
+
+
+def spoken(settings: Settings, talk: Callable[[Client], Awaitable[None]]) -> None:
+    """Talk to ``limner mcp`` of a home."""
+    command = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "limner", "mcp"],
+        env={**os.environ, "LIMNER_HOME": str(settings.home), "LIMNER_START_WORKER": "false"},
+    )
+
+    async def run() -> None:
+        async with asyncio.timeout(40), Client(command) as client:
+            await talk(client)
+
+    asyncio.run(run())
+
+
+def inside(studio: Studio, talk: Callable[[Client], Awaitable[None]]) -> None:
+    """Talk to a server in this process."""
+
+    async def run() -> None:
+        async with asyncio.timeout(40), Client(make_server(studio)) as client:
+            await talk(client)
+
+    asyncio.run(run())
+
+
+def text_of(result: Any) -> str:
+    return "\n".join(part.text for part in result.content if part.type == "text")
+
+
+def test_a_process_offers_few_verbs_with_all_four_hints(settings: Settings) -> None:
+    async def talk(client: Client) -> None:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert set(tools) == READERS | WRITERS
+        for name, tool in tools.items():
+            hints = tool.annotations
+            assert hints is not None
+            given = (hints.read_only_hint, hints.destructive_hint, hints.idempotent_hint, hints.open_world_hint)
+            assert all(isinstance(one, bool) for one in given), name
+            assert hints.read_only_hint is (name in READERS), name
+            assert hints.destructive_hint is (name in ("cancel_job", "erase_subject")), name
+            assert tool.description
+        for name in PAYING:
+            fields = tools[name].input_schema["properties"]
+            assert "Same key for the same wish" in fields["key"]["description"]
+            assert "max_cost" in fields
+            assert fields["what_if"]["default"] is True
+        added = await client.call_tool("add_subject", {"slug": "zibbo", "kind": "character"})
+        assert added.structured_content["trigger"] == "zibbo"
+        listed = await client.call_tool("subjects", {})
+        assert [one["slug"] for one in listed.structured_content["subjects"]] == ["zibbo"]
+
+    spoken(settings, talk)
+
+
+def test_a_key_is_one_wish_over_processes(settings: Settings) -> None:
+    made: list[str] = []
+
+    async def talk(client: Client) -> None:
+        for _ in range(2):
+            wish = {"prompt": "a lighthouse", "what_if": False, "key": "wish-0001", "wait_seconds": 0}
+            answer = await client.call_tool("generate", wish)
+            assert not answer.is_error, text_of(answer)
+            made.append(json.loads(text_of(answer))["job"])
+
+    spoken(settings, talk)
+    with Studio(settings=settings) as studio:
+        inside(studio, talk)
+        assert len(studio.jobs()) == 1
+    assert len(made) == 4
+    assert len(set(made)) == 1
+
+
+def test_nothing_is_done_without_a_key_or_by_what_if(settings: Settings) -> None:
+    with Studio(settings=settings) as studio:
+
+        async def talk(client: Client) -> None:
+            asked = await client.call_tool("generate", {"prompt": "a lighthouse"})
+            said = json.loads(text_of(asked))
+            assert said["done"] is False
+            assert said["cost_usd"] == "0"
+            refused = await client.call_tool("generate", {"prompt": "a lighthouse", "what_if": False})
+            assert refused.is_error
+            assert "same key for the same wish" in text_of(refused)
+
+        inside(studio, talk)
+        assert studio.jobs() == []
+
+
+def test_what_costs_more_than_was_agreed_to_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from decimal import Decimal
+
+    from limner.records import Job, WhatIf
+    from limner.types import Estimate
+
+    with Studio(settings=settings) as studio:
+        real = studio.generate
+
+        def generate(prompt: str, *, what_if: bool = False, **options: Any) -> Job | WhatIf:
+            if what_if:
+                return WhatIf((), Estimate(Decimal("0.25")))
+            made: Job = real(prompt, **options)
+            return made
+
+        monkeypatch.setattr(studio, "generate", generate)
+
+        async def talk(client: Client) -> None:
+            wish = {"prompt": "x", "what_if": False, "key": "wish-0002", "wait_seconds": 0}
+            dear = await client.call_tool("generate", {**wish, "max_cost": 0.24})
+            assert dear.is_error
+            assert "$0.25" in text_of(dear)
+            assert "[spending-refused]" in text_of(dear)
+            assert studio.jobs() == []
+            agreed = await client.call_tool("generate", {**wish, "max_cost": 0.25})
+            assert not agreed.is_error
+
+        inside(studio, talk)
+        assert len(studio.jobs()) == 1
+
+
+def test_errors_say_what_to_do_next(settings: Settings) -> None:
+    with Studio(settings=settings) as studio:
+        studio.add_subject("zibbo", kind="character")
+
+        async def talk(client: Client) -> None:
+            missing = await client.call_tool("subject", {"slug": "rex"})
+            assert missing.is_error
+            assert "There is no subject 'rex'" in text_of(missing)
+            assert "What to do:" in text_of(missing)
+            wrong = await client.call_tool("generate", {"prompt": "x", "count": 999})
+            assert wrong.is_error
+            unwritten = await client.call_tool("train", {"slug": "zibbo"})
+            assert unwritten.is_error
+            assert "[" in text_of(unwritten)
+
+        inside(studio, talk)
+
+
+def test_erasing_wants_the_slug_typed_again(settings: Settings) -> None:
+    with Studio(settings=settings) as studio:
+        studio.add_subject("zibbo", kind="character")
+
+        async def talk(client: Client) -> None:
+            refused = await client.call_tool("erase_subject", {"slug": "zibbo", "slug_again": "zibo"})
+            assert refused.is_error
+            assert len(studio.subjects()) == 1
+            done = await client.call_tool("erase_subject", {"slug": "zibbo", "slug_again": "zibbo"})
+            assert done.structured_content["subject"] == "zibbo"
+
+        inside(studio, talk)
+        assert studio.subjects() == []
+
+
+def test_pictures_come_as_small_pictures(settings: Settings) -> None:
+    with Studio(settings=settings) as studio:
+        pictures_made.add_generation(studio, "generation_1", prompt="a lighthouse", count=2)
+
+        async def talk(client: Client) -> None:
+            found = await client.call_tool("images", {"text": "lighthouse"})
+            shown = [part for part in found.content if part.type == "image"]
+            assert len(shown) == 2
+            for part in shown:
+                assert part.mime_type == "image/webp"
+                with Image.open(io.BytesIO(base64.b64decode(part.data))) as picture:
+                    assert picture.width <= 640
+            assert "a lighthouse" in text_of(found)
+            none = await client.call_tool("images", {"text": "no such words"})
+            assert "no pictures" in text_of(none)
+
+        inside(studio, talk)
+
+
+def test_a_lora_is_no_path_of_this_machine(settings: Settings, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.safetensors"
+    secret.write_bytes(b"\0" * 64)
+
+    async def talk(client: Client) -> None:
+        answer = await client.call_tool("generate", {"prompt": "x", "loras": [str(secret)]})
+        assert answer.is_error
+        assert "file on this machine" not in text_of(answer)
+
+    with Studio(settings=settings, from_here=False) as studio:
+        inside(studio, talk)
+
+
+def test_photos_go_in_and_are_reported(settings: Settings, tmp_path: Path) -> None:
+    with Studio(settings=settings) as studio:
+        studio.add_subject("zibbo", kind="character")
+
+        async def talk(client: Client) -> None:
+            added = await client.call_tool("add_photos", {"slug": "zibbo", "paths": [str(tmp_path)], "wait_seconds": 0})
+            assert added.structured_content["state"] == "waiting"
+            seen = await client.call_tool("job", {"job": added.structured_content["job"]})
+            assert seen.structured_content["kind"] == "intake"
+            stopped = await client.call_tool("cancel_job", {"job": added.structured_content["job"]})
+            assert not stopped.is_error
+            for name in ("costs", "routes", "doctor", "jobs", "loras"):
+                answer = await client.call_tool(name, {})
+                assert not answer.is_error, text_of(answer)
+
+        inside(studio, talk)

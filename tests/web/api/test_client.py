@@ -1,0 +1,219 @@
+"""The client: events followed through breaks, uploads gone on with, and nothing sent twice that is not safe."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from limner.client import Client
+from limner.client.jobs import Jobs
+from limner.errors import Cancelled, InputRefused, LimnerError, VendorFailed, WorkFailed
+from limner.store.models import JobRow, now
+from limner.types import JobState, SubjectKind
+from limner.web import live
+from limner.web.api.schemas.pictures import GenerateWish
+from limner.web.api.schemas.subjects import NewSubject
+from tests.web.api.conftest import Served
+from tests.web.pictures_made import png
+
+WISH = GenerateWish(prompt="a photo", base="limner-tiny", generator="local")
+
+
+def end(served: Served, job: str, state: JobState, error: dict[str, str] | None = None) -> None:
+    with served.app.state.studio._workspace.database.write() as session:
+        row = session.get_one(JobRow, job)
+        row.state, row.error, row.ended_at = state, error, now()
+
+
+def test_a_job_is_followed_to_its_end_though_the_stream_breaks_off(
+    client: Client, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MOST_SECONDS", 0.2)
+    job = client.generations.start(WISH).job.id
+    seen: list[JobState] = []
+    streams: list[str] = []
+    stream = client._connection.stream
+
+    def counted(path: str) -> object:
+        streams.append(path)
+        if len(streams) == 3:
+            end(served, job, JobState.DONE)
+        return stream(path)
+
+    monkeypatch.setattr(client._connection, "stream", counted)
+    seen = [one.state for one in client.jobs.follow(job)]
+    assert seen == [JobState.WAITING, JobState.DONE]
+    assert len(streams) >= 3
+
+
+def test_waiting_raises_what_the_job_ended_with(client: Client, served: Served) -> None:
+    done, failed, stopped = (client.generations.start(WISH).job.id for _ in range(3))
+    error = {"code": "vendor-busy", "message": "It is too busy.", "remedy": "Wait.", "thing": "together"}
+    later = threading.Timer(0.2, end, (served, done, JobState.DONE))
+    later.start()
+    assert client.jobs.wait(done).state is JobState.DONE
+    end(served, failed, JobState.FAILED, error)
+    end(served, stopped, JobState.CANCELLED)
+    with pytest.raises(WorkFailed, match="too busy") as raised:
+        client.jobs.wait(failed)
+    assert (raised.value.code, raised.value.remedy, raised.value.thing) == ("vendor-busy", "Wait.", "together")
+    with pytest.raises(Cancelled):
+        client.jobs.wait(stopped)
+
+
+def test_the_stream_is_events_of_json_with_ids(served: Served, client: Client) -> None:
+    job = client.generations.start(WISH).job.id
+    end(served, job, JobState.DONE)
+    headers = {"Authorization": f"Bearer {served.there.token}"}
+    answer = httpx2.get(f"{served.url}/api/v1/jobs/{job}/events", headers=headers, timeout=30)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    lines = answer.text.split("\n")
+    assert "id: 1" in lines and "event: end" in lines
+    assert any(line.startswith('data: {"id":"' + job) for line in lines)
+    other = {"Authorization": f"Bearer {_strangers_token(served)}"}
+    assert httpx2.get(f"{served.url}/api/v1/jobs/{job}/events", headers=other).status_code == 404
+
+
+def _strangers_token(served: Served) -> str:
+    members = served.app.state.studio.members
+    members.add("otto", "a long pass phrase")
+    secret: str = members.add_token("otto's", owner="otto").secret
+    return secret
+
+
+class Breaking(httpx2.BaseTransport):
+    """Does what is asked, and then breaks the connection off, or does not connect at all, so many times."""
+
+    def __init__(
+        self, method: str, times: int, *, after: bool = True, failure: type[Exception] = httpx2.ReadError
+    ) -> None:
+        self._real = httpx2.HTTPTransport()
+        self.method, self.left, self.after, self.failure = method, times, after, failure
+        self.sent: list[httpx2.Request] = []
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.sent.append(request)
+        breaks = request.method == self.method and self.left > 0
+        if breaks and not self.after:
+            self.left -= 1
+            raise self.failure("broken")
+        answer = self._real.handle_request(request)
+        if breaks:
+            self.left -= 1
+            answer.read()
+            raise self.failure("broken")
+        return answer
+
+    def of(self, method: str) -> list[httpx2.Request]:
+        return [one for one in self.sent if one.method == method]
+
+
+def through(served: Served, transport: Breaking) -> Client:
+    return Client(served.url, token=served.there.token, transport=transport)
+
+
+def test_a_post_whose_answer_was_lost_is_sent_again_with_its_key_and_done_once(served: Served, client: Client) -> None:
+    before = len(list(client.jobs.all()))
+    transport = Breaking("POST", 2)
+    with through(served, transport) as broken:
+        made = broken.generations.start(WISH)
+    assert made.job.state is JobState.WAITING
+    keys = {one.headers["Idempotency-Key"] for one in transport.of("POST")}
+    assert len(transport.of("POST")) == 3 and len(keys) == 1
+    assert len(list(client.jobs.all())) == before + 1
+
+
+def test_what_is_not_safe_is_not_sent_again(served: Served) -> None:
+    transport = Breaking("DELETE", 1)
+    with through(served, transport) as broken, pytest.raises(VendorFailed, match="cannot be reached"):
+        broken.subjects.erase("nobody")
+    assert len(transport.of("DELETE")) == 1
+    transport = Breaking("DELETE", 1, after=False, failure=httpx2.ConnectError)
+    with through(served, transport) as broken, pytest.raises(LimnerError, match="nobody"):
+        broken.subjects.erase("nobody")
+    assert len(transport.of("DELETE")) == 2
+    transport = Breaking("GET", 3)
+    with through(served, transport) as broken:
+        assert broken.subjects.get("zib").slug == "zib"
+    transport = Breaking("GET", 9)
+    with through(served, transport) as broken, pytest.raises(VendorFailed):
+        broken.subjects.get("zib")
+    assert len(transport.of("GET")) == 4
+
+
+def photos(folder: Path) -> list[Path]:
+    made = []
+    for number in range(3):
+        path = folder / f"photo {number}.png"
+        path.write_bytes(png(number, size=(400, 300), text=str(number)))
+        made.append(path)
+    return made
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_an_upload_goes_on_where_it_broke_off(
+    served: Served, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    monkeypatch.setattr("limner.client.uploading.PIECE", 300)
+    slug = f"up-{str(after).lower()}"
+    client.subjects.create(NewSubject(slug=slug, kind=SubjectKind.PET))
+    transport = Breaking("PATCH", 2, after=after)
+    told: list[tuple[str, int, int]] = []
+    with through(served, transport) as broken:
+        job = broken.uploads.add_photos(slug, photos(tmp_path), on_progress=lambda *said: told.append(said))
+    assert job.kind == "intake" and job.state is JobState.WAITING
+    assert not served.app.state.studio.uploads.pending(slug)
+    assert {name for name, at, size in told if at == size} == {f"photo {number}.png" for number in range(3)}
+    assert len(transport.of("HEAD")) == 2
+
+
+def test_a_batch_is_gone_on_with_by_another_client(served: Served, client: Client, tmp_path: Path) -> None:
+    client.subjects.create(NewSubject(slug="later", kind=SubjectKind.PET))
+    first, second, third = photos(tmp_path)
+    batch = client.uploads.open("later").id
+    sent = client.uploads.send("later", batch, first, position=0)
+    assert client.uploads.upload(sent).whole
+    assert [one.id for one in client.uploads.batches("later")] == [batch]
+    job = client.uploads.add_photos("later", [first, second, third], batch=batch)
+    assert client.uploads.commit(batch, 3).id == job.id
+    assert [one.name for one in client.uploads.batch(batch).uploads] == [first.name, second.name, third.name]
+    with pytest.raises(InputRefused):
+        client.uploads.add_photos("later", [tmp_path / "gone.png"])
+    with pytest.raises(InputRefused):
+        client.uploads.add_photos("later", [])
+
+
+def test_an_answer_that_is_none_of_ours_is_said_to_be() -> None:
+    proxy = httpx2.MockTransport(lambda request: httpx2.Response(404, text="<h1>nginx</h1>"))
+    with (
+        Client("http://localhost", transport=proxy) as client,
+        pytest.raises(VendorFailed, match="no problem of Limner"),
+    ):
+        client.subjects.get("zib")
+    busy = httpx2.MockTransport(lambda request: httpx2.Response(503, text="busy"))
+    with Client("http://localhost", transport=busy) as client, pytest.raises(VendorFailed):
+        client.subjects.get("zib")
+
+
+def test_a_client_needs_no_server_code() -> None:
+    heavy = ("fastapi", "starlette", "sqlalchemy", "torch")
+    code = f"import sys, limner.client; print([one for one in {heavy} if one in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_jobs_are_given_up_when_the_server_stays_away() -> None:
+    def gone(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("refused")
+
+    with Client("http://localhost", transport=httpx2.MockTransport(gone)) as client:
+        jobs: Jobs = client.jobs
+        following: Iterator[object] = jobs.follow("job_1")
+        with pytest.raises(VendorFailed):
+            next(following)

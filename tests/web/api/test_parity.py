@@ -1,0 +1,117 @@
+"""Whatever the studio can do can be done by the API too, or it is said here why not."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from types import FunctionType
+
+import pytest
+
+import limner.web.api
+from limner.client import Client
+from limner.settings import Settings
+from limner.studio import Studio
+from limner.web.app import API
+
+NOT_BY_THE_API = {
+    "add_photos": "names files of this machine; others send theirs by /uploads",
+    "run": "takes photos by their paths on this machine; its steps are all there by themselves",
+    "inspect": "reads a file of this machine; of a picture that is here /images/{image}/provenance tells",
+    "images": "the gallery's page, with more filters, is /images",
+    "image": "the gallery's detail is /images/{image}",
+    "watch": "the stream /jobs/{job}/events",
+    "watch_async": "the stream /jobs/{job}/events",
+    "wait": "the client waits on that stream",
+    "wait_async": "the client waits on that stream",
+    "once": "the header Idempotency-Key",
+    "answers": "the header Idempotency-Key",
+    "changes": "what the event streams are made of",
+    "close": "of the object itself",
+    "owned_by": "who asks is known by their token",
+    "work": "a worker is started where it works",
+    "settings": "what can be set is told by the doctor; see the page of settings",
+    "gallery.window": "for a page that scrolls; programs take /images by cursor",
+    "gallery.position": "for a page that scrolls",
+    "gallery.ids": "for a page that scrolls; programs walk /images",
+    "gallery.version": "for a page that keeps what it looked up; programs have ETags",
+    "gallery.drawn_thumbnail": "how a thumbnail is drawn is the server's business",
+    "gallery.widths": "an error names them",
+    "members.check_password": "logging in is for browsers; programs have tokens",
+    "members.open_session": "logging in is for browsers; programs have tokens",
+    "members.session": "logging in is for browsers; programs have tokens",
+    "members.close_session": "logging in is for browsers; programs have tokens",
+    "members.token": "how a request is let in",
+    "members.secret_for": "never leaves the server",
+    "uploads.receive": "what a request to send bytes does",
+    "uploads.arrive": "what a request that brings a small file does",
+    "uploads.finish": "what sending the last byte does",
+    "uploads.spool": "for forms of pages without scripts; programs say a file's size first",
+    "uploads.keep": "for forms of pages without scripts; programs say a file's size first",
+    "webhooks.delivering": "done by the server itself",
+    "uploads.sweep": "done by itself",
+}
+
+
+BENEATH = {"settings", "once", "owned_by", "answers", "uploads.receive", "uploads.arrive"}
+"""Of these, what routes are made of: they are used, and are no route of their own."""
+
+
+def _text() -> str:
+    folder = Path(limner.web.api.__file__).parent
+    return "\n".join(path.read_text() for path in folder.glob("*.py"))
+
+
+def _members(thing: object) -> Iterator[str]:
+    for name, value in vars(type(thing)).items():
+        if not name.startswith("_") and isinstance(value, FunctionType | property | cached_property | classmethod):
+            yield name
+
+
+def _verbs(studio: Studio) -> Iterator[tuple[str, str]]:
+    """Every public method, with how it is written where it is used."""
+    for name in _members(studio):
+        value = inspect.getattr_static(studio, name)
+        if isinstance(value, property):
+            facet = getattr(studio, name)
+            if type(facet).__module__.startswith("limner.pipeline"):
+                if name in NOT_BY_THE_API:
+                    continue
+                yield from ((f"{name}.{verb}", rf"studio\.{name}\.{verb}\b") for verb in _members(facet))
+                continue
+        yield name, rf"studio\.{name}\b"
+
+
+def test_every_method_of_the_studio_is_reached(tmp_path: Path) -> None:
+    text = _text()
+    with Studio(settings=Settings(home=tmp_path / "home", start_worker=False)) as studio:
+        verbs = dict(_verbs(studio))
+    missing = [name for name, used in verbs.items() if name not in NOT_BY_THE_API and not re.search(used, text)]
+    assert not missing, f"no route of the API uses {', '.join(missing)}: add one, or say here why not"
+    stale = [name for name in NOT_BY_THE_API if name in verbs and re.search(verbs[name], text)]
+    assert set(stale) <= BENEATH, f"there is a route for {stale}"
+
+
+@pytest.mark.parametrize("name", API)
+def test_every_operation_is_in_the_client(name: str) -> None:
+    folder = Path(limner.web.api.__file__).parent
+    paths = re.findall(r'@router\.(?:get|post|put|patch|delete)\(\s*"([^"]+)"', (folder / f"{name}.py").read_text())
+    client = "\n".join(path.read_text() for path in Path(inspect.getfile(Client)).parent.glob("*.py"))
+    asked = {re.sub(r"\{[^}]+\}", "{}", path) for path in re.findall(r'f?"(/[a-z][^"]*)"', client)}
+    missing = [path for path in paths if re.sub(r"\{[^}]+\}", "{}", path) not in asked and path not in SERVER_ONLY]
+    prefixed = [
+        path for path in missing if name != "uploads" or f"/uploads{re.sub(r'{[^}]+}', '{}', path)}" not in asked
+    ]
+    assert not prefixed, prefixed
+
+
+SERVER_ONLY = {
+    "/jobs/{job}/events",
+    "/subjects/{subject}/photos/{photo}/crop",
+    "/trainings/{training}/samples/{step}/{position}/thumbnail",
+    "/subjects/{subject}/caption-edits/last",
+}
+"""Followed by ``jobs.follow``; or pictures for pages."""

@@ -1,0 +1,121 @@
+"""Jobs: the list and one job, live and without a script; cancelling and resuming from two tabs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from limner.errors import WorkFailed
+from limner.pipeline import jobs
+from limner.records import Job
+from limner.studio import Studio
+from limner.types import Progress
+from limner.web.pages.jobs import line_of
+
+
+def add(studio: Studio, kind: str = "intake", *, subject: str | None = "rex", target: str = "") -> str:
+    stages = [{"stage": "intake"}, {"stage": "freeze"}] if kind == "run" else [{"stage": kind}]
+    with studio._workspace.database.write() as session:
+        return jobs.add_job(session, kind=kind, stages=stages, subject=subject, target=target).id
+
+
+def fail(studio: Studio, job: str) -> None:
+    database = studio._workspace.database
+    jobs.start_stage(database, job, 0)
+    jobs.end_stage(database, job, 0, error=WorkFailed("The zip is <broken>.", remedy="Pack it again."))
+    jobs.end_job(database, job)
+
+
+def post(client: TestClient, path: str, page: str, **more: str) -> Any:
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert found
+    return client.post(path, data={"csrf_token": found[1], **more}, headers={"Origin": "http://localhost"})
+
+
+def test_the_list_says_what_runs_and_what_it_makes(client: TestClient, studio: Studio) -> None:
+    running, failed = add(studio, "train", target="training_1"), add(studio)
+    jobs.start_stage(studio._workspace.database, running, 0)
+    jobs.JobProgress(studio._workspace.database, running).report(Progress("training", 30, 120, "steps"))
+    fail(studio, failed)
+    page = client.get("/jobs").text
+    for words in ("Train rex", "30 of 120 steps", "/trainings/training_1", "The zip is &lt;broken&gt;.", "Resume"):
+        assert words in page
+    assert 'hx-sse:connect="/jobs/live?state=all"' in page
+    assert "Train rex" not in client.get("/jobs?state=stopped").text
+    assert "Take in photos of rex" in client.get("/jobs?state=stopped").text
+    assert client.get("/jobs?state=nonsense").status_code == 200
+    assert "No jobs here" in client.get("/jobs?subject=nobody").text
+
+
+def test_one_job_shows_its_stages_its_error_and_what_happened(client: TestClient, studio: Studio) -> None:
+    job = add(studio, "run", target="training_2")
+    jobs.start_stage(studio._workspace.database, job, 0)
+    page = client.get(f"/jobs/{job}").text
+    assert "To come" in page
+    assert f'hx-sse:connect="/jobs/{job}/live"' in page
+    fail(studio, job)
+    page = client.get(f"/jobs/{job}").text
+    for words in ("Pack it again.", "Running", "Failed", "/trainings/training_2"):
+        assert words in page
+    assert "hx-sse:connect" not in page
+    assert not re.search(r"<script(?![^>]*src)| style=| on[a-z]+=", page)
+
+
+def test_the_stream_of_a_job_ends_with_it(client: TestClient, studio: Studio) -> None:
+    job = add(studio)
+    fail(studio, job)
+    answer = client.get(f"/jobs/{job}/live")
+    assert answer.text.count("\nid: ") == 2
+    assert "event: end" in answer.text
+
+
+def test_two_tabs_cancel_and_resume_one_job(client: TestClient, studio: Studio) -> None:
+    job = add(studio)
+    tabs = [client.get(f"/jobs/{job}").text for _ in range(2)]
+    for tab in tabs:
+        assert post(client, f"/jobs/{job}/cancel", tab).headers["location"] == f"/jobs/{job}"
+    assert studio.job(job).cancel_requested
+    fail(studio, job)
+    tabs = [client.get(f"/jobs/{job}").text for _ in range(2)]
+    wishes = [tab.split('name="wish" value="')[1].split('"')[0] for tab in tabs]
+    places = {
+        post(client, f"/jobs/{job}/resume", tab, wish=wish).headers["location"]
+        for tab, wish in zip(tabs, wishes, strict=True)
+    }
+    assert len(places) == 1
+    assert len(studio.jobs()) == 2
+    late = post(client, f"/jobs/{job}/cancel", tabs[0])
+    assert late.status_code == 303
+
+
+def test_resuming_what_cannot_be_resumed_is_said(client: TestClient, studio: Studio) -> None:
+    job = add(studio)
+    page = client.get(f"/jobs/{job}").text
+    answer = post(client, f"/jobs/{job}/resume", page)
+    assert answer.status_code == 303
+    assert "is waiting" in client.get(f"/jobs/{job}").text
+
+
+@pytest.mark.parametrize("job", ["job_none", "..%2f..%2fetc", "<script>"])
+def test_a_job_that_is_not_there(client: TestClient, job: str) -> None:
+    for path in (f"/jobs/{job}", f"/jobs/{job}/live"):
+        assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "makes"),
+    [
+        ("train", "training_1", "/trainings/training_1"),
+        ("generate", "generation_1", "/generations/generation_1"),
+        ("publish", "rex@v1", "/loras/rex%40v1"),
+        ("intake", "", "/subjects/rex/photos"),
+        ("something", "", "/subjects/rex/photos"),
+    ],
+)
+def test_each_kind_leads_to_what_it_makes(studio: Studio, kind: str, target: str, makes: str) -> None:
+    job: Job = studio.job(add(studio, kind, target=target))
+    assert line_of(job).makes == makes
+    assert line_of(job).title.endswith("rex")

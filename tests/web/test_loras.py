@@ -1,0 +1,347 @@
+"""A LoRA's page: files, card, publishing and taking away; and importing, where nothing inside may be named."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from limner.errors import LimnerError
+from limner.loras.header import digests, read_header
+from limner.loras.inspection import inspect
+from limner.pipeline import publishing
+from limner.stand_ins.serving import serve
+from limner.studio import Studio
+from limner.types import TensorNaming, Visibility
+from limner.web.cards import card_html, split_card
+from tests.pipeline.loras_made import TRAINING, add_training
+from tests.servers.quick_engine import quick_lora
+
+PARTIAL = {"HX-Request": "true", "HX-Request-Type": "partial"}
+PAGE = "/loras/zib@v1"
+
+
+@pytest.fixture
+def lora(studio: Studio) -> str:
+    """A version picked from a checkpoint of a subject whose name is an attack."""
+    studio.add_subject("zib", kind="character", name="<script>alert(1)</script>", trigger="zibbo")
+    add_training(studio)
+    return studio.pick_checkpoint(TRAINING, 20).name
+
+
+def test_all_versions_are_listed(client: TestClient, lora: str) -> None:
+    page = client.get("/loras")
+    assert page.status_code == 200
+    assert f'href="/loras/{lora}"' in page.text
+    assert "step 20" in page.text
+    assert "nowhere" in page.text
+
+
+def test_without_any_the_page_says_what_to_do(client: TestClient) -> None:
+    assert "No LoRA yet" in client.get("/loras").text
+
+
+def test_the_page_tells_the_facts(client: TestClient, studio: Studio, lora: str) -> None:
+    found = studio.lora(lora)
+    page = client.get(PAGE)
+    assert page.status_code == 200
+    for fact in (found.digest, found.digest[:10], found.tensor_digest[:12], "limner-tiny", "zibbo", "not scored"):
+        assert fact in page.text
+    assert f'href="/trainings/{TRAINING}"' in page.text
+    assert "<script>alert" not in page.text
+    assert not re.search(r"<[^>]+\s(style|on\w+)=", page.text)
+    assert client.get("/loras/zib").headers["location"] == PAGE
+    assert client.get("/loras/zib@v9").status_code == 404
+
+
+@pytest.mark.parametrize("naming", ["", "diffusers", "kohya", "bfl"])
+def test_files_in_every_naming(client: TestClient, studio: Studio, lora: str, tmp_path: Path, naming: str) -> None:
+    answer = client.get(f"{PAGE}/file?naming={naming}")
+    assert answer.status_code == 200
+    assert "zib-v1" in answer.headers["content-disposition"]
+    path = tmp_path / "got.safetensors"
+    path.write_bytes(answer.content)
+    assert inspect(path).naming == TensorNaming(naming or "diffusers")
+    if naming in ("", "diffusers"):
+        assert digests(read_header(path)).file == studio.lora(lora).digest
+
+
+def test_a_naming_that_there_is_not(client: TestClient, lora: str) -> None:
+    assert client.get(f"{PAGE}/file?naming=../../etc").status_code == 422
+
+
+# --- the card ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_owners_words_are_kept_and_woven_in(client: TestClient, studio: Studio, lora: str) -> None:
+    words = "# Best at 0.8\n\nMade of *my* dog.\n\n```\nan open fence"
+    answer = client.post(f"{PAGE}/card", data={"words": words})
+    assert answer.headers["location"] == f"{PAGE}#card"
+    assert studio.lora(lora).card == words
+    page = client.get(PAGE)
+    assert "Made of <em>my</em> dog." in page.text
+    assert "<h5>Best at 0.8</h5>" in page.text, "below the card's own headings, which are below the page's"
+    # what stands after an open fence is the card's own still
+    assert re.search(r"<h4>Licence</h4>", page.text)
+    card = studio.model_card(lora)
+    assert card.index("## About") < card.index("Made of *my* dog.") < card.index("## Licence")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "<script>alert(1)</script>",
+        "<!-- and so the rest is gone",
+        "<div hidden>",
+        "[x](javascript:alert(1))",
+        "[x](data:text/html;base64,PHNjcmlwdD4=)",
+        "[x](  JaVaScRiPt:alert(1))",
+        "![x](https://spy.example/pixel.png)",
+        '[x](https://a.example "onmouseover=alert(1)")',
+        "~~~~\n~~~\nopen",
+        "<Gallery />",
+        "\ufeff\u202e\x00".replace("\x00", "") + "text",
+    ],
+)
+def test_no_word_of_the_owner_becomes_more_than_text(client: TestClient, studio: Studio, lora: str, words: str) -> None:
+    client.post(f"{PAGE}/card", data={"words": words})
+    page = client.get(PAGE).text
+    preview = page[page.index('class="card lora-card') : page.index("</article>")]
+    assert "<script" not in preview
+    assert "<div hidden" not in preview
+    assert "<img" not in preview
+    assert not re.search(r'href="(?!https?://|#|mailto:)', preview)
+    assert "<h4>Licence</h4>" in preview
+    assert studio.model_card(lora).count("## Licence") == 1
+    assert not re.search(r"(?<!\\)<(script|div|!--)", studio.model_card(lora))
+
+
+def test_words_too_long_come_back_with_the_reason(client: TestClient, studio: Studio, lora: str) -> None:
+    words = "x" * 20_001
+    answer = client.post(f"{PAGE}/card", data={"words": words})
+    assert answer.status_code == 422
+    assert "20,001 characters" in answer.text
+    assert words in answer.text
+    assert studio.lora(lora).card == ""
+
+
+def test_links_of_a_card_are_not_followed_by_robots() -> None:
+    rendered = card_html("[Hub](https://huggingface.co) | a |\n\n| a | b |\n|---|---|\n| 1 | 2 |")
+    assert 'href="https://huggingface.co" rel="noopener noreferrer nofollow"' in rendered
+    assert "<table>" in rendered
+    assert split_card("---\na: 1\n---\n\n# x") == ("a: 1", "\n# x")
+
+
+# --- publishing -------------------------------------------------------------------------------------------------------
+
+
+def publish(client: TestClient, **more: str) -> Any:
+    data = {"wish": "0123456789abcdef", "hub": "folder", "visibility": "private", "repo": "", **more}
+    return client.post(f"{PAGE}/publish", data=data)
+
+
+def test_publishing_is_a_job_and_twice_is_one(client: TestClient, studio: Studio, lora: str) -> None:
+    first, again = publish(client), publish(client)
+    assert first.status_code == again.status_code == 303
+    assert first.headers["location"] == again.headers["location"]
+    [job] = studio.jobs()
+    assert first.headers["location"] == f"/jobs/{job.id}"
+    assert (job.kind, job.target) == ("publish", lora)
+
+
+def test_a_person_without_consent_is_not_made_public(client: TestClient, studio: Studio) -> None:
+    studio.add_subject("zib", kind="person", name="Zib", trigger="zibbo")
+    add_training(studio)
+    studio.pick_checkpoint(TRAINING, 20)
+    answer = publish(client, visibility="public", repo="ann/zib")
+    assert answer.status_code == 409
+    assert "no consent" in answer.text
+    assert 'value="ann/zib"' in answer.text
+    assert re.search(r'name="visibility" value="public" checked', answer.text)
+    assert studio.jobs() == []
+
+
+@pytest.mark.parametrize(("field", "value", "status"), [("visibility", "all", 422), ("hub", "nowhere", 422)])
+def test_what_cannot_be_published_comes_back(
+    client: TestClient, studio: Studio, lora: str, field: str, value: str, status: int
+) -> None:
+    answer = publish(client, **{field: value})
+    assert answer.status_code in (status, 404, 424)
+    assert 'class="notice notice-refusal"' in answer.text
+    assert studio.jobs() == []
+
+
+def test_where_it_is_published(client: TestClient, studio: Studio, lora: str) -> None:
+    publishing.publish_now(studio._workspace, lora, hub="folder", visibility=Visibility.PRIVATE)
+    page = client.get(PAGE)
+    assert "limner/zib-lora" in page.text
+    assert f'hx-get="{PAGE}/places"' in page.text
+    assert "Ready" not in page.text, "the hub is asked later"
+    part = client.get(f"{PAGE}/places", headers=PARTIAL)
+    assert "Ready" in part.text
+    assert "<html" not in part.text
+    assert client.get(f"{PAGE}/places").headers["location"] == f"{PAGE}?check=1"
+    assert "Ready" in client.get(f"{PAGE}?check=1").text
+
+
+def test_visibility_unpublish_and_delete(client: TestClient, studio: Studio, lora: str) -> None:
+    publishing.publish_now(studio._workspace, lora, hub="folder", visibility=Visibility.PRIVATE)
+    answer = client.post(f"{PAGE}/visibility", data={"visibility": "public", "hub": "folder"})
+    assert answer.headers["location"] == f"{PAGE}#places"
+    assert studio.publications()[0].visibility is Visibility.PUBLIC
+    refused = client.post(f"{PAGE}/delete")
+    assert refused.status_code == 409
+    assert "is published as limner/zib-lora" in html.unescape(refused.text)
+    assert client.post(f"{PAGE}/unpublish", data={"hub": "folder"}).status_code == 303
+    assert studio.publications() == []
+    assert client.post(f"{PAGE}/unpublish").status_code == 404
+    assert client.post(f"{PAGE}/delete").headers["location"] == "/loras"
+    assert client.get(PAGE).status_code == 404
+
+
+def test_deleting_with_its_publications(client: TestClient, studio: Studio, lora: str) -> None:
+    publishing.publish_now(studio._workspace, lora, hub="folder", visibility=Visibility.PRIVATE)
+    assert client.post(f"{PAGE}/delete", data={"unpublish": "yes"}).headers["location"] == "/loras"
+    assert (studio.loras(), studio.publications()) == ([], [])
+
+
+# --- importing --------------------------------------------------------------------------------------------------------
+
+
+def take(client: TestClient, source: str = "", file: bytes | None = None, **more: str) -> Any:
+    data = {"source": source, "subject": "new", "kind": "style", "trigger": "", "base": "", "name": "", **more}
+    files = {"file": ("../../evil.safetensors", file, "application/octet-stream")} if file is not None else None
+    return client.post("/loras/import", data=data, files=files)
+
+
+def test_a_file_is_imported_whatever_its_name(client: TestClient, studio: Studio) -> None:
+    answer = take(client, file=quick_lora("limner-tiny", 2, b"x"), trigger="inky")
+    assert answer.headers["location"] == "/loras/new@v1"
+    assert studio.lora("new").trigger == "inky"
+    again = take(client, file=quick_lora("limner-tiny", 2, b"x"))
+    assert again.headers["location"] == "/loras/new@v1"
+    assert len(studio.loras()) == 1
+    assert not list(Path(studio.settings.home).rglob("evil*"))
+
+
+def test_a_file_that_is_none_comes_back_with_the_reason(client: TestClient, studio: Studio) -> None:
+    answer = take(client, file=b"<html>not found</html>", trigger="kept")
+    assert answer.status_code == 422
+    assert "web page" in answer.text
+    assert 'value="kept"' in answer.text
+    assert studio.subjects() == []
+    assert take(client).status_code == 422
+    assert "Whose LoRA" in take(client, "ann/zib", subject="").text
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/etc/passwd",
+        "~/.ssh/id_rsa",
+        "../secrets.safetensors",
+        "./x.safetensors",
+        "limner.toml",
+        "file:///etc/passwd",
+        "http://127.0.0.1:{port}/lora.safetensors",
+        "http://localhost:{port}/lora.safetensors",
+        "https://localhost:{port}/lora.safetensors",
+        "http://[::1]:{port}/lora.safetensors",
+        "http://2130706433:{port}/lora.safetensors",
+        "http://0x7f000001:{port}/lora.safetensors",
+        "http://example.org/a.safetensors",
+        "https://10.0.0.1/a.safetensors",
+        "https://192.168.1.1/a.safetensors",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[fe80::1]/a.safetensors",
+        "https://[fd00::1]/a.safetensors",
+        "https://[::ffff:10.0.0.1]/a.safetensors",
+        "https://0.0.0.0/a.safetensors",
+        "https://224.0.0.1/a.safetensors",
+        "https://ann:secret@1.1.1.1/a.safetensors",
+    ],
+)
+def test_nothing_inside_can_be_named(client: TestClient, studio: Studio, source: str) -> None:
+    asked: list[str] = []
+
+    async def answer(request: Request) -> Response:
+        asked.append(str(request.url))
+        return Response(quick_lora("limner-tiny", 2, b"x"))
+
+    with serve(Starlette(routes=[Route("/{rest:path}", answer)])) as url:
+        found = take(client, source.replace("{port}", url.rpartition(":")[2]))
+        theirs = client.app.state.studio  # type: ignore[attr-defined]
+        with pytest.raises(LimnerError):
+            theirs.generate("x", loras=[source.replace("{port}", url.rpartition(":")[2])], generator="local")
+    assert found.status_code == 422
+    assert asked == []
+    assert studio.loras() == []
+    assert "root:" not in found.text
+    assert "secret@" not in re.sub(r'value="[^"]*"', "", found.text)
+
+
+def test_a_redirect_leads_nowhere_inside(client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A public host that sends on to a private one: every hop is looked at, not only the first."""
+    from limner.vendors import public_web
+
+    asked: list[str] = []
+
+    async def answer(request: Request) -> Response:
+        asked.append(request.url.path)
+        return RedirectResponse(f"https://{request.query_params['to']}/x.safetensors")
+
+    real = public_web._resolve
+
+    def resolve(host: str, url: str, inside: bool) -> str:
+        return "127.0.0.1" if host == "public.example" else real(host, url, inside)
+
+    with serve(Starlette(routes=[Route("/{rest:path}", answer)])) as url:
+        port = url.rpartition(":")[2]
+        monkeypatch.setattr(public_web, "_resolve", resolve)
+        target = public_web.PublicWeb._target
+
+        def plain(self: Any, url: str, inside: bool, headers: dict[str, str]) -> Any:
+            found, extensions = target(self, url, inside, headers)
+            # the stand-in of the public host has no certificate
+            return (found.copy_with(scheme="http"), {}) if "public.example" in url else (found, extensions)
+
+        monkeypatch.setattr(public_web.PublicWeb, "_target", plain)
+        for to in ("169.254.169.254", "10.0.0.1", f"127.0.0.1:{port}", f"localhost:{port}", "[fd00::1]"):
+            found = take(client, f"https://public.example:{port}/a.safetensors?to={to}")
+            assert found.status_code == 422, to
+            assert "is not fetched" in found.text
+    assert asked == ["/a.safetensors"] * 5
+    assert studio.loras() == []
+
+
+def test_a_name_that_changes_its_address_is_connected_to_where_it_was_looked_at(
+    client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: public when it is checked, private when it is connected to. The name is asked for once a hop."""
+    from limner.vendors import public_web
+
+    answers = iter([[(2, 1, 6, "", ("203.0.114.9", 443))], [(2, 1, 6, "", ("127.0.0.1", 443))]])
+    monkeypatch.setattr(public_web.socket, "getaddrinfo", lambda *a, **k: next(answers))
+    targets: list[str] = []
+
+    class Stop(Exception):
+        """Far enough."""
+
+    def stream(self: Any, method: str, url: Any, **options: Any) -> Any:
+        targets.append(f"{url.host} {options['headers']['host']} {options['extensions']['sni_hostname']}")
+        raise Stop
+
+    import httpx2
+
+    monkeypatch.setattr(httpx2.Client, "stream", stream)
+    with pytest.raises(Stop):
+        studio.import_lora("https://rebind.example/a.safetensors", subject="new", from_here=False)
+    assert targets == ["203.0.114.9 rebind.example rebind.example"]
