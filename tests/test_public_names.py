@@ -62,6 +62,26 @@ def test_every_method_is_explained_and_typed(name: str) -> None:
             assert kind[1] in options.__all__
 
 
+def facets() -> dict[str, type]:
+    """What the studio's properties give: small classes, each about one matter."""
+    found = {}
+    for name, member in vars(Studio).items():
+        if isinstance(member, property) and not name.startswith("_"):
+            source = inspect.getsource(member.fget)  # type: ignore[arg-type]
+            module, kind = re.search(r"from (limner\S+) import (\w+)", source).groups()  # type: ignore[union-attr]
+            found[name] = getattr(import_module(module), kind)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(facets()))
+def test_a_facet_is_told_of_with_all_that_it_can(name: str) -> None:
+    assert f"`studio.{name}`" in GUIDE
+    for method, member in vars(facets()[name]).items():
+        if not method.startswith("_"):
+            assert re.search(rf"`{method}`|studio\.{name}\.{method}\(", GUIDE), f"studio.{name}.{method} is not told of"
+            assert not callable(member) or inspect.getdoc(member), f"studio.{name}.{method} is not explained"
+
+
 def test_what_is_not_public_is_an_attribute_error() -> None:
     import limner
 

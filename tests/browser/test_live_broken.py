@@ -105,7 +105,8 @@ def test_a_browser_that_was_offline_catches_up(browser: Browser, idle: Server, s
     # Going offline does not end a stream that is open, so the line is cut meanwhile, as a sleeping machine's is.
     with Line(idle.url) as line, tab(browser, line.url, LOOKS[2], allowed=BROKEN) as it:
         page = open_job(it, job)
-        at(page, 10)
+        step(studio, job, 20)
+        at(page, 20)
         page.context.set_offline(True)
         line.cut()
         expect(page.locator("#connection")).to_be_visible(timeout=AGAIN)

@@ -42,7 +42,7 @@ def add_subject(tab: Tab, name: str = "Zibbo") -> str:
     page.locator('input[name="kind"][value="character"]').check(force=True)
     tab.sound("subject-new")
     page.locator("main form button[type=submit]").last.click()
-    page.wait_for_url(re.compile(r"/subjects/[a-z0-9-]+$"))
+    page.wait_for_url(re.compile(r"/subjects/(?!new$)[a-z0-9-]+$"))
     tab.sound("subject-empty")
     return page.url.rpartition("/")[2]
 
@@ -76,8 +76,8 @@ def train(tab: Tab, slug: str, *, steps: int = 24, trainer: str = "local") -> st
     page.locator("#f-prompts").fill(PROMPT)
     # A yes is to a sum, so it is given once the sum is that of these steps.
     expect(_offered(page, "Steps")).to_have_text(f"{steps:,}")
-    if page.locator("#f-yes").count():
-        page.locator("#f-yes").check()
+    if page.locator("#train-offer input[name=yes]").count():
+        page.locator("#train-offer input[name=yes]").check()
     page.locator("#train-start").click()
     page.wait_for_url(re.compile(r"/trainings/training_[0-9a-f]+$"))
     training = page.url.rpartition("/")[2]

@@ -31,6 +31,12 @@ HEAVY = (
     "keyring",
     "starlette",
     "uvicorn",
+    "fastapi",
+    "mcp",
+    "argon2",
+    "tomlkit",
+    "markdown_it",
+    "uvloop",
 )
 
 

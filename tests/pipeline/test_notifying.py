@@ -327,3 +327,18 @@ def test_what_cannot_be_used_is_refused(studio: Studio, url: str) -> None:
     studio.webhooks.add(url)
     with pytest.raises(Conflict):
         studio.webhooks.add(url)
+
+
+def test_the_worker_delivers_what_its_jobs_tell(
+    studio: Studio, receiver: Receiver, url: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(delivering, "LOOK_SECONDS", 0.02)
+    made = studio.webhooks.add(url)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"no photo")
+    job = studio.add_photos("zibbo", [tmp_path / "photos"])
+    assert studio.work(idle_seconds=1.0)
+    assert studio.job(job.id).state.ended
+    ((headers, body),) = receiver.took
+    verify(made.secret, headers, body)
+    assert json.loads(body)["data"]["job"] == job.id

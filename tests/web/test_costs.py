@@ -13,6 +13,10 @@ from fastapi.testclient import TestClient
 from limner.pipeline import jobs
 from limner.store.models import IntentRow, LedgerRow
 from limner.studio import Studio
+from limner.web.access import Rules
+from limner.web.app import create_app
+
+from .conftest import Browser
 
 
 def spend(
@@ -156,3 +160,24 @@ def test_a_wrong_budget_comes_back_with_what_is_wrong(client: TestClient, spent:
     assert answer.status_code == 422
     assert 'value="-3"' in answer.text
     assert "greater than or equal to 0" in answer.text
+
+
+def test_who_is_no_admin_sees_their_own_costs_and_changes_no_budget(studio: Studio) -> None:
+    studio.members.add("anna", "four words nobody guesses")
+    studio.members.add("ben", "four other words nobody guesses")
+    studio.add_subject("rex", kind="pet")
+    tag = lose(studio)
+    app = create_app(studio.settings, rules=Rules(login=True))
+    with Browser(app, base_url="http://localhost", follow_redirects=False) as ben:
+        ben.cookies.set(app.state.doorkeeper.names.session, studio.members.open_session("ben"))
+        text = ben.get("/costs").text
+        assert "Nothing was paid" in text
+        assert "Change the budgets" not in text
+        refused = ben.post("/costs/budgets", data={"budget_day": "999"})
+        assert refused.status_code == 403
+        assert "Only an admin may do this" in refused.text
+        assert ben.post(f"/costs/purchases/{tag}", data={"decision": "paid"}).status_code == 404
+        for path in ("/settings", "/settings/webhooks", "/accounts", "/system"):
+            assert ben.get(path).status_code == 403, path
+    assert [one.state for one in studio.open_purchases()] == ["undecided"]
+    assert studio.settings_report()["budget_day"].value == ""

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from limner.errors import AccountRefused
+from limner.pipeline import jobs
 from limner.records import Account
+from limner.stand_ins.serving import serve
 from limner.studio import Studio
 from limner.vendors.credentials import Secret
 
@@ -136,7 +144,7 @@ def test_connect_test_and_disconnect(client: TestClient, monkeypatch: pytest.Mon
     assert "<html" in client.post("/accounts/replicate/test").text
     monkeypatch.setattr(Studio, "logout", lambda self, vendor: Account("replicate", "Replicate", ""))
     assert client.post("/accounts/replicate/disconnect").status_code == 303
-    assert client.post("/accounts/nobody/test").status_code == 409
+    assert client.post("/accounts/nobody/test").status_code == 404
 
 
 # --- system ---------------------------------------------------------------------------------------------------------
@@ -193,3 +201,22 @@ def test_a_refused_address_stays_in_the_form(client: TestClient, studio: Studio)
     assert studio.webhooks.all() == []
     nothing = client.post("/settings/webhooks", data={"url": "https://1.1.1.1/"})
     assert nothing.status_code == 422
+
+
+@pytest.mark.usefixtures("loopback")
+def test_the_server_delivers_while_it_runs(client: TestClient, studio: Studio) -> None:
+    """What happens in any process is told by the server, without anybody asking it."""
+    taken: list[bytes] = []
+    told = threading.Event()
+
+    async def take(request: Request) -> Response:
+        taken.append(await request.body())
+        told.set()
+        return Response(status_code=204)
+
+    with serve(Starlette(routes=[Route("/hook", take, methods=["POST"])])) as url:
+        client.post("/settings/webhooks", data={"url": f"{url}/hook", "events": ["job.waiting"]})
+        with studio._workspace.database.write() as session:
+            job = jobs.add_job(session, kind="train", stages=[{"stage": "train"}], subject=None).id
+        assert told.wait(15)
+    assert json.loads(taken[0])["data"]["job"] == job

@@ -158,6 +158,7 @@ def demo(
         f"Contact sheet: {result['sheet']}",
         f"Published to:  {', '.join(result['publications'])}",
         *([f"At the vendors: about ${result['would_have_cost']:.2f}. Nothing was paid."] if services else []),
+        *([] if services else [f"In the browser: LIMNER_HOME={out / 'home'} limner serve"]),
         "Your own photos next: limner run PHOTOS --name NAME --prompt 'a photo of {trigger} ...'",
     ]
     show(result, as_json, lambda console: console.print("\n".join(lines), soft_wrap=True, markup=False))

@@ -9,7 +9,7 @@ from limner.client import following
 from limner.client.connection import Connection
 from limner.errors import Cancelled, LimnerError
 from limner.types import JobState
-from limner.web.api.schemas.jobs import Job, JobEvent, Resume
+from limner.web.api.schemas.jobs import Job, JobEvent, Resume, WhatIf
 
 __all__ = ["Jobs"]
 
@@ -59,6 +59,10 @@ class Jobs:
     def cancel(self, job: str) -> Job:
         """Stop it at its next safe point."""
         return self._connection.post(Job, f"/jobs/{job}/cancel")
+
+    def resume_what_if(self, job: str) -> WhatIf:
+        """What going on may cost, where it has to begin anew."""
+        return self._connection.post(WhatIf, f"/jobs/{job}/resume", Resume(yes=False), what_if=True)
 
     def resume(self, job: str, *, yes: bool = False) -> Job:
         """Go on with it, as a new job."""

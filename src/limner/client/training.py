@@ -98,6 +98,10 @@ class Trainings:
         """Stop it at its next safe point."""
         return self._connection.post(Job, f"/trainings/{training}/cancel")
 
+    def resume_what_if(self, training: str) -> WhatIf:
+        """What going on may cost, where it has to begin anew."""
+        return self._connection.post(WhatIf, f"/trainings/{training}/resume", Resume(yes=False), what_if=True)
+
     def resume(self, training: str, *, yes: bool = False) -> Job:
         """Go on with it."""
         return self._connection.post(Job, f"/trainings/{training}/resume", Resume(yes=yes))

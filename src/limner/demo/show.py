@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,8 @@ def run_demo(
     """
     out = out.absolute()
     settings = Settings(home=fresh_home(out), hub_folder=out / "hub", base="limner-tiny")
+    # Whoever opens this home afterwards, by `limner serve` say, finds the publications too.
+    (settings.home / "limner.toml").write_text(f"hub_folder = {json.dumps(str(settings.hub_folder))}\n")
     sections, pictures, published, seconds = [], [], [], 0.0
     with Studio(settings=settings) as studio:
         for subject in subjects:

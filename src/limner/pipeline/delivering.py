@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
-from limner.errors import InputRefused, LimnerError
+from limner.errors import LimnerError
 from limner.pipeline import notifying
 from limner.pipeline.changes import Changes
 from limner.pipeline.workspace import Workspace
@@ -98,10 +98,8 @@ def _send(workspace: Workspace, webhook: WebhookRow, event: EventRow, job: JobRo
     try:
         sent = {"content-type": "application/json", **headers}
         status = asyncio.run(web.post(webhook.url, body, sent, seconds=SECONDS))
-    except InputRefused as refused:
-        return None, refused.message.replace("so it is not fetched", "so nothing was sent there")
     except LimnerError as failure:
-        return None, failure.message
+        return None, notifying.in_our_words(failure)
     return status, notifying.note_of(status)
 
 

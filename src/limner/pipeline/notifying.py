@@ -27,7 +27,18 @@ from limner.store.web_models import DeliveryRow, EventRow, UserRow, WebhookRow
 from limner.vendors.public_web import PublicWeb
 from limner.vendors.webhooks import sign
 
-__all__ = ["EVENTS", "Webhooks", "message_body", "message_id", "queue", "secret_of", "web_of"]
+__all__ = [
+    "EVENTS",
+    "Webhooks",
+    "give_up",
+    "in_our_words",
+    "message_body",
+    "message_id",
+    "note_of",
+    "queue",
+    "secret_of",
+    "web_of",
+]
 
 EVENTS = ("job.waiting", "job.running", "job.done", "job.failed", "job.cancelled")
 """What can be told."""
@@ -98,7 +109,7 @@ class Webhooks:
             web_of(self._workspace.settings).check(url)
         except InputRefused as refused:
             raise InputRefused(
-                refused.message.replace("so it is not fetched", "so nothing is sent there"),
+                in_our_words(refused),
                 remedy="Give a public https address.",
                 thing="url",
             ) from refused
@@ -193,7 +204,7 @@ class Webhooks:
         try:
             status = run_now(web.post(found.url, body, sent, seconds=TEST_SECONDS))
         except LimnerError as failure:
-            return WebhookTest(False, None, failure.message)
+            return WebhookTest(False, None, in_our_words(failure))
         return WebhookTest(200 <= status < 300, status, note_of(status))
 
     def delivering(self) -> AbstractContextManager[None]:
@@ -201,6 +212,11 @@ class Webhooks:
         from limner.pipeline.delivering import delivering
 
         return delivering(self._workspace.everyone)
+
+
+def in_our_words(failure: LimnerError) -> str:
+    """What the web says of an address, as it is meant here."""
+    return failure.message.replace("so it is not fetched", "so nothing is sent there")
 
 
 def note_of(status: int) -> str:

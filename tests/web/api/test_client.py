@@ -35,6 +35,7 @@ def test_a_job_is_followed_to_its_end_though_the_stream_breaks_off(
     client: Client, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "MOST_SECONDS", 0.2)
+    monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.1)
     job = client.generations.start(WISH).job.id
     seen: list[JobState] = []
     streams: list[str] = []

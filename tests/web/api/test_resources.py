@@ -128,6 +128,7 @@ def test_trainings(client: Client, served: Served, there: Seeded) -> None:
     with pytest.raises(Conflict, match="running already"):
         client.trainings.resume(started.training.id)
     stop(served, started.job.id)
+    assert client.trainings.resume_what_if(started.training.id).plans[0].back_end == "local"
     resumed = client.trainings.resume(started.training.id)
     assert resumed.id != started.job.id and resumed.target == started.training.id
     assert client.trainings.get(there.training).state is JobState.DONE
@@ -191,6 +192,8 @@ def test_pictures(client: Client, there: Seeded) -> None:
     assert client.images.thumbnail(there.image)
     assert client.images.provenance(there.image).facts
     assert client.images.wish(there.image).seed == 7
+    with pytest.raises(LimnerError):
+        client.images.reproduce(there.image)
     packed = zipfile.ZipFile(io.BytesIO(client.images.archive([there.image, there.image + 1])))
     assert "metadata.jsonl" in packed.namelist() and len(packed.namelist()) == 3
     assert client.images.delete(there.image + 4).count == 1
@@ -232,6 +235,7 @@ def test_jobs_and_costs(client: Client, served: Served, there: Seeded) -> None:
     assert client.jobs.history(there.job)[0].kind == "job.waiting"
     assert client.jobs.cancel(there.job).cancel_requested
     stop(served, there.job)
+    assert client.jobs.resume_what_if(there.job).estimate.amount == 0
     again = client.jobs.resume(there.job)
     assert again.target == found.target and again.state is JobState.WAITING
     assert there.job in {one.id for one in client.jobs.all("zib")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
@@ -14,8 +14,8 @@ from limner.records import ImageDetail as Detail
 from limner.web.api import files
 from limner.web.api.cursors import Cursor, Limit, link_next
 from limner.web.api.idempotency import Once
-from limner.web.api.named import ImageNumber, ThumbnailWidth, all_of, api_router, started
-from limner.web.api.schemas.jobs import Job, Resume
+from limner.web.api.named import ImageNumber, ThumbnailWidth, all_of, api_router, looked_at, started
+from limner.web.api.schemas.jobs import Job, Resume, WhatIf
 from limner.web.api.schemas.pictures import (
     Counted,
     Favourites,
@@ -30,7 +30,7 @@ from limner.web.api.schemas.pictures import (
     Wish,
 )
 from limner.web.api.schemas.plain import MOST_INT, Page, only_text
-from limner.web.api.spending import refuse_dear
+from limner.web.api.spending import WhatIfAsked, drawn_again, refuse_dear
 from limner.web.visit import StudioOf, Visit
 
 __all__ = ["router"]
@@ -175,29 +175,23 @@ def wish(studio: StudioOf, image: ImageNumber) -> Wish:
     status_code=202,
     operation_id="reproduce_image",
     summary="Draw a picture again from its own provenance",
+    responses={200: {"model": WhatIf, "description": "What would be done, with ``what_if``"}},
+    response_model=Job,
 )
 def reproduce(
-    response: Response, visit: Visit, studio: StudioOf, once: Once, image: ImageNumber, wanted: Resume
-) -> Job:
+    response: Response,
+    visit: Visit,
+    studio: StudioOf,
+    once: Once,
+    image: ImageNumber,
+    wanted: Resume,
+    what_if: WhatIfAsked = False,
+) -> Any:
     """Then ask whether it came out the same, with the job that this gives."""
     path = studio.gallery.picture(image).path
-    wish = studio.wish_of(image)
-    refuse_dear(
-        visit,
-        None,
-        lambda: (
-            studio.generate(
-                wish.prompt,
-                what_if=True,
-                base=wish.base,
-                generator=wish.generator,
-                loras=[f"{name}:{scale:g}" for name, scale in wish.loras],
-                width=wish.width,
-                height=wish.height,
-                steps=wish.steps,
-            ).estimate
-        ),
-    )
+    if what_if:
+        return looked_at(WhatIf.model_validate(drawn_again(studio, studio.wish_of(image))))
+    refuse_dear(visit, None, lambda: drawn_again(studio, studio.wish_of(image)).estimate)
     return Job.model_validate(started(response, once(studio, lambda: studio.reproduce(path, yes=wanted.yes))))
 
 

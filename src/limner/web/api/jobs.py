@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import Request
 from fastapi.responses import Response
 
 from limner import records
 from limner.web.api.cursors import Cursor, Limit, link_next, place_after, place_of
 from limner.web.api.idempotency import Once
-from limner.web.api.named import JobId, OfSubject, all_of, api_router, started
-from limner.web.api.schemas.jobs import Job, JobEvent, Resume
+from limner.web.api.named import JobId, OfSubject, all_of, api_router, looked_at, started
+from limner.web.api.schemas.jobs import Job, JobEvent, Resume, WhatIf
 from limner.web.api.schemas.plain import Page
-from limner.web.api.spending import again, refuse_dear
+from limner.web.api.spending import WhatIfAsked, again, refuse_dear
 from limner.web.live import event_stream, live_of
 from limner.web.visit import StudioOf, Visit
 
@@ -73,11 +75,28 @@ def cancel(response: Response, studio: StudioOf, job: JobId) -> Job:
     return Job.model_validate(started(response, studio.cancel(job)))
 
 
-@router.post("/jobs/{job}/resume", status_code=202, operation_id="resume_job", summary="Go on with a stopped job")
-def resume(response: Response, visit: Visit, studio: StudioOf, once: Once, job: JobId, wanted: Resume) -> Job:
+@router.post(
+    "/jobs/{job}/resume",
+    status_code=202,
+    operation_id="resume_job",
+    summary="Go on with a stopped job",
+    responses={200: {"model": WhatIf, "description": "What would be done, with ``what_if``"}},
+    response_model=Job,
+)
+def resume(
+    response: Response,
+    visit: Visit,
+    studio: StudioOf,
+    once: Once,
+    job: JobId,
+    wanted: Resume,
+    what_if: WhatIfAsked = False,
+) -> Any:
     """From where it stopped, as a new job."""
     stopped = studio.job(job)
-    refuse_dear(visit, None, lambda: again(studio, stopped))
+    if what_if:
+        return looked_at(WhatIf.model_validate(again(studio, stopped)))
+    refuse_dear(visit, None, lambda: again(studio, stopped).estimate)
     return Job.model_validate(started(response, once(studio, lambda: studio.resume(stopped, yes=wanted.yes))))
 
 

@@ -201,12 +201,27 @@ def cancel(response: Response, studio: StudioOf, training: TrainingId) -> Job:
 
 
 @router.post(
-    "/trainings/{training}/resume", status_code=202, operation_id="resume_training", summary="Go on with a training"
+    "/trainings/{training}/resume",
+    status_code=202,
+    operation_id="resume_training",
+    summary="Go on with a training",
+    responses={200: {"model": WhatIf, "description": "What would be done, with ``what_if``"}},
+    response_model=Job,
 )
-def resume(response: Response, visit: Visit, studio: StudioOf, once: Once, training: TrainingId, wanted: Resume) -> Job:
+def resume(
+    response: Response,
+    visit: Visit,
+    studio: StudioOf,
+    once: Once,
+    training: TrainingId,
+    wanted: Resume,
+    what_if: WhatIfAsked = False,
+) -> Any:
     """From its last checkpoint, or anew, at its price, where a vendor keeps none."""
     stopped = studio.job(studio.training(training).id)
-    refuse_dear(visit, None, lambda: again(studio, stopped))
+    if what_if:
+        return looked_at(WhatIf.model_validate(again(studio, stopped)))
+    refuse_dear(visit, None, lambda: again(studio, stopped).estimate)
     return Job.model_validate(started(response, once(studio, lambda: studio.resume_training(training, yes=wanted.yes))))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import Response
 
-from limner.errors import Conflict, LimnerError
+from limner.errors import Conflict, LimnerError, NotFound
 from limner.records import Account
 from limner.studio import Studio
 from limner.vendors.accounts import VENDOR_ACCOUNTS, VendorAccount
@@ -24,7 +24,7 @@ def _about(studio: Studio, vendor: str, *, live: bool = False) -> tuple[Account,
     for account in studio.accounts(live=live):
         if account.vendor == vendor:
             return account, VENDOR_ACCOUNTS[vendor]
-    raise Conflict(f"There is no vendor '{vendor[:40]}'.", remedy="Go back to the accounts.", thing=vendor[:40])
+    raise NotFound(f"There is no vendor '{vendor[:40]}'.", remedy="Go back to the accounts.", thing=vendor[:40])
 
 
 @router.get("/accounts")

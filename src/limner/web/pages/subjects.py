@@ -196,6 +196,8 @@ async def drop(request: Request, studio: StudioOf, slug: str) -> Response:
     """Take in files that a plain form sends."""
     try:
         job = await take_form(request, studio, slug)
+    except NotFound:
+        raise
     except LimnerError as refused:
         return back(f"/subjects/{slug}", Notice("refusal", refused.message, refused.remedy))
     return back(f"/subjects/{slug}", _begun(job))
@@ -242,6 +244,7 @@ def consent(
         studio.withdraw_consent(slug)
         remedy = "What is published already stays public until it is unpublished or erased."
         return back(f"/subjects/{slug}#consent", Notice("warning", "The withdrawal is on record.", remedy))
+    studio.subject(slug)
     if not given_by.strip():
         return back(f"/subjects/{slug}#consent", Notice("refusal", "Nobody was named.", "Say who agreed."))
     given = Consent(statement.strip() or STATEMENT, given_by.strip()[:200], datetime.now(UTC))
