@@ -1,4 +1,4 @@
-"""What is live when the line breaks, the server is killed, or a second tab does something: pages go on by themselves."""
+"""What is live when the line breaks, the server is killed, or a second tab acts: pages go on by themselves."""
 
 from __future__ import annotations
 

@@ -40,9 +40,11 @@ def subject_in(home: Path) -> None:
 
 def arrived(home: Path) -> list[tuple[str, str, bool]]:
     """Name, digest and whether it is taken, of everything that was announced."""
-    with Studio(settings=Settings(home=home, start_worker=False)) as studio:
-        with studio._workspace.database.read() as session:
-            return [(row.name, row.digest, bool(row.job)) for row in session.query(UploadRow)]
+    with (
+        Studio(settings=Settings(home=home, start_worker=False)) as studio,
+        studio._workspace.database.read() as session,
+    ):
+        return [(row.name, row.digest, bool(row.job)) for row in session.query(UploadRow)]
 
 
 def until(told, seconds: float = 60.0) -> None:  # type: ignore[no-untyped-def]

@@ -230,7 +230,7 @@ def test_a_pair_differs_in_what_is_compared_and_in_nothing_else(studio: Studio) 
 def test_every_candidate_is_shown_before_close_races(studio: Studio) -> None:
     grid = draw(studio, compare(studio))
     met: dict[str, int] = {}
-    for _ in range(6):
+    for _ in range(3):
         pair = studio.grids.next_pair(grid.id)
         assert pair is not None
         assert studio.grids.next_pair(grid.id) == pair, "the same lot however often it is asked"
@@ -238,7 +238,7 @@ def test_every_candidate_is_shown_before_close_races(studio: Studio) -> None:
             met[label] = met.get(label, 0) + 1
         studio.grids.vote(grid.id, pair.left.id, pair.right.id)
     assert len(met) == 6
-    assert set(met.values()) == {2}
+    assert set(met.values()) == {1}
 
 
 def test_a_skipped_pair_does_not_come_again(studio: Studio) -> None:

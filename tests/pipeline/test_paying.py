@@ -408,7 +408,7 @@ def test_a_thousand_at_once_stay_within_the_budget_and_are_no_burden(workspace: 
 
     started = time.perf_counter()
     found = asyncio.run(all_at_once())
-    assert time.perf_counter() - started < 10
+    assert time.perf_counter() - started < 60, "a thousand must not get in each other's way"
     assert shop.sent == 500
     assert sum(isinstance(one, SpendingRefused) for one in found) == 500
     assert costs.summary(workspace).total == Decimal("5.00")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
 
 from limner.errors import Conflict, InputRefused, LimnerError, NotFound
 from limner.records import IntakeEntry, Job, PhotoEntry
@@ -196,9 +197,8 @@ async def drop(request: Request, studio: StudioOf, slug: str) -> Response:
     """Take in files that a plain form sends."""
     try:
         job = await take_form(request, studio, slug)
-    except NotFound:
-        raise
     except LimnerError as refused:
+        await run_in_threadpool(studio.subject, slug)
         return back(f"/subjects/{slug}", Notice("refusal", refused.message, refused.remedy))
     return back(f"/subjects/{slug}", _begun(job))
 

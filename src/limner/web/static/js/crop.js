@@ -77,6 +77,18 @@ function draw() {
   following = false;
 }
 
+function place() {
+  measure();
+  draw();
+}
+
+function fit() {
+  // From no transformation on: centring goes by where the picture stands, and that may be half-way of an earlier one.
+  cropper.getCropperImage().$resetTransform();
+  cropper.getCropperImage().$center("contain");
+  place();
+}
+
 function moved(event) {
   if (following) return;
   const { x, y, width, height } = event.detail;
@@ -134,9 +146,10 @@ async function start() {
   await cropper.getCropperImage().$ready();
   // The pointer's way; by keyboard the number fields do the same.
   cropper.getCropperCanvas().setAttribute("aria-hidden", "true");
-  measure();
-  draw();
+  fit();
   selection.addEventListener("change", moved);
+  // The picture is centred once more by Cropper itself, some time after it is there: the selection goes with it.
+  cropper.getCropperImage().addEventListener("transform", () => requestAnimationFrame(place));
   for (const field of Object.values(fields)) {
     field.addEventListener("input", () => {
       if (following) return;
@@ -145,11 +158,7 @@ async function start() {
     });
   }
   for (const choice of form.elements.shape) choice.addEventListener("change", shape);
-  new ResizeObserver(() => {
-    cropper.getCropperImage().$center("contain");
-    measure();
-    draw();
-  }).observe(stage);
+  new ResizeObserver(fit).observe(stage);
 }
 
 start();
