@@ -98,9 +98,7 @@ class CaptionEditRow(Row):
 
     __tablename__ = "limner_caption_edits"
 
-    subject: Mapped[str] = mapped_column(
-        Slug, ForeignKey("limner_subjects.slug", ondelete="CASCADE"), primary_key=True
-    )
+    subject: Mapped[str] = mapped_column(Slug, ForeignKey("limner_subjects.slug", ondelete="CASCADE"), primary_key=True)
     before: Mapped[dict[str, Any]]
     after: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(default=now)
