@@ -16,13 +16,23 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import browser_intake
 import fan_out
 import gallery
 import intake
 import many_trainings
 import trainer
 
-__all__ = ["Row", "fan_out_rows", "gallery_rows", "intake_rows", "many_rows", "markdown", "trainer_rows"]
+__all__ = [
+    "Row",
+    "browser_rows",
+    "fan_out_rows",
+    "gallery_rows",
+    "intake_rows",
+    "many_rows",
+    "markdown",
+    "trainer_rows",
+]
 
 PARTS = ("torch", "diffusers", "pillow", "pyvips")
 
@@ -63,6 +73,8 @@ def main() -> None:
     rows += fan_out_rows(fan_out.measure())
     print("A thousand trainings at a vendor ...", flush=True)
     rows += many_rows(many_trainings.measure())
+    print("Photos from the browser ...", flush=True)
+    rows += browser_rows(browser_intake.measure())
     print("The gallery ...", flush=True)
     rows += gallery_rows(gallery.measure())
     text = f"{markdown(rows)}\n\n{machine(chosen.threads)}\n"
@@ -129,6 +141,17 @@ def many_rows(result: many_trainings.Result) -> list[Row]:
     )
     what = f"{result.count} trainings in flight at a vendor, followed by one process"
     return [Row(what, "the vendor's limit of calls", times(result.others / allowed), "", "", figures)]
+
+
+def browser_rows(result: browser_intake.Comparison) -> list[Row]:
+    """Photos dropped on the page beside the bare intake of the same files."""
+    figures = (
+        f"{result.count / result.browser:.1f} and {result.count / result.bare:.1f} photos/s; "
+        f"all bytes there after {result.sent:.1f} s"
+    )
+    each = result.megabytes / result.count
+    what = f"{result.count} JPEGs of {each:.1f} MB dropped in Chromium, until their report is there"
+    return [Row(what, "the bare intake of the same files", times(result.ratio), "", "", figures)]
 
 
 def gallery_rows(result: gallery.Result) -> list[Row]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import browser_intake
 import fan_out
 import gallery
 import intake
@@ -53,6 +54,13 @@ def test_the_fan_out_counts_what_is_dropped_and_paid_twice() -> None:
     (row,) = table.fan_out_rows(result)
     assert row.speed == "0.97 x"
     assert "2 dropped, 2 paid twice" in row.figures
+
+
+def test_the_browser_is_put_beside_the_bare_intake() -> None:
+    (row,) = table.browser_rows(browser_intake.Comparison(500, 1600.0, 27.0, 36.0, 12.0))
+    assert row.speed == "0.75 x"
+    assert row.what.startswith("500 JPEGs of 3.2 MB")
+    assert row.figures.startswith("13.9 and 18.5 photos/s")
 
 
 def test_the_gallerys_ratio_is_that_of_the_percentiles() -> None:

@@ -29,18 +29,36 @@ for (const name of ["htmx:sse:after:connection", "htmx:sse:close"]) {
   });
 }
 
-// The extension reconnects a stream that was open once; a first attempt that fails is ours to repeat.
+// The extension reconnects a stream that was open once, after waits that grow to a minute: too long for a server next door.
+globalThis.htmx.config.sse = { ...globalThis.htmx.config.sse, reconnectMaxDelay: 5000 };
+
+// What an error says must not take the place of what the stream brought.
 for (const name of ["htmx:error", "htmx:response:error"]) {
   document.addEventListener(name, (event) => {
     const element = event.target;
-    const url = element.getAttribute?.("hx-sse:connect");
-    if (!url) return;
-    // What an error says must not take the place of what the stream brought.
-    event.detail.ctx.swap = "none";
+    if (!element.getAttribute?.("hx-sse:connect")) return;
+    if (event.detail?.ctx) event.detail.ctx.swap = "none";
     lost.add(element);
     show();
-    setTimeout(() => {
-      if (element.isConnected && lost.has(element)) globalThis.htmx.ajax("GET", url, { source: element });
-    }, 3000);
   });
 }
+
+// A first attempt that fails is ours to repeat, however it failed: whatever has no stream and has not ended gets one.
+const over = new WeakSet();
+document.addEventListener("htmx:sse:close", (event) => {
+  if (event.detail?.reason === "message") over.add(event.target);
+});
+const waited = new WeakSet();
+setInterval(() => {
+  for (const element of document.querySelectorAll("[hx-sse\\:connect]")) {
+    if (over.has(element) || element._htmx?.sse) {
+      waited.delete(element);
+    } else if (waited.has(element)) {
+      waited.delete(element);
+      globalThis.htmx.ajax("GET", element.getAttribute("hx-sse:connect"), { source: element });
+    } else {
+      // It may just be connecting: looked at once more.
+      waited.add(element);
+    }
+  }
+}, 2500);
