@@ -121,9 +121,7 @@ class Connection:
         if body is not None:
             content = _written(body)
             sent["Content-Type"] = "application/json"
-        if (method == "POST" and content is not None and "Tus-Resumable" not in sent) or (
-            method == "POST" and content is None
-        ):
+        if method == "POST" and (content is None or "Tus-Resumable" not in sent):
             sent.setdefault("Idempotency-Key", uuid4().hex)
         asked = {name: _word(value) for name, value in (query or {}).items() if value not in (None, "")}
         safe = method in ("GET", "HEAD") or "Idempotency-Key" in sent
