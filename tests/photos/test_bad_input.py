@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from limner.photos import IntakeLimits
+from limner.photos import IntakeLimits, find_sources, take_in
 from limner.types import Verdict
 from tests.photos.making import codes, encoded, picture, take, take_bytes
 
@@ -43,7 +43,7 @@ def test_a_file_that_is_cut_off(kind: str, share: float, tmp_path: Path) -> None
     result = take_bytes(data[: int(len(data) * share)], tmp_path)
     assert result.report.verdict is Verdict.REFUSED and result.photo is None
     assert codes(result)[0] in ("truncated", "unreadable")
-    if kind == "JPEG":
+    if kind in ("JPEG", "PNG"):
         assert codes(result) == ["truncated"] and "cut off" in result.report.reason
 
 
@@ -150,3 +150,16 @@ def test_damaged_files_never_crash(files: list[bytes], data: st.DataObject) -> N
     with tempfile.TemporaryDirectory() as folder:
         result = take_bytes(bytes(damaged), Path(folder))
         assert result.photo is not None or result.report.verdict is Verdict.REFUSED
+
+
+def test_many_cut_files_at_once_are_all_said_to_be_cut(tmp_path: Path) -> None:
+    folder = tmp_path / "cut"
+    folder.mkdir()
+    for number in range(60):
+        data = encoded(picture(number, 320, 240), "JPEG")
+        (folder / f"{number:02}.jpg").write_bytes(data[: len(data) * 2 // 3])
+    workdir = tmp_path / "work"
+    workdir.mkdir()
+    limits = IntakeLimits()
+    results = list(take_in(find_sources([folder], workdir, limits), workdir=workdir, limits=limits, threads=8))
+    assert {codes(result)[0] for result in results} == {"truncated"}

@@ -27,6 +27,8 @@ _LOADERS = {
     Format.GIF: "gifload_source",
 }
 _TRUNCATED = ("premature end", "truncat", "unexpected end", "end of file", "end of stream", "eof", "not enough data")
+_LAST = {Format.JPEG: b"\xff\xd9", Format.PNG: b"IEND"}
+_TAIL = 4096
 _SIDEWAYS = (5, 6, 7, 8)
 # Below this a JPEG that was decoded smaller could no longer be told from one decoded whole and resized.
 _SPARE = 1.1
@@ -92,7 +94,16 @@ def decode(path: Path, name: str, limits: IntakeLimits, room: DecodingRoom) -> P
         why = failure.strerror or failure
         raise refusal("unreadable", f"The file cannot be read: {why}.", "See who may read it.") from failure
     except vips().Error as failure:
-        raise _damaged(str(failure)) from failure
+        # libvips has one place for all threads' errors, so the true reason may be gone.
+        raise _damaged("truncated" if _is_cut(path, kind) else str(failure)) from failure
+
+
+def _is_cut(path: Path, kind: Format) -> bool:
+    """Whether a file of a kind that ends with a mark lacks it."""
+    mark = _LAST.get(kind)
+    with path.open("rb") as stream:
+        stream.seek(-min(os.fstat(stream.fileno()).st_size, _TAIL), os.SEEK_END)
+        return mark is not None and mark not in stream.read()
 
 
 @dataclass(frozen=True, slots=True)
