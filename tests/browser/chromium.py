@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright
@@ -27,19 +28,24 @@ SHOTS = os.environ.get("LIMNER_SCREENSHOTS", "")
 """A folder to put a picture of every page into."""
 
 
+Theme = Literal["light", "dark"]
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """A size of window and a colour scheme."""
 
     width: int
     height: int
-    theme: str
+    theme: Theme
 
     def __str__(self) -> str:
         return f"{self.width}-{self.theme}"
 
 
 LOOKS = (Look(1440, 900, "light"), Look(1440, 900, "dark"), Look(390, 844, "light"), Look(390, 844, "dark"))
+WALKED = LOOKS if os.environ.get("LIMNER_WALK_LOOKS") == "all" else (LOOKS[0], LOOKS[3])
+"""The looks in which the whole pipeline is walked; each page is held to the colours of the other scheme too."""
 
 
 @dataclass
@@ -69,13 +75,22 @@ class Tab:
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{name} at {self.look} is {wide} pixels wider than the window"
         assert page.locator("h1").count() == 1, f"{name} has not exactly one main heading"
-        found = Axe().run(page, options={"resultTypes": ["violations"]})
+        self._accessible(name, self.look.theme, {})
+        other = "light" if self.look.theme == "dark" else "dark"
+        page.emulate_media(color_scheme=other)
+        try:
+            self._accessible(name, other, {"runOnly": ["color-contrast"]})
+        finally:
+            page.emulate_media(color_scheme=self.look.theme)
+        self.quiet()
+
+    def _accessible(self, name: str, theme: Theme, options: dict[str, object]) -> None:
+        found = Axe().run(self.page, options={"resultTypes": ["violations"], **options})
         words = "\n".join(
             f"{one['id']}: {one['help']}: {[node['html'][:160] for node in one['nodes'][:3]]}"
             for one in found.response["violations"]
         )
-        assert not words, f"axe-core on {name} at {self.look}:\n{words}"
-        self.quiet()
+        assert not words, f"axe-core on {name} at {self.look.width} in {theme}:\n{words}"
 
     def quiet(self) -> None:
         """No script failed, nothing was refused, nothing was missing."""
@@ -100,7 +115,7 @@ def tab(
     """A tab of its own cookies. ``allowed``: parts of complaints that belong to what is tested."""
     context = browser.new_context(
         viewport={"width": look.width, "height": look.height},
-        color_scheme="dark" if look.theme == "dark" else "light",
+        color_scheme=look.theme,
         reduced_motion="reduce",
         locale="en-GB",
         java_script_enabled=scripts,
