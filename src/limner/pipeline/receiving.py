@@ -77,23 +77,24 @@ class Receiver(AbstractContextManager["Receiver"]):
         self._stream = stream
         return self
 
-    def write(self, data: bytes | bytearray) -> int:
+    def write(self, *pieces: bytes | bytearray) -> int:
         """Append bytes; give the new offset. InputRefused: more than was announced. StorageFailed: the disk is full."""
         assert self._stream is not None  # noqa: S101
-        if self._offset + len(data) > self._record.byte_size:
+        if self._offset + sum(map(len, pieces)) > self._record.byte_size:
             raise InputRefused(
                 f"More than the announced {self._record.byte_size:,} bytes arrived.",
                 remedy="Announce the file's true size.",
                 thing=self._record.id,
             )
-        rest = memoryview(data)
         try:
-            while rest:
-                written = self._stream.write(rest) or 0
-                if self._hash is not None:
-                    self._hash.update(rest[:written])
-                self._offset += written
-                rest = rest[written:]
+            for piece in pieces:
+                rest = memoryview(piece)
+                while rest:
+                    written = self._stream.write(rest) or 0
+                    if self._hash is not None:
+                        self._hash.update(rest[:written])
+                    self._offset += written
+                    rest = rest[written:]
         except OSError as failure:
             what = "The disk is full" if failure.errno in DISK_FULL else f"The disk refuses: {failure.strerror}"
             raise StorageFailed(

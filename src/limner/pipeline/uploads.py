@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import and_, case, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from limner.errors import Conflict, InputRefused, NotFound, StorageFailed
@@ -70,8 +70,8 @@ class Uploads:
         """
         row = self._announced(slug, batch, name, byte_size, digest)
         with self._workspace.database.read() as session:
-            found = self._entered(session, row, position)
-            if found is not row:
+            found, _ = self._there(session, row, position)
+            if found is not None:
                 return self._record(found)
         return Receiver(self._file(row.id), self._record(row), 0, self._settle, self._enter_arrived(row, position))
 
@@ -121,33 +121,43 @@ class Uploads:
 
     def _entered(self, session: Session, row: UploadRow, position: int | None) -> UploadRow:
         """The row in the session, or the one that is there for the same file at the same position."""
-        reading.find_subject_row(session, row.subject)
-        if position is not None:
-            same = select(UploadRow).where(UploadRow.batch == row.batch, UploadRow.position == position)
-            for other in session.scalars(same.where(UploadRow.name == row.name, UploadRow.subject == row.subject)):
-                if other.byte_size == row.byte_size:
-                    return other
-        count = self._check_open(session, row.subject, row.batch)
+        found, count = self._there(session, row, position)
+        if found is not None:
+            return found
         row.position = count if position is None else position
         session.add(row)
         return row
 
-    def _check_open(self, session: Session, slug: str, batch: str) -> int:
-        """How many files the batch has. Conflict: it is another subject's, or taken in. InputRefused: it is full."""
-        count, subject, job = session.execute(
-            select(func.count(), func.max(UploadRow.subject), func.max(UploadRow.job)).where(UploadRow.batch == batch)
+    def _there(self, session: Session, row: UploadRow, position: int | None) -> tuple[UploadRow | None, int]:
+        """The same file at the same position, if it is there, and how many files the batch has.
+
+        Conflict: the batch is another subject's, or was taken in. InputRefused: it is full.
+        """
+        named = and_(UploadRow.name == row.name, UploadRow.subject == row.subject, UploadRow.position == position)
+        same = func.max(case((and_(named, UploadRow.byte_size == row.byte_size), UploadRow.id)))
+        count, subject, job, found = session.execute(
+            select(func.count(), func.max(UploadRow.subject), func.max(UploadRow.job), same).where(
+                UploadRow.batch == row.batch
+            )
         ).one()
-        if count and subject != slug:
-            raise Conflict("The batch is another subject's.", remedy="Open a batch of its own.", thing=batch)
+        if found is not None:
+            return session.get_one(UploadRow, found), int(count)
+        if not count:
+            # Otherwise there are files of the subject, which would have gone with it.
+            reading.find_subject_row(session, row.subject)
+        elif subject != row.subject:
+            raise Conflict("The batch is another subject's.", remedy="Open a batch of its own.", thing=row.batch)
         if job:
-            raise Conflict("The batch was taken in already.", remedy="Open a new batch for more files.", thing=batch)
+            raise Conflict(
+                "The batch was taken in already.", remedy="Open a new batch for more files.", thing=row.batch
+            )
         if count >= self._workspace.settings.max_upload_files:
             raise InputRefused(
                 f"A batch has at most {self._workspace.settings.max_upload_files:,} files.",
                 remedy="Take this one in, then send the rest; or raise LIMNER_MAX_UPLOAD_FILES.",
-                thing=batch,
+                thing=row.batch,
             )
-        return int(count)
+        return None, int(count)
 
     def _room_for(self, byte_size: int) -> None:
         free = shutil.disk_usage(self._workspace.home).free
@@ -295,7 +305,11 @@ class Uploads:
             # A young file may be one whose row was not there yet.
             young = now().timestamp() - 3600
             with os.scandir(folder) as entries:
-                strays = [one.name for one in entries if one.name not in named and one.stat().st_mtime < young]
+                strays = [
+                    one.name
+                    for one in entries
+                    if one.name.partition(".")[0] not in named and one.stat().st_mtime < young
+                ]
             forget(self._workspace, strays)
         return len(expired)
 

@@ -34,13 +34,15 @@ router = APIRouter(prefix="/uploads", tags=["uploads"], route_class=ApiRoute)
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,checksum,expiration,termination"
 BYTES = "application/offset+octet-stream"
-PIECE = 1 << 20
-"""Bytes that are gathered before a thread writes them."""
+PIECE = 4 << 20
+"""Bytes that are gathered before a thread writes them: most photos are one piece."""
+MOST_CHECKED = 64 << 20
+MOST_DRAINED = 16 << 20
 MOST_DIGESTS = 1_000
 MOST_METADATA = 8_000
 
 
-def _speaks_tus(request: Request) -> None:
+async def _speaks_tus(request: Request) -> None:
     if request.headers.get("tus-resumable") != VERSION:
         headers = {"Tus-Version": VERSION, "Tus-Resumable": VERSION}
         raise HTTPException(412, "This server speaks tus 1.0.0: send Tus-Resumable: 1.0.0", headers=headers)
@@ -79,7 +81,7 @@ class Receiving(Protocol):
     def record(self) -> Upload: ...
     @property
     def offset(self) -> int: ...
-    def write(self, data: bytes | bytearray) -> int: ...
+    def write(self, *pieces: bytes | bytearray) -> int: ...
     def __enter__(self) -> object: ...
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
@@ -170,16 +172,17 @@ async def create(request: Request, studio: StudioOf) -> Response:
     at = int(position) if position.isascii() and position.isdecimal() and len(position) < 10 else None
     name = said.get("name") or said.get("filename", "")
     begin = studio.uploads.arrive if brings else studio.uploads.add
-    try:
-        upload = await run_in_threadpool(
-            begin,
-            said.get("subject", ""),
-            said.get("batch", ""),
-            name,
-            size,
-            digest=said.get("sha256", ""),
-            position=at,
+
+    def announce() -> Upload | Receiving:
+        made = begin(
+            said.get("subject", ""), said.get("batch", ""), name, size, digest=said.get("sha256", ""), position=at
         )
+        if not isinstance(made, Upload):
+            made.__enter__()
+        return made
+
+    try:
+        upload = await run_in_threadpool(announce)
     except LimnerError:
         # Who is still sending would see a broken connection instead of the reason.
         await _drain(request)
@@ -231,37 +234,56 @@ async def _take(request: Request, studio: Studio, upload: Upload, at: int) -> Up
     checksum = request.headers.get("upload-checksum", "")
     if checksum:
         return await _take_checked(request, studio, upload, at, checksum)
-    receiver = await run_in_threadpool(studio.uploads.receive, upload.id, at)
-    return await _receive(request, receiver)
+
+    def begin() -> Receiving:
+        receiver = studio.uploads.receive(upload.id, at)
+        receiver.__enter__()
+        return receiver
+
+    return await _receive(request, await run_in_threadpool(begin))
 
 
 async def _receive(request: Request, receiver: Receiving) -> Upload:
-    """Write the body; while one piece is written, the next is gathered."""
-    await run_in_threadpool(receiver.__enter__)
+    """Write the body to a receiver that was entered; a connection that breaks off leaves what came."""
+    parts: list[bytes] = []
     broken: BaseException | None = None
     try:
-        writing: asyncio.Task[int] | None = None
-        piece = bytearray()
-        try:
-            async for part in request.stream():
-                piece += part
-                if len(piece) >= PIECE:
-                    if writing:
-                        await writing
-                    writing, piece = asyncio.create_task(asyncio.to_thread(receiver.write, piece)), bytearray()
-        except ClientDisconnect as failure:
-            broken = failure
-        if writing:
-            await writing
-        if piece:
-            await asyncio.to_thread(receiver.write, piece)
+        await _write_pieces(request, receiver, parts)
     except BaseException as failure:
         broken = failure
-        raise
-    finally:
-        ended = (type(broken), broken, None) if broken else (None, None, None)
-        await asyncio.shield(run_in_threadpool(receiver.__exit__, *ended))
+
+    def end() -> None:
+        try:
+            if broken is None or isinstance(broken, ClientDisconnect):
+                receiver.write(*parts)
+        except BaseException as failure:
+            receiver.__exit__(type(failure), failure, None)
+            raise
+        receiver.__exit__(type(broken) if broken else None, broken, None)
+
+    await asyncio.shield(run_in_threadpool(end))
+    if broken and not isinstance(broken, ClientDisconnect):
+        raise broken
     return _at(receiver.record, receiver.offset)
+
+
+async def _write_pieces(request: Request, receiver: Receiving, parts: list[bytes]) -> None:
+    """Write a body but for its last piece, which is left in ``parts``; while one is written, the next is gathered."""
+    writing: asyncio.Task[int] | None = None
+    size = 0
+    try:
+        async for part in request.stream():
+            parts.append(part)
+            size += len(part)
+            if size >= PIECE:
+                if writing:
+                    await writing
+                writing = asyncio.create_task(asyncio.to_thread(receiver.write, *parts))
+                parts.clear()
+                size = 0
+    finally:
+        if writing:
+            await writing
 
 
 async def _take_checked(request: Request, studio: Studio, upload: Upload, at: int, checksum: str) -> Upload:
@@ -272,7 +294,7 @@ async def _take_checked(request: Request, studio: Studio, upload: Upload, at: in
     body = bytearray()
     async for part in request.stream():
         body += part
-        if len(body) > 64 * PIECE:
+        if len(body) > MOST_CHECKED:
             raise _TooLarge("A piece with a checksum may have 64 MiB.", remedy="Send smaller pieces.")
     if base64.b64encode(hashlib.sha256(body).digest()).decode() != value.strip():
         raise _ChecksumDiffers("The piece arrived damaged and was not kept.", remedy="Send it again.", thing=upload.id)
@@ -293,7 +315,7 @@ async def _drain(request: Request) -> None:
     read = 0
     async for part in request.stream():
         read += len(part)
-        if read > 16 * PIECE:
+        if read > MOST_DRAINED:
             break
 
 

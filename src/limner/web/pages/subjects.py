@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -14,6 +16,7 @@ from limner.records import IntakeEntry, Job, PhotoEntry
 from limner.studio import Studio
 from limner.types import Consent, SubjectKind, Verdict
 from limner.web.dropped_files import take_form
+from limner.web.live import live_of
 from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page
 
 __all__ = ["router"]
@@ -24,6 +27,8 @@ STATEMENT = "Agreed to the use of these photos for training a LoRA and for pictu
 SHOWN_PHOTOS = 60
 SHOWN_ENTRIES = 120
 LONGEST = 2_000
+PATIENCE = 0.9
+"""Seconds that an answer waits for an intake to end."""
 KINDS = [
     (SubjectKind.PERSON, "Person"),
     (SubjectKind.PET, "Pet"),
@@ -182,13 +187,17 @@ def _report(entries: list[IntakeEntry], photos: list[PhotoEntry], *, whole: bool
 
 
 @router.get("/{slug}/intake/{job}")
-def intake(request: Request, visit: Visit, studio: StudioOf, slug: str, job: str) -> Response:
-    """How far an intake is; asked for again and again while it runs."""
-    found = studio.job(job)
+async def intake(request: Request, visit: Visit, studio: StudioOf, slug: str, job: str) -> Response:
+    """How far an intake is; asked for once a second while it runs, and answered early when it ends."""
+    found = await run_in_threadpool(studio.job, job)
     if found.subject != slug:
         raise NotFound(f"'{slug}' has no such job.", remedy="See the list of jobs.", thing=job)
     if not is_partial(request):
         return back(f"/subjects/{slug}")
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            async for newer in live_of(request).job(job):
+                found = newer
     return page(request, visit, "fragments/intake.html", job=found, slug=slug)
 
 

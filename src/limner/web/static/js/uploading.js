@@ -1,9 +1,9 @@
-// Sends files to /api/v1/uploads as one batch: three at a time, by tus, so that each goes on where it stopped.
+// Sends files to /api/v1/uploads as one batch: four at a time, by tus, so that each goes on where it stopped.
 // The server is what knows how far a file is; nothing is kept in the browser.
 
 const API = "/api/v1/uploads";
 const CHUNK = 8 * 2 ** 20;
-const AT_ONCE = 3;
+const AT_ONCE = 4;
 const HASHED_TOGETHER = 24;
 const LARGEST_HASHED = 100 * 2 ** 20;
 // What lies beside photos and is none; captions are .txt, .csv and .jsonl, and are sent.
