@@ -10,43 +10,55 @@ from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlencode
 
-from fastapi import Query, Request
+from fastapi import Depends, Query, Request
 from fastapi.responses import Response
+from pydantic import BaseModel
 
 from limner.errors import InputRefused
+from limner.web.api.named import all_of
+from limner.web.api.schemas.plain import Page
 
-__all__ = ["Cursor", "Limit", "link_next", "paged", "place_after", "place_of"]
+__all__ = ["Cursor", "Limit", "PartAsked", "link_next", "place_after", "place_of"]
 
 MOST = 500
 USUAL = 50
 Item = TypeVar("Item")
+Shown = TypeVar("Shown", bound=BaseModel)
 
 Limit = Annotated[int, Query(ge=1, le=MOST, description="The most things in this part.")]
 Cursor = Annotated[str, Query(max_length=1_000, description="Where the part begins: ``next`` of the part before.")]
 
 
-def paged(
-    request: Request,
-    response: Response,
-    items: Iterable[Item],
-    key: Callable[[Item], tuple[str, ...]],
-    *,
-    limit: int,
-    cursor: str,
-    newest_first: bool = False,
-) -> tuple[list[Item], str | None]:
-    """The part of ``items`` after the cursor, and the cursor of the next part. ``key`` orders them, each its own.
+class Part:
+    """The part of a list that a request asks for."""
 
-    InputRefused: the cursor is none of this list's.
-    """
-    ordered = sorted(items, key=key, reverse=newest_first)
-    if cursor:
-        after = _read(request, cursor, width=len(key(ordered[0])) if ordered else None)
-        ordered = [one for one in ordered if (key(one) < after if newest_first else key(one) > after)]
-    part = ordered[:limit]
-    following = _write(request, key(part[-1])) if len(ordered) > limit else None
-    link_next(request, response, following)
-    return part, following
+    def __init__(self, request: Request, response: Response, limit: Limit = USUAL, cursor: Cursor = "") -> None:
+        self._request, self._response = request, response
+        self._limit, self._cursor = limit, cursor
+
+    def page(
+        self,
+        model: type[Shown],
+        items: Iterable[Item],
+        key: Callable[[Item], tuple[str, ...]],
+        *,
+        newest_first: bool = False,
+    ) -> Page[Shown]:
+        """The items after the cursor, as ``model`` shows them. ``key`` orders them, each its own.
+
+        InputRefused: the cursor is none of this list's.
+        """
+        ordered = sorted(items, key=key, reverse=newest_first)
+        if self._cursor:
+            after = _read(self._request, self._cursor, width=len(key(ordered[0])) if ordered else None)
+            ordered = [one for one in ordered if (key(one) < after if newest_first else key(one) > after)]
+        part = ordered[: self._limit]
+        following = _write(self._request, key(part[-1])) if len(ordered) > self._limit else None
+        link_next(self._request, self._response, following)
+        return Page(items=all_of(model, part), next=following)
+
+
+PartAsked = Annotated[Part, Depends()]
 
 
 def link_next(request: Request, response: Response, following: str | None) -> None:

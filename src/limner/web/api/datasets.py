@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Query, Request
+from fastapi import Query
 from fastapi.responses import Response
 
 from limner.web.api import files
-from limner.web.api.cursors import Cursor, Limit, paged
-from limner.web.api.named import DatasetName, OfSubject, all_of, api_router
+from limner.web.api.cursors import PartAsked
+from limner.web.api.named import DatasetName, OfSubject, api_router
 from limner.web.api.schemas.photos import Dataset, Freeze, Layout
 from limner.web.api.schemas.plain import Page
 from limner.web.visit import StudioOf
@@ -21,24 +21,14 @@ router = api_router("datasets")
 
 @router.get("/datasets", operation_id="list_datasets", summary="List the datasets")
 def datasets(
-    request: Request,
-    response: Response,
     studio: StudioOf,
+    part: PartAsked,
     subject: OfSubject = "",
-    limit: Limit = 50,
-    cursor: Cursor = "",
 ) -> Page[Dataset]:
     """Of one subject or of all, newest first."""
-    part, after = paged(
-        request,
-        response,
-        studio.datasets(subject),
-        lambda one: (one.created_at.isoformat(), one.digest),
-        limit=limit,
-        cursor=cursor,
-        newest_first=True,
+    return part.page(
+        Dataset, studio.datasets(subject), lambda one: (one.created_at.isoformat(), one.digest), newest_first=True
     )
-    return Page(items=all_of(Dataset, part), next=after)
 
 
 @router.post("/datasets", status_code=201, operation_id="create_dataset", summary="Freeze a subject's photos")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Query, Request
+from fastapi import Query
 from fastapi.responses import Response
 
 from limner.errors import NotFound
 from limner.records import GridAxis
 from limner.web.api import files
-from limner.web.api.cursors import Cursor, Limit, paged
+from limner.web.api.cursors import PartAsked
 from limner.web.api.generations import picture_options
 from limner.web.api.idempotency import Once
 from limner.web.api.named import GridId, all_of, api_router, looked_at
@@ -27,24 +27,17 @@ MOST_LISTED = 1_000
 
 @router.get("/grids", operation_id="list_grids", summary="List the grids")
 def grids(
-    request: Request,
-    response: Response,
     studio: StudioOf,
+    part: PartAsked,
     training: Annotated[str, Query(max_length=80, description="Only those of this training.")] = "",
-    limit: Limit = 50,
-    cursor: Cursor = "",
 ) -> Page[Grid]:
     """Newest first."""
-    part, after = paged(
-        request,
-        response,
+    return part.page(
+        Grid,
         studio.grids.list(training, limit=MOST_LISTED),
         lambda one: (one.created_at.isoformat(), one.id),
-        limit=limit,
-        cursor=cursor,
         newest_first=True,
     )
-    return Page(items=all_of(Grid, part), next=after)
 
 
 @router.post(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Query, Request
+from fastapi import Query
 from fastapi.responses import Response
 
 from limner.types import TensorNaming
 from limner.web.api import files
-from limner.web.api.cursors import Cursor, Limit, paged
+from limner.web.api.cursors import PartAsked
 from limner.web.api.idempotency import Once
 from limner.web.api.named import LoraName, OfSubject, all_of, api_router, started
 from limner.web.api.schemas.jobs import Job
@@ -37,24 +37,12 @@ router = api_router("loras")
 
 @router.get("/loras", operation_id="list_loras", summary="List the loras")
 def loras(
-    request: Request,
-    response: Response,
     studio: StudioOf,
+    part: PartAsked,
     subject: OfSubject = "",
-    limit: Limit = 50,
-    cursor: Cursor = "",
 ) -> Page[Lora]:
     """Of one subject or of all, newest first."""
-    part, after = paged(
-        request,
-        response,
-        studio.loras(subject),
-        lambda one: (one.created_at.isoformat(), one.name),
-        limit=limit,
-        cursor=cursor,
-        newest_first=True,
-    )
-    return Page(items=all_of(Lora, part), next=after)
+    return part.page(Lora, studio.loras(subject), lambda one: (one.created_at.isoformat(), one.name), newest_first=True)
 
 
 @router.post("/loras", status_code=201, operation_id="import_lora", summary="Adopt a lora from elsewhere")
@@ -120,24 +108,17 @@ def set_card(studio: StudioOf, lora: LoraName, wanted: CardWords) -> Card:
 
 @router.get("/publications", operation_id="list_publications", summary="List the publications", tags=["publications"])
 def publications(
-    request: Request,
-    response: Response,
     studio: StudioOf,
+    part: PartAsked,
     subject: OfSubject = "",
-    limit: Limit = 50,
-    cursor: Cursor = "",
 ) -> Page[Publication]:
     """Of one subject or of all, newest first."""
-    part, after = paged(
-        request,
-        response,
+    return part.page(
+        Publication,
         studio.publications(subject),
         lambda one: (one.created_at.isoformat(), one.lora, one.hub, one.repo, one.revision),
-        limit=limit,
-        cursor=cursor,
         newest_first=True,
     )
-    return Page(items=all_of(Publication, part), next=after)
 
 
 @router.post(

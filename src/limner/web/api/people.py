@@ -10,8 +10,8 @@ from fastapi.responses import Response
 from limner.errors import NotFound
 from limner.studio import Studio
 from limner.web.access.identity import refuse_without
-from limner.web.api.cursors import Cursor, Limit, paged
-from limner.web.api.named import UserName, all_of, api_router
+from limner.web.api.cursors import PartAsked
+from limner.web.api.named import UserName, api_router
 from limner.web.api.schemas.people import NewToken, NewUser, Token, TokenWanted, User, UserChange
 from limner.web.api.schemas.pictures import Counted
 from limner.web.api.schemas.plain import Page
@@ -25,11 +25,10 @@ TokenId = Annotated[str, Path(min_length=1, max_length=100, description="The tok
 
 
 @router.get("/users", operation_id="list_users", summary="List the users")
-def users(request: Request, response: Response, studio: StudioOf, limit: Limit = 50, cursor: Cursor = "") -> Page[User]:
+def users(studio: StudioOf, part: PartAsked) -> Page[User]:
     """By name. For admins."""
     found = studio.members.users()
-    part, after = paged(request, response, found, lambda one: (one.name,), limit=limit, cursor=cursor)
-    return Page(items=all_of(User, part), next=after)
+    return part.page(User, found, lambda one: (one.name,))
 
 
 @router.post("/users", status_code=201, operation_id="create_user", summary="Add a user")
@@ -81,20 +80,11 @@ def close(request: Request, studio: StudioOf, user: UserName) -> Counted:
 
 
 @router.get("/tokens", operation_id="list_tokens", summary="List your API tokens", tags=["tokens"])
-def tokens(
-    request: Request, response: Response, studio: StudioOf, limit: Limit = 50, cursor: Cursor = ""
-) -> Page[Token]:
+def tokens(studio: StudioOf, part: PartAsked) -> Page[Token]:
     """Newest first; their words are not kept."""
-    part, after = paged(
-        request,
-        response,
-        studio.members.tokens(),
-        lambda one: (one.created_at.isoformat(), one.id),
-        limit=limit,
-        cursor=cursor,
-        newest_first=True,
+    return part.page(
+        Token, studio.members.tokens(), lambda one: (one.created_at.isoformat(), one.id), newest_first=True
     )
-    return Page(items=all_of(Token, part), next=after)
 
 
 @router.post("/tokens", status_code=201, operation_id="create_token", summary="Make an API token", tags=["tokens"])

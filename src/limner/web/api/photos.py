@@ -11,7 +11,7 @@ from pydantic import Field
 from limner import types
 from limner.errors import InputRefused, NotFound
 from limner.web.api import files
-from limner.web.api.cursors import Cursor, Limit, paged
+from limner.web.api.cursors import PartAsked
 from limner.web.api.named import PhotoDigest, Slug, ThumbnailWidth, all_of, api_router
 from limner.web.api.schemas.photos import (
     CaptionChanges,
@@ -38,41 +38,22 @@ Pixel = Annotated[int | None, Query(ge=0, le=1_000_000, description="Of a crop t
 
 
 @router.get("/subjects/{subject}/photos", operation_id="list_photos", summary="List the photos of a subject")
-def photos(
-    request: Request, response: Response, studio: StudioOf, subject: Slug, limit: Limit = 50, cursor: Cursor = ""
-) -> Page[Photo]:
+def photos(studio: StudioOf, part: PartAsked, subject: Slug) -> Page[Photo]:
     """The accepted photos, in the order of their arrival."""
-    part, after = paged(
-        request,
-        response,
-        studio.photos(subject),
-        lambda one: (one.added_at.isoformat(), one.digest),
-        limit=limit,
-        cursor=cursor,
-    )
-    return Page(items=all_of(Photo, part), next=after)
+    return part.page(Photo, studio.photos(subject), lambda one: (one.added_at.isoformat(), one.digest))
 
 
 @router.get("/subjects/{subject}/intake", operation_id="list_intake", summary="See what intake said of each file")
 def report(
-    request: Request,
-    response: Response,
     studio: StudioOf,
+    part: PartAsked,
     subject: Slug,
     job: Annotated[str, Query(max_length=80, description="The intake's job; the newest if left out.")] = "",
-    limit: Limit = 50,
-    cursor: Cursor = "",
 ) -> Page[IntakeEntry]:
     """The refused files too, each with the reason."""
-    part, after = paged(
-        request,
-        response,
-        studio.photo_report(subject, job),
-        lambda one: (f"{one.position:012d}", one.report.source),
-        limit=limit,
-        cursor=cursor,
+    return part.page(
+        IntakeEntry, studio.photo_report(subject, job), lambda one: (f"{one.position:012d}", one.report.source)
     )
-    return Page(items=all_of(IntakeEntry, part), next=after)
 
 
 @router.get("/subjects/{subject}/photo-health", operation_id="get_photo_health", summary="See how fit the photos are")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import Query, Request
+from fastapi import Query
 from fastapi.responses import Response
 
 from limner import types
 from limner.errors import NotFound
-from limner.web.api.cursors import Cursor, Limit, paged
+from limner.web.api.cursors import PartAsked
 from limner.web.api.idempotency import Once
-from limner.web.api.named import Slug, all_of, api_router, started
+from limner.web.api.named import Slug, api_router, started
 from limner.web.api.schemas.jobs import Job
 from limner.web.api.schemas.plain import Page
 from limner.web.api.schemas.subjects import (
@@ -33,29 +33,20 @@ router = api_router("subjects")
 
 
 @router.get("/subjects", operation_id="list_subjects", summary="List the subjects")
-def subjects(
-    request: Request, response: Response, studio: StudioOf, limit: Limit = 50, cursor: Cursor = ""
-) -> Page[Subject]:
+def subjects(studio: StudioOf, part: PartAsked) -> Page[Subject]:
     """All subjects, by slug."""
-    part, after = paged(request, response, studio.subjects(), lambda one: (one.slug,), limit=limit, cursor=cursor)
-    return Page(items=all_of(Subject, part), next=after)
+    return part.page(Subject, studio.subjects(), lambda one: (one.slug,))
 
 
 @router.get("/subject-cards", operation_id="list_subject_cards", summary="See the subjects at a glance")
-def cards(
-    request: Request, response: Response, studio: StudioOf, limit: Limit = 50, cursor: Cursor = ""
-) -> Page[SubjectCard]:
+def cards(studio: StudioOf, part: PartAsked) -> Page[SubjectCard]:
     """Each with its best picture, counts, and what runs now; newest first."""
-    part, after = paged(
-        request,
-        response,
+    return part.page(
+        SubjectCard,
         studio.subject_cards(),
         lambda one: (one.subject.created_at.isoformat(), one.subject.slug),
-        limit=limit,
-        cursor=cursor,
         newest_first=True,
     )
-    return Page(items=all_of(SubjectCard, part), next=after)
 
 
 @router.get("/subject-names", operation_id="propose_subject_names", summary="Propose the names of a new subject")

@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse, Response
 
 from limner.options import TrainOptions
 from limner.web.api import files
-from limner.web.api.cursors import Cursor, Limit, paged
+from limner.web.api.cursors import PartAsked
 from limner.web.api.idempotency import Once
 from limner.web.api.named import (
     OfSubject,
@@ -46,24 +46,14 @@ router = api_router("trainings")
 
 @router.get("/trainings", operation_id="list_trainings", summary="List the trainings")
 def trainings(
-    request: Request,
-    response: Response,
     studio: StudioOf,
+    part: PartAsked,
     subject: OfSubject = "",
-    limit: Limit = 50,
-    cursor: Cursor = "",
 ) -> Page[Training]:
     """Of one subject or of all, newest first."""
-    part, after = paged(
-        request,
-        response,
-        studio.trainings(subject),
-        lambda one: (one.created_at.isoformat(), one.id),
-        limit=limit,
-        cursor=cursor,
-        newest_first=True,
+    return part.page(
+        Training, studio.trainings(subject), lambda one: (one.created_at.isoformat(), one.id), newest_first=True
     )
-    return Page(items=all_of(Training, part), next=after)
 
 
 @router.post(
