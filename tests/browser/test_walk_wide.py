@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from . import walk
-from .chromium import WALKED, Look, tab
+from .chromium import WALKED, Look, other_scheme, tab
 from .server import Server
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(900 + 10 * walk.STEPS)]
@@ -23,4 +23,6 @@ def test_from_photos_to_pictures_and_away(browser: Browser, server: Server, look
         walk.create(it, {f"{slug}@v1": "0.5", f"{slug}@v2": "0.6"})
         walk.gallery(it, 2)
         walk.look_around(it, slug)
+        with tab(browser, server.url, other_scheme(look)) as second:
+            walk.in_other_colours(second, slug, training)
         walk.erase(it, slug)

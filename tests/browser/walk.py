@@ -19,6 +19,7 @@ __all__ = [
     "drop",
     "erase",
     "gallery",
+    "in_other_colours",
     "look_around",
     "pick",
     "publish",
@@ -236,6 +237,29 @@ def look_around(tab: Tab, slug: str) -> None:
         tab.sound(path.replace("/", "-"))
     tab.go(f"/subjects/{slug}/datasets")
     tab.sound("datasets")
+
+
+def in_other_colours(tab: Tab, slug: str, training: str) -> None:
+    """The pages of the way once more, opened anew in a tab of the other scheme."""
+    pages = {
+        "home": "",
+        "subject": f"subjects/{slug}",
+        "photos": f"subjects/{slug}/photos",
+        "train": f"subjects/{slug}/train",
+        "training": f"trainings/{training}",
+        "lora": f"loras/{slug}@v2",
+        "create": "create",
+        "gallery": "gallery",
+        "jobs": "jobs",
+        "costs": "costs",
+        "settings": "settings",
+        "accounts": "accounts",
+        "system": "system",
+        "styleguide": "styleguide",
+    }
+    for name, path in pages.items():
+        tab.go(f"/{path}")
+        tab.sound(f"{name}-again")
 
 
 def erase(tab: Tab, slug: str) -> None:
