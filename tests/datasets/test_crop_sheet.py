@@ -31,6 +31,8 @@ def test_the_sheet_is_the_same_each_time_and_grows_with_the_photos(dataset: Froz
     one = picture(crop_sheet(replace(dataset.manifest, items=dataset.manifest.items[:1]), dataset.path))
     assert five.width == four.width > one.width
     assert five.height > four.height == one.height
+    none = picture(crop_sheet(replace(dataset.manifest, items=()), dataset.path))
+    assert none.width == one.width and none.height < one.height
     picture(crop_sheet(dataset.manifest, dataset.path, image_format="JPEG"), "JPEG")
 
 

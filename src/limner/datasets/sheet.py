@@ -30,10 +30,11 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 def crop_sheet(manifest: DatasetManifest, photo_path: Callable[[str], Path], *, image_format: str = "PNG") -> bytes:
     """Draw the first 120 photos of a dataset; gives a PNG (or ``image_format`` JPEG) as bytes.
 
-    What a crop leaves out is veiled. A photo that is lost leaves an empty place that says so.
+    What a crop leaves out is veiled. A photo that is lost leaves an empty place that says so. Without photos there is
+    only the heading.
     """
     items = manifest.items[:_MOST]
-    columns = min(len(items), 4 if len(items) <= 24 else 6)
+    columns = max(1, min(len(items), 4 if len(items) <= 24 else 6))
     # The heading needs the width of two cards.
     width = 2 * _MARGIN + max(columns, 2) * (_CELL + 2 * _PAD + _GAP) - _GAP
     top = _MARGIN + 104
