@@ -145,7 +145,9 @@ def browser_intake(home: Path, made: Path, count: int, chromium: str) -> tuple[f
         page.evaluate(CLOCK)
         page.set_input_files("input[name=photos]", files)
         end = time.monotonic() + LONGEST
-        while not page.evaluate("window.whole ?? 0") and time.monotonic() < end:
+        while not page.evaluate("window.whole ?? 0"):
+            if time.monotonic() > end:
+                raise SystemExit(f"The report was not there after {LONGEST:.0f} s.")
             time.sleep(1)
         sent, seconds = (value / 1000 for value in page.evaluate("[window.sent, window.whole]"))
         browser.close()

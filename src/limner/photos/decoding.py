@@ -100,10 +100,11 @@ def decode(path: Path, name: str, limits: IntakeLimits, room: DecodingRoom) -> P
 
 def _is_cut(path: Path, kind: Format) -> bool:
     """Whether a file of a kind that ends with a mark lacks it."""
-    mark = _LAST.get(kind)
+    if kind not in _LAST:
+        return False
     with path.open("rb") as stream:
         stream.seek(-min(os.fstat(stream.fileno()).st_size, _TAIL), os.SEEK_END)
-        return mark is not None and mark not in stream.read()
+        return _LAST[kind] not in stream.read()
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,13 +133,14 @@ class Uploads:
 
         Conflict: the batch is another subject's, or was taken in. InputRefused: it is full.
         """
-        named = and_(UploadRow.name == row.name, UploadRow.subject == row.subject, UploadRow.position == position)
-        same = func.max(case((and_(named, UploadRow.byte_size == row.byte_size), UploadRow.id)))
-        count, subject, job, found = session.execute(
-            select(func.count(), func.max(UploadRow.subject), func.max(UploadRow.job), same).where(
-                UploadRow.batch == row.batch
-            )
-        ).one()
+        same = and_(
+            UploadRow.name == row.name,
+            UploadRow.subject == row.subject,
+            UploadRow.position == position,
+            UploadRow.byte_size == row.byte_size,
+        )
+        about = func.count(), func.max(UploadRow.subject), func.max(UploadRow.job), func.max(case((same, UploadRow.id)))
+        count, subject, job, found = session.execute(select(*about).where(UploadRow.batch == row.batch)).one()
         if found is not None:
             return session.get_one(UploadRow, found), int(count)
         if not count:
@@ -305,11 +306,7 @@ class Uploads:
             # A young file may be one whose row was not there yet.
             young = now().timestamp() - 3600
             with os.scandir(folder) as entries:
-                strays = [
-                    one.name
-                    for one in entries
-                    if one.name.partition(".")[0] not in named and one.stat().st_mtime < young
-                ]
+                strays = [one.name for one in entries if one.name not in named and one.stat().st_mtime < young]
             forget(self._workspace, strays)
         return len(expired)
 

@@ -20,11 +20,7 @@ router = api_router("datasets")
 
 
 @router.get("/datasets", operation_id="list_datasets", summary="List the datasets")
-def datasets(
-    studio: StudioOf,
-    part: PartAsked,
-    subject: OfSubject = "",
-) -> Page[Dataset]:
+def datasets(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> Page[Dataset]:
     """Of one subject or of all, newest first."""
     return part.page(
         Dataset, studio.datasets(subject), lambda one: (one.created_at.isoformat(), one.digest), newest_first=True

@@ -36,11 +36,7 @@ router = api_router("loras")
 
 
 @router.get("/loras", operation_id="list_loras", summary="List the loras")
-def loras(
-    studio: StudioOf,
-    part: PartAsked,
-    subject: OfSubject = "",
-) -> Page[Lora]:
+def loras(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> Page[Lora]:
     """Of one subject or of all, newest first."""
     return part.page(Lora, studio.loras(subject), lambda one: (one.created_at.isoformat(), one.name), newest_first=True)
 
@@ -107,11 +103,7 @@ def set_card(studio: StudioOf, lora: LoraName, wanted: CardWords) -> Card:
 
 
 @router.get("/publications", operation_id="list_publications", summary="List the publications", tags=["publications"])
-def publications(
-    studio: StudioOf,
-    part: PartAsked,
-    subject: OfSubject = "",
-) -> Page[Publication]:
+def publications(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> Page[Publication]:
     """Of one subject or of all, newest first."""
     return part.page(
         Publication,

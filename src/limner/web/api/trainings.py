@@ -45,11 +45,7 @@ router = api_router("trainings")
 
 
 @router.get("/trainings", operation_id="list_trainings", summary="List the trainings")
-def trainings(
-    studio: StudioOf,
-    part: PartAsked,
-    subject: OfSubject = "",
-) -> Page[Training]:
+def trainings(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> Page[Training]:
     """Of one subject or of all, newest first."""
     return part.page(
         Training, studio.trainings(subject), lambda one: (one.created_at.isoformat(), one.id), newest_first=True
