@@ -7,9 +7,10 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from .chromium import Tab
+from .chromium import Look, Tab, other_scheme, tab
+from .server import Server
 
 __all__ = [
     "PHOTOS",
@@ -18,6 +19,7 @@ __all__ = [
     "create",
     "drop",
     "erase",
+    "from_photos_to_pictures_and_away",
     "gallery",
     "in_other_colours",
     "look_around",
@@ -32,6 +34,22 @@ STEPS = int(os.environ.get("LIMNER_WALK_STEPS", "24"))
 """Training steps; more of them where the pictures of the pages are to be shown to people."""
 WORK = 240_000 + 3_000 * STEPS
 """Milliseconds that a training or drawing may take on a busy machine."""
+
+
+def from_photos_to_pictures_and_away(browser: Browser, server: Server, look: Look) -> None:
+    """The whole way, and its pages once more in the other scheme, before all is erased."""
+    with tab(browser, server.url, look) as it:
+        slug = add_subject(it)
+        drop(it, slug, PHOTOS)
+        training = train(it, slug)
+        pick(it, training, STEPS // 3 * 2)
+        publish(it, f"{slug}@v2", "folder")
+        create(it, {f"{slug}@v1": "0.5", f"{slug}@v2": "0.6"})
+        gallery(it, 2)
+        look_around(it, slug)
+        with tab(browser, server.url, other_scheme(look)) as second:
+            in_other_colours(second, slug, training)
+        erase(it, slug)
 
 
 def add_subject(tab: Tab, name: str = "Zibbo") -> str:
