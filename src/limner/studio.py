@@ -749,6 +749,10 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
         return Changes(self._workspace)
 
+    def go_on(self) -> None:
+        """Start a worker if a job has not ended and none lives, as whoever watches a job does by itself."""
+        following.go_on(self._workspace)
+
     def cancel(self, job: Job | str) -> Job:
         """Ask a job to stop at its next safe point; what was done is kept."""
         return following.cancel(self._workspace, job if isinstance(job, str) else job.id)

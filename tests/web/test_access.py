@@ -74,6 +74,7 @@ def test_a_foreign_name_is_misdirected(open_app: FastAPI, host: str) -> None:
     with TestClient(open_app, base_url=HOME) as client:
         for path in ("/act", "/api/v1/act", "/login", "/static/icon.svg"):
             assert client.get(path, headers={"Host": host}).status_code == 421
+        assert client.get("/api/v1/act", headers={"Host": host}).json()["status"] == 421
         assert open_app.state.done == []
 
 

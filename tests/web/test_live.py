@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request
+from fastapi.testclient import TestClient
+from PIL import Image
 
 from limner.errors import NotFound, StorageFailed
 from limner.pipeline import jobs
+from limner.settings import Settings
 from limner.studio import Studio
 from limner.types import JobState, Progress
 from limner.web import live
+from limner.web.app import create_app
 from limner.web.live import Following, Sent, event_stream, following
 
 
@@ -272,3 +277,17 @@ def test_a_stream_ends_in_time_so_that_the_browser_is_asked_again_who_it_is(
             return b"".join([part async for part in answer.body_iterator])  # type: ignore[misc]
 
     assert b"event: end" not in asyncio.run(asyncio.wait_for(read(), 10))
+
+
+def test_a_job_that_nobody_watches_goes_on_as_soon_as_a_server_lives(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with Studio(settings=Settings(home=home, start_worker=False)) as left_behind:
+        left_behind.add_subject("rex", kind="pet")
+        picture = tmp_path / "rex.png"
+        Image.new("RGB", (640, 640), "red").save(picture)
+        job = left_behind.add_photos("rex", [picture])
+        assert job.state is JobState.WAITING
+        app = create_app(Settings(home=home, worker_idle_seconds=1))
+        with TestClient(app, base_url="http://localhost"):
+            asyncio.run(eventually(lambda: left_behind.job(job.id).state.ended, seconds=60))
+        assert left_behind.job(job.id).state is JobState.DONE

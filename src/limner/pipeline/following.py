@@ -16,7 +16,7 @@ from limner.records import Job
 from limner.store.models import JobRow
 from limner.types import JobState
 
-__all__ = ["cancel", "failure_of", "resume", "watch", "watch_async"]
+__all__ = ["cancel", "failure_of", "go_on", "resume", "watch", "watch_async"]
 
 LOOK_SECONDS = 0.2
 WORKER_SECONDS = 2.0
@@ -75,6 +75,12 @@ def failure_of(job: Job) -> LimnerError | None:
     error = job.error or {"message": "The job failed.", "remedy": "", "thing": job.id}
     kind = _BY_CODE.get(error.get("code", ""), LimnerError)
     return kind(error["message"], remedy=error.get("remedy", ""), thing=error.get("thing", ""))
+
+
+def go_on(workspace: Workspace) -> None:
+    """See to it that a worker lives if a job has not ended: the last one may have died with nobody watching."""
+    if jobs.waiting_jobs(workspace.everyone.database):
+        workspace.ensure_worker()
 
 
 def cancel(workspace: Workspace, job: str) -> Job:

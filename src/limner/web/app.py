@@ -68,6 +68,7 @@ def create_app(settings: Settings, *, rules: access.Rules | None = None) -> Fast
         async with AsyncExitStack() as stack:
             stack.callback(studio.close)
             stack.enter_context(studio.webhooks.delivering())
+            await stack.enter_async_context(live.working(studio))
             app.state.live = await stack.enter_async_context(live.following(studio))
             yield
 

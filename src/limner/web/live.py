@@ -24,7 +24,7 @@ from limner.errors import LimnerError, NotFound
 from limner.records import Job
 from limner.studio import Studio
 
-__all__ = ["Following", "Sent", "event_stream", "following", "live_of"]
+__all__ = ["Following", "Sent", "event_stream", "following", "live_of", "working"]
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 LOOK_SECONDS = 0.15
 WORKER_SECONDS = 2.0
+IDLE_LOOK_SECONDS = 5.0
 HEARTBEAT_SECONDS = 15.0
 MOST_SECONDS = 600.0
 """A stream ends after this time; the browser comes again, and is asked again who it is."""
@@ -227,6 +228,26 @@ async def following(studio: Studio) -> AsyncIterator[Following]:
         if live._poller is not None:
             await asyncio.wait({live._poller}, timeout=2)
         live._threads.shutdown(wait=False, cancel_futures=True)
+
+
+@asynccontextmanager
+async def working(studio: Studio) -> AsyncIterator[None]:
+    """See to it that jobs go on as long as the app lives, whether or not anybody follows them."""
+
+    async def keep_on() -> None:
+        while True:
+            try:
+                await asyncio.to_thread(studio.go_on)
+            except Exception:
+                log.exception("Looking for work that waits failed; it is tried again.")
+            await asyncio.sleep(IDLE_LOOK_SECONDS)
+
+    task = asyncio.create_task(keep_on(), name="limner-working")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 def live_of(request: Request) -> Following:

@@ -122,12 +122,11 @@ class _Guard:
         )
 
     def _no(self, scope: Scope, body: LimitedBody, failure: LimnerError) -> Response:
-        response = refusal(Request(scope, body), failure)
-        if failure.thing == "host" and isinstance(failure, AccessRefused):
-            response.status_code = MISDIRECTED
-        elif failure.thing == "host":
-            response.status_code = 400
-        elif isinstance(failure, LoginNeeded) and failure.thing == "token":
+        status = None
+        if failure.thing == "host":
+            status = MISDIRECTED if isinstance(failure, AccessRefused) else 400
+        response = refusal(Request(scope, body), failure, status=status)
+        if isinstance(failure, LoginNeeded) and failure.thing == "token":
             response.headers["WWW-Authenticate"] = 'Bearer realm="limner", error="invalid_token"'
         return response
 

@@ -24,11 +24,11 @@ NOT_KEPT = ("password", "token", "secret")
 Fields = Sequence[tuple[str, str]]
 
 
-def refusal(request: Request, failure: LimnerError) -> Response:
+def refusal(request: Request, failure: LimnerError, *, status: int | None = None) -> Response:
     """The answer to a request that is refused, in the form that who asked can read."""
     from limner.web.problems import answer
 
-    response = answer(request, failure)
+    response = answer(request, failure, status=status)
     if isinstance(failure, LoginNeeded) and is_api(request.url.path):
         response.headers["WWW-Authenticate"] = 'Bearer realm="limner"'
     return response
