@@ -104,6 +104,9 @@ def test_who_goes_leaves_nothing_to_a_later_user_of_the_name(studio: Studio) -> 
     studio.owned_by("ben").add_subject("rex", kind="pet")
     secret = members.open_session("ben")
     token = studio.owned_by("ben").members.add_token("script")
+    studio.settings.webhooks_to_loopback = True
+    for owner in ("anna", "ben"):
+        studio.owned_by(owner).webhooks.add(f"http://127.0.0.1:9/{owner}")
     with pytest.raises(Conflict):
         members.remove("ben")
     with pytest.raises(NotFound):
@@ -111,6 +114,8 @@ def test_who_goes_leaves_nothing_to_a_later_user_of_the_name(studio: Studio) -> 
     members.remove("ben", give_to="anna")
     assert members.session(secret) is None
     assert members.token(token.secret) is None
+    # His server knows its secret, and is to hear nothing more.
+    assert [hook.url for hook in studio.webhooks.all()] == ["http://127.0.0.1:9/anna"]
     assert [one.slug for one in studio.owned_by("anna").subjects()] == ["rex"]
     members.add("ben", PASSWORD)
     assert studio.owned_by("ben").subjects() == []

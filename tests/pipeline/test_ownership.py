@@ -189,6 +189,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     with Studio(settings=Settings(home=home, start_worker=False)) as made:
         with made._workspace.database.write() as session:
             session.add_all([UserRow(name="anna", password="-", admin=True), UserRow(name="ben", password="-")])
+        made.owned_by("anna").add_subject("bygone", kind="style")
+        made.owned_by("anna").remove_subject("bygone")
         fill(made.owned_by("anna"))
         made.members.open_session("anna")
         made._workspace.database.dispose()
@@ -341,7 +343,7 @@ def methods() -> list[str]:
     """All public methods of the studio and of what its properties give: a new one is asked without being listed."""
     found = []
     for name, member in vars(Studio).items():
-        if name.startswith("_"):
+        if name.startswith("_") or name == "settings":  # the home's, not anybody's
             continue
         if isinstance(member, property):
             kind = inspect.get_annotations(member.fget)["return"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import zipfile
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,7 +17,7 @@ from sqlalchemy import update
 from limner import Studio
 from limner.errors import Conflict, InputRefused, NotFound, StorageFailed
 from limner.pipeline.dropped import safe_path, shown_name
-from limner.pipeline.receiving import DigestDiffers
+from limner.pipeline.receiving import LOOK_AGAIN, DigestDiffers, Room
 from limner.records import Upload
 from limner.settings import Settings
 from limner.store.models import now
@@ -84,6 +85,22 @@ def test_a_batch_is_taken_in_with_captions_folders_and_zips(still: Studio, tmp_p
     assert list(still.uploads.known("zibbo", [digest, "0" * 64])) == [digest]
     with pytest.raises(Conflict):
         still.uploads.add("zibbo", batch, "late.png", 3)
+
+
+def test_a_file_and_a_folder_of_one_name_come_together(still: Studio, tmp_path: Path) -> None:
+    drawn = draw_photos(tmp_path / "drawn", 4)
+    batch = still.uploads.open("zibbo").id
+    names = ["trip/a.png", "trip", "a.png/b.png", "A.PNG", "a.png/deep/c.png"]
+    for name, number in zip(names, (0, None, 1, 2, 3), strict=True):
+        data = b"no picture" if number is None else (drawn / f"photo-{number}.png").read_bytes()
+        send(still, batch, name, data)
+    send(still, batch, "trip/a.txt", (drawn / "photo-0.txt").read_bytes())
+    job = still.uploads.commit(batch, 6)
+    still.work(idle_seconds=0.0)
+    assert still.wait(job).state == "done"
+    photos = {photo.source: photo.caption for photo in still.photos("zibbo")}
+    assert set(photos) == {"trip/a.png", "a.png/b.png", "A.PNG", "a.png/deep/c.png"}
+    assert photos["trip/a.png"] == "a drawing of {trigger} with circles"
 
 
 def test_an_intake_that_died_before_its_row_gives_the_same_result(still: Studio, tmp_path: Path) -> None:
@@ -176,6 +193,58 @@ def test_limits(tmp_path: Path) -> None:
     full_disk = settings.model_copy(update={"disk_reserve": 1 << 60})
     with Studio(settings=full_disk) as full, pytest.raises(StorageFailed, match="no room"):
         full.uploads.add("zibbo", full.uploads.open("zibbo").id, "a.jpg", 10)
+
+
+def test_what_is_announced_and_not_sent_yet_has_its_room(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", start_worker=False, max_upload_bytes=1 << 60, disk_reserve=0)
+    with Studio(settings=settings) as studio:
+        studio.members.add("anna", "annas long password")
+        studio.members.add("ben", "bens long password")
+        anna, ben = studio.owned_by("anna"), studio.owned_by("ben")
+        anna.add_subject("zibbo", kind="character")
+        ben.add_subject("quux", kind="character")
+        free = shutil.disk_usage(tmp_path).free
+        large = free * 6 // 10
+        batch, other = anna.uploads.open("zibbo").id, ben.uploads.open("quux").id
+        first = anna.uploads.add("zibbo", batch, "a.zip", large, position=0)
+        # Announced again it is the same, and takes no room twice.
+        assert anna.uploads.add("zibbo", batch, "a.zip", large, position=0).id == first.id
+        for add in (ben.uploads.add, ben.uploads.arrive):
+            with pytest.raises(StorageFailed, match="no room"):
+                add("quux", other, "b.zip", large)
+        # Of what is here the disk knows itself. A hole in a file has its length, and takes no space.
+        with anna.uploads.receive(first.id, 0):
+            os.truncate(settings.home / "uploads" / first.id, free // 2)
+        ben.uploads.add("quux", other, "b.zip", large)
+
+
+def test_the_reserve_is_kept_while_bytes_arrive(still: Studio) -> None:
+    batch = still.uploads.open("zibbo").id
+    whole = still.uploads.add("zibbo", batch, "a.jpg", 6)
+    still.settings.disk_reserve = 1 << 60
+    with pytest.raises(StorageFailed, match="no room"), still.uploads.receive(whole.id, 0) as receiver:
+        receiver.write(b"abc")
+    for spool in (still.uploads.spool(), still.uploads.spool_lora()):
+        with pytest.raises(StorageFailed, match="no room"):
+            spool.write(b"abc")
+        spool.discard()
+    still.settings.disk_reserve = 0
+    spool = still.uploads.spool()
+    spool.write(b"abc")
+    still.settings.disk_reserve = 1 << 60
+    # It lies on the disk already.
+    assert still.uploads.keep("zibbo", batch, "b.jpg", spool).whole
+
+
+def test_the_disk_is_looked_at_again_every_few_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+    room = Room(tmp_path, 0)
+    monkeypatch.setattr(Room, "left", lambda self: looked.append(1) or LOOK_AGAIN * 2)
+    for _ in range(64):
+        room.take(LOOK_AGAIN // 32)
+    assert len(looked) == 2
+    with pytest.raises(StorageFailed):
+        room.take(LOOK_AGAIN * 2 + 1)
 
 
 def test_a_full_disk_keeps_what_arrived(still: Studio, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -17,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from limner.store import Database
 from limner.store.database import SCHEMA_HEAD
 from limner.store.models import ImageRow, IntentRow, LedgerRow, LoraRow, Row
+from limner.store.web_models import VoteRow
 
 OLD_ROWS = (
     "INSERT INTO limner_subjects VALUES ('rex', 'Rex', 'pet', 'dog', 'rex_dog', '2026-01-01 00:00:00')",
@@ -34,7 +36,23 @@ OLD_ROWS = (
 )
 
 
-def make_old(path: Path, revision: str) -> Database:
+ROWS_OF_0003 = (
+    "INSERT INTO limner_blobs VALUES ('d1', 'image/png', 10, '2026-01-01 00:00:00')",
+    "INSERT INTO limner_generations (id, prompt, base, generator, loras, width, height, steps, guidance, seed, count, "
+    "state, created_at) VALUES ('g1', 'rex', 'limner-tiny', 'local', '[]', 64, 64, 1, 2.0, 7, 5, 'done', "
+    "'2026-01-01 00:00:00')",
+    "INSERT INTO limner_images (id, generation, position, digest, media_type, width, height, seed, seconds, generator, "
+    "favourite, created_at) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) "
+    "SELECT i * 3, 'g1', i, 'd1', 'image/png', 64, 48, 2305843009213693951 + i, 0.1 * i, 'fal', i % 2, "
+    "'2026-01-02 03:04:05.678901' FROM n",
+    "INSERT INTO limner_grids (id, owner, prompt, request, x, y, cells, created_at) VALUES ('grid_1', 'ann', 'p', "
+    "'{}', '{}', '{}', '[]', '2026-01-01 00:00:00')",
+    "INSERT INTO limner_votes VALUES (1, 'grid_1', 3, 6000, '2026-01-01 00:00:00')",
+    "INSERT INTO limner_votes VALUES (4, 'grid_1', 6, 9, '2026-01-01 00:00:00')",
+)
+
+
+def make_old(path: Path, revision: str, rows: Sequence[str] = OLD_ROWS) -> Database:
     """A database of an earlier release, with a row of each kind that has changed since."""
     database = Database(path)
     with database._writer.begin() as connection, as_file(files("limner.store.migrations")) as folder:
@@ -42,7 +60,7 @@ def make_old(path: Path, revision: str) -> Database:
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
-        for row in OLD_ROWS:
+        for row in rows:
             connection.execute(text(row))
     return database
 
@@ -59,10 +77,63 @@ def test_the_first_release_is_upgraded_and_keeps_its_rows(tmp_path: Path) -> Non
         assert (intent.subject, intent.model, intent.estimate, intent.note) == (None, "", Decimal(0), "")
         line = session.scalars(select(LedgerRow)).one()
         assert (line.intent, line.estimated) == (None, Decimal("2.5"))
+    compare(database)
+
+
+def compare(database: Database) -> None:
+    """The schema is that of the models."""
     with database.write() as session:
         options = {"include_object": lambda _o, name, kind, _r, _c: kind != "table" or name != "limner_schema"}
         context = MigrationContext.configure(session.connection(), opts=options)
         assert compare_metadata(context, Row.metadata) == []
+
+
+def test_pictures_are_numbered_once_with_all_that_refers_to_them(tmp_path: Path) -> None:
+    database = make_old(tmp_path / "limner.db", "0003", ROWS_OF_0003)
+
+    def everything() -> list[object]:
+        columns = ", ".join(column.name for column in ImageRow.__table__.columns)
+        with database.read() as session:
+            return [
+                *session.execute(text(f"SELECT {columns} FROM limner_images ORDER BY id")),
+                *session.execute(text("SELECT id, grid, winner, loser, created_at FROM limner_votes ORDER BY id")),
+            ]
+
+    before = everything()
+    assert len(before) == 2002
+    database.migrate()
+    assert everything() == before
+    compare(database)
+    with database.read() as session:
+        assert session.execute(text("PRAGMA foreign_key_check")).all() == []
+        referred = session.execute(text("PRAGMA foreign_key_list(limner_votes)")).all()
+        assert {row[2] for row in referred} == {"limner_images", "limner_grids"}
+        assert session.execute(text("PRAGMA integrity_check")).scalar() == "ok"
+    new = {"position": 0, "digest": "d1", "media_type": "", "width": 1, "height": 1, "seed": 1, "seconds": 0.0}
+    with database.write() as session:
+        session.delete(session.get_one(ImageRow, 6000))
+        session.flush()
+        session.add(ImageRow(generation="g1", **new))
+        session.flush()
+        assert session.scalars(select(ImageRow.id).order_by(ImageRow.id.desc())).first() == 6001
+        assert session.scalars(select(VoteRow.id)).all() == [4], "votes go with their pictures, as before"
+
+
+def test_whatever_a_row_refers_to_is_found_by_an_index(tmp_path: Path) -> None:
+    """Deleting the row that is referred to looks for those that refer to it, with everybody else waiting."""
+    Database(tmp_path / "limner.db").migrate()
+    database = Database(tmp_path / "limner.db")
+    # Parents that go one by one, however many they are.
+    many = {"limner_blobs", "limner_images", "limner_generations", "limner_jobs", "limner_events"}
+    with database.read() as session:
+        for table in Row.metadata.sorted_tables:
+            first = {
+                session.execute(text(f"PRAGMA index_info({name!r})")).all()[0][2]
+                for _, name, *_ in session.execute(text(f"PRAGMA index_list({table.name})")).all()
+            }
+            for key in table.foreign_keys:
+                if key.column.table.name in many:
+                    assert key.parent.name in first, f"{table.name}.{key.parent.name}"
 
 
 def test_a_purchase_has_one_line_in_the_ledger(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from limner.money.consent import check_consent
 from limner.pipeline import costs, generating, lookups, ordering
 from limner.pipeline.workspace import Workspace
 from limner.records import Choice, Choices, Wish
-from limner.store.models import GenerationRow, ImageRow, JobRow
+from limner.store.models import LARGEST, GenerationRow, ImageRow, JobRow
 from limner.types import BackEnd, Estimate, Finding, Severity
 
 __all__ = ["choices", "wish_of"]
@@ -183,7 +183,7 @@ def wish_of(workspace: Workspace, thing: int | str) -> Wish:
     with workspace.database.read() as session:
         image = None
         if isinstance(thing, int):
-            image = session.get(ImageRow, thing)
+            image = session.get(ImageRow, thing) if 0 <= thing <= LARGEST else None
             if image is None:
                 raise NotFound(f"There is no image {thing}.", remedy="List them: limner images list", thing=str(thing))
         name = image.generation if image is not None else str(thing)

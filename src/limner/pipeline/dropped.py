@@ -109,13 +109,9 @@ def lay_out(files: Sequence[tuple[Upload, Path]], folder: Path) -> Drop:
     digests: dict[str, str] = {}
     zips: list[Path] = []
     tables: list[str] = []
-    taken: set[str] = set()
     shown: set[str] = set()
-    for upload, file in files:
-        *above, last = safe_path(upload.name)
-        zipped = last.lower().endswith(".zip")
-        parent = folder.joinpath("zips" if zipped else "files", *above)
-        path = _free(parent, last, taken)
+    for (upload, file), path in zip(files, _placed([upload.name for upload, _ in files], folder), strict=True):
+        zipped = path.name.lower().endswith(".zip")
         path.parent.mkdir(parents=True, exist_ok=True)
         _link(file, path)
         name = _single(shown_name(upload.name), shown)
@@ -130,6 +126,28 @@ def lay_out(files: Sequence[tuple[Upload, Path]], folder: Path) -> Drop:
     return Drop(folder, (*paths, *map(str, zips)), shown_zips, tuple(tables), names, digests)
 
 
+def _placed(names: Sequence[str], folder: Path) -> list[Path]:
+    """A path of its own for each file. A folder that is called as a file beside it is gets another name."""
+    parts = [safe_path(name) for name in names]
+    taken: set[str] = set()
+    folders: dict[Path, Path] = {}
+
+    def place_of(wanted: Path) -> Path:
+        if wanted == folder:
+            return folder
+        if wanted not in folders:
+            folders[wanted] = _free(place_of(wanted.parent), wanted.name, taken, keep=False)
+        return folders[wanted]
+
+    paths: dict[int, Path] = {}
+    # Files first: what lies in a folder is placed when all that lies beside the folder is.
+    for number in sorted(range(len(parts)), key=lambda number: len(parts[number])):
+        *above, last = parts[number]
+        root = "zips" if last.lower().endswith(".zip") else "files"
+        paths[number] = _free(place_of(folder.joinpath(root, *above)), last, taken)
+    return [paths[number] for number in range(len(parts))]
+
+
 def _single(name: str, shown: set[str]) -> str:
     """The name, with a number if another file came with it too."""
     number, single = 1, name
@@ -140,14 +158,15 @@ def _single(name: str, shown: set[str]) -> str:
     return single
 
 
-def _free(parent: Path, name: str, taken: set[str]) -> Path:
+def _free(parent: Path, name: str, taken: set[str], *, keep: bool = True) -> Path:
     stem, dot, suffix = name.rpartition(".")
     number, path = 1, parent / name
     while str(path).casefold() in taken:
         number += 1
         # It sorts after the first one of that name.
         path = parent / (f"{stem}~{number}.{suffix}" if dot else f"{name}~{number}")
-    taken.add(str(path).casefold())
+    if keep:
+        taken.add(str(path).casefold())
     return path
 
 

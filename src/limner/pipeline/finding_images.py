@@ -6,10 +6,10 @@ import base64
 import binascii
 import re
 import unicodedata
-from datetime import UTC, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, text
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from limner.errors import InputRefused, NotFound
@@ -83,12 +83,18 @@ def neighbours(session: Session, wanted: GalleryFilter, image: int) -> tuple[int
 
 def months(workspace: Workspace, wanted: GalleryFilter) -> tuple[MonthCount, ...]:
     """How many images each month has, newest month first."""
-    month = func.substr(ImageRow.created_at, 1, 7)
-    columns = select(month, func.count(ImageRow.id), func.max(ImageRow.id))
-    query = _where(columns, wanted).group_by(month).order_by(month.desc())
+    made = ImageRow.created_at
     counts, offset = [], 0
     with workspace.database.read() as session:
-        for name, count, newest in session.execute(query):
+        ends: Any = select(func.min(made), func.max(made))
+        oldest, newest = session.execute(_where(ends, wanted)).one()
+        if oldest is None:
+            return ()
+        # The database knows no zones: it is told when each month begins.
+        starts = _months(oldest.astimezone(wanted.zone), newest.astimezone(wanted.zone))
+        month = case(*((made >= _midnight(start, wanted.zone), f"{start:%Y-%m}") for start in starts)).label("month")
+        columns = select(month, func.count(ImageRow.id), func.max(ImageRow.id))
+        for name, count, newest in session.execute(_where(columns, wanted).group_by(month).order_by(month.desc())):
             counts.append(MonthCount(str(name), count, offset, _cursor("<", newest + 1)))
             offset += count
     return tuple(counts)
@@ -165,14 +171,25 @@ def _where(query: Select[Any], wanted: GalleryFilter) -> Select[Any]:
         conditions.append(ImageRow.generator == wanted.generator)
     if wanted.favourite:
         conditions.append(ImageRow.favourite.is_(True))
-    if wanted.since is not None:
-        conditions.append(ImageRow.created_at >= datetime.combine(wanted.since, time(), UTC))
+    # Midnight on the first day there is may be before it in UTC.
+    if wanted.since is not None and wanted.since.year > 1:
+        conditions.append(ImageRow.created_at >= _midnight(wanted.since, wanted.zone))
     if wanted.until is not None and wanted.until.year < 9999:
-        conditions.append(ImageRow.created_at < datetime.combine(wanted.until + timedelta(days=1), time(), UTC))
+        conditions.append(ImageRow.created_at < _midnight(wanted.until + timedelta(days=1), wanted.zone))
     if wanted.seed is not None:
         # Beyond what the column holds there is nothing, and the driver would refuse the number.
         conditions.append(ImageRow.seed == (wanted.seed if abs(wanted.seed) < 2**63 else -1))
     return query.where(*conditions) if conditions else query
+
+
+def _months(oldest: date, newest: date) -> list[date]:
+    """The first days of the months from one day to another, newest first."""
+    span = range(newest.year * 12 + newest.month - 1, oldest.year * 12 + oldest.month - 2, -1)
+    return [date(month // 12, month % 12 + 1, 1) for month in span]
+
+
+def _midnight(day: date, zone: tzinfo) -> datetime:
+    return datetime.combine(day, time(), zone)
 
 
 def _up_to(query: Select[Any], newest: int | None) -> Select[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,15 @@ from limner.catalog import find_base
 from limner.datasets import captioning, manifest, sheet
 from limner.datasets.captions import DEFAULT_TEMPLATE, fill
 from limner.datasets.packages import Package, package
-from limner.errors import NotFound
+from limner.errors import Conflict, NotFound
 from limner.pipeline import reading
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
 from limner.records import Dataset
 from limner.store.models import BlobRow, DatasetPhotoRow, DatasetRow, PhotoRow
-from limner.types import Crop, Progress
+from limner.types import Crop, DatasetManifest, Finding, Progress
 
-__all__ = ["crop_sheet", "find_dataset_row", "freeze", "package_dataset", "stage"]
+__all__ = ["crop_sheet", "find_dataset_row", "freeze", "package_dataset", "stage", "would_freeze"]
 
 
 def freeze(
@@ -40,32 +41,23 @@ def freeze(
 
     A photo without a caption of its own gets the captioner's, or the template's (``{trigger}`` and ``{class_word}``).
     """
-    row = find_base(base or workspace.settings.base)
-    with workspace.database.read() as session:
-        subject = reading.subject_facts(reading.find_subject_row(session, slug))
-        found = session.execute(
-            select(PhotoRow, BlobRow).join(BlobRow, BlobRow.digest == PhotoRow.digest).where(PhotoRow.subject == slug)
-        ).all()
-        photos = [reading.photo_of(photo, blob.media_type, blob.byte_size) for photo, blob in found]
-        own = {photo.digest: photo.caption for photo, _ in found}
-        crops = {photo.digest: Crop(**photo.crop) for photo, _ in found if photo.crop}
-    bare = [digest for digest, caption in own.items() if not caption]
-    if captioner and bare:
-        back_end = plugins.back_end("limner.captioners", captioner, settings=workspace.settings)
-        made = captioning.apply_captioner(back_end, [workspace.blobs.path(digest) for digest in bare], subject)
-        own.update(zip(bare, made, strict=True))
-    captions = {digest: fill(caption or template or DEFAULT_TEMPLATE, subject) for digest, caption in own.items()}
-    frozen, findings = manifest.freeze(
-        subject,
-        photos,
-        captions,
-        photo_path=workspace.blobs.path,
-        resolution=resolution or row.size,
-        resolutions=row.resolutions,
-        crops=crops,
-        min_photos=1 if allow_few else manifest.MIN_PHOTOS,
+    frozen, findings = would_freeze(
+        workspace,
+        slug,
+        base=base,
+        resolution=resolution,
+        template=template,
+        captioner=captioner,
+        allow_few=allow_few,
     )
     with workspace.database.write() as session:
+        frozen_photos = {item.photo for item in frozen.items}
+        if frozen_photos - set(session.scalars(select(PhotoRow.digest).where(PhotoRow.subject == slug))):
+            raise Conflict(
+                f"A photo of '{slug}' was removed while the dataset was being frozen.",
+                remedy="Freeze again.",
+                thing=slug,
+            )
         session.execute(
             insert(DatasetRow)
             .values(
@@ -84,6 +76,44 @@ def freeze(
         )
         record = reading.to_dataset(session.get_one(DatasetRow, frozen.digest))
     return Dataset(**{f: getattr(record, f) for f in record.__dataclass_fields__} | {"findings": tuple(findings)})
+
+
+def would_freeze(
+    workspace: Workspace,
+    slug: str,
+    *,
+    base: str = "",
+    resolution: int | None = None,
+    template: str = "",
+    captioner: str = "",
+    allow_few: bool = False,
+) -> tuple[DatasetManifest, Sequence[Finding]]:
+    """The dataset that ``freeze`` would make, without keeping it, and what is noticed of it."""
+    row = find_base(base or workspace.settings.base)
+    with workspace.database.read() as session:
+        subject = reading.subject_facts(reading.find_subject_row(session, slug))
+        found = session.execute(
+            select(PhotoRow, BlobRow).join(BlobRow, BlobRow.digest == PhotoRow.digest).where(PhotoRow.subject == slug)
+        ).all()
+        photos = [reading.photo_of(photo, blob.media_type, blob.byte_size) for photo, blob in found]
+        own = {photo.digest: photo.caption for photo, _ in found}
+        crops = {photo.digest: Crop(**photo.crop) for photo, _ in found if photo.crop}
+    bare = [digest for digest, caption in own.items() if not caption]
+    if captioner and bare:
+        back_end = plugins.back_end("limner.captioners", captioner, settings=workspace.settings)
+        made = captioning.apply_captioner(back_end, [workspace.blobs.path(digest) for digest in bare], subject)
+        own.update(zip(bare, made, strict=True))
+    captions = {digest: fill(caption or template or DEFAULT_TEMPLATE, subject) for digest, caption in own.items()}
+    return manifest.freeze(
+        subject,
+        photos,
+        captions,
+        photo_path=workspace.blobs.path,
+        resolution=resolution or row.size,
+        resolutions=row.resolutions,
+        crops=crops,
+        min_photos=1 if allow_few else manifest.MIN_PHOTOS,
+    )
 
 
 async def stage(context: StageContext, request: dict[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,11 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, select, union_all, update
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
 
 from limner.errors import InputRefused, NotFound, StorageFailed
-from limner.pipeline import finding_images, stored_pictures, thumbnails
+from limner.pipeline import erasing, finding_images, stored_pictures, thumbnails
 from limner.pipeline.picture_archive import Archive, archive
 from limner.pipeline.workspace import Workspace
 from limner.records.gallery import (
@@ -21,17 +22,7 @@ from limner.records.gallery import (
     MonthCount,
     StoredPicture,
 )
-from limner.store.models import (
-    BlobRow,
-    CheckpointRow,
-    DatasetPhotoRow,
-    GenerationRow,
-    GenerationSubjectRow,
-    ImageRow,
-    LoraRow,
-    PhotoRow,
-    SampleRow,
-)
+from limner.store.models import GenerationRow, GenerationSubjectRow, ImageRow
 
 __all__ = ["Gallery"]
 
@@ -134,33 +125,23 @@ class Gallery:
     def delete(self, images: Sequence[int]) -> int:
         """Erase images, their thumbnails, and their files unless something else has the same; how many there were.
 
-        What they were asked for with stays, so that they can be drawn again. NotFound, before any is erased.
+        What they were asked for with stays, so that they can be drawn again; a job that goes on with the rest does
+        without them. NotFound, before any is erased.
         """
         wanted = self._all_there(images)
         # Seen by everybody: the same bytes may be somebody else's too.
         with self._workspace.everyone.database.write() as session:
             digests: set[str] = set()
             for some in _portions(wanted):
-                digests |= set(session.scalars(select(ImageRow.digest).where(ImageRow.id.in_(some))))
+                digests |= _note_places(session, some)
                 session.execute(delete(ImageRow).where(ImageRow.id.in_(some)))
-            named = (PhotoRow, DatasetPhotoRow, CheckpointRow, SampleRow, LoraRow, ImageRow)
-            orphans: list[str] = []
-            for some in _portions(sorted(digests)):
-                used = union_all(*(select(row.digest).where(row.digest.in_(some)) for row in named))
-                orphans += sorted(set(some) - set(session.scalars(used)))
-            for some in _portions(orphans):
-                session.execute(delete(BlobRow).where(BlobRow.digest.in_(some)))
-        left = []
-        for digest in orphans:
-            try:
-                self._workspace.blobs.remove(digest)
-                thumbnails.forget(self._workspace, digest)
-            except OSError as failure:
-                left.append(f"{digest[:12]}…: {failure.strerror}")
+            orphans = erasing.let_go(session, digests)
+        found = erasing.finish(self._workspace)
+        left = [found[digest] for digest in orphans if digest in found]
         if left:
             raise StorageFailed(
                 f"The pictures are gone from the gallery, but {len(left)} files could not be erased: {left[0]}.",
-                remedy="Check who may write to the home folder; removing a subject erases what no row names.",
+                remedy="Check who may write to the home folder; it is tried again when Limner starts.",
                 thing=str(self._workspace.blobs.folder),
             )
         return len(wanted)
@@ -222,6 +203,21 @@ class Gallery:
         from limner.pipeline.inspecting import inspect_file
 
         return inspect_file(self.picture(image).path)
+
+
+def _note_places(session: Session, images: Sequence[int]) -> set[str]:
+    """Note at their generations which places have their picture no more; the digests of the pictures."""
+    found = session.execute(
+        select(GenerationRow, ImageRow.position, ImageRow.digest)
+        .join(ImageRow, ImageRow.generation == GenerationRow.id)
+        .where(ImageRow.id.in_(images))
+    )
+    digests = set()
+    for row, position, digest in found:
+        row.without = sorted({*row.without, position})
+        digests.add(digest)
+    session.flush()
+    return digests
 
 
 def _portions(numbers: Sequence[Any]) -> list[Sequence[Any]]:

@@ -16,12 +16,12 @@ from sqlalchemy.dialects.sqlite import insert
 from limner.datasets.captions import Caption, read_captions
 from limner.errors import PhotoRefused
 from limner.photos import IntakeLimits, IntakeResult, KnownPhoto, find_sources, installed_detector, take_in
-from limner.pipeline import jobs, reading, uploads
+from limner.pipeline import erasing, jobs, reading, uploads
 from limner.pipeline.dropped import Renamed
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
 from limner.records import Job
-from limner.store.models import BlobRow, IntakeRow, PhotoRow
+from limner.store.models import IntakeRow, PhotoRow
 from limner.types import Finding, Verdict
 
 __all__ = ["request", "stage", "submit"]
@@ -153,15 +153,10 @@ def _keep(
     report = asdict(result.report)
     if result.photo is not None and result.file is not None:
         workspace.blobs.put_file(result.file)
-        result.file.unlink(missing_ok=True)
     with workspace.database.write() as session:
-        if result.photo is not None:
+        if result.photo is not None and result.file is not None:
             photo = result.photo
-            session.execute(
-                insert(BlobRow)
-                .values(digest=photo.digest, media_type=photo.media_type, byte_size=photo.byte_size)
-                .on_conflict_do_nothing()
-            )
+            erasing.add_blob(session, workspace, photo.digest, photo.media_type, result.file)
             session.execute(
                 insert(PhotoRow)
                 .values(
@@ -187,3 +182,5 @@ def _keep(
             )
             .on_conflict_do_nothing()
         )
+    if result.file is not None:
+        result.file.unlink(missing_ok=True)

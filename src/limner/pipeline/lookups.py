@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +26,7 @@ from limner.records import (
     Training,
 )
 from limner.store.models import (
+    LARGEST,
     DatasetRow,
     GenerationRow,
     ImageRow,
@@ -35,6 +37,7 @@ from limner.store.models import (
     SubjectRow,
     TrainingRow,
 )
+from limner.types import JobState
 
 __all__ = [
     "dataset",
@@ -152,6 +155,12 @@ def generation(workspace: Workspace, name: str) -> Generation:
         return reading.to_generation(workspace, session, row)
 
 
+def drawn(workspace: Workspace, generation: str) -> frozenset[int]:
+    """The places of a generation that have their picture."""
+    with workspace.database.read() as session:
+        return frozenset(session.scalars(select(ImageRow.position).where(ImageRow.generation == generation)))
+
+
 def images(workspace: Workspace, slug: str = "", limit: int = 50) -> list[Image]:
     with workspace.database.read() as session:
         found = reading.images_of(session, slug or None, limit)
@@ -160,7 +169,7 @@ def images(workspace: Workspace, slug: str = "", limit: int = 50) -> list[Image]
 
 def image(workspace: Workspace, number: int) -> Image:
     with workspace.database.read() as session:
-        row = session.get(ImageRow, number)
+        row = session.get(ImageRow, number) if 0 <= number <= LARGEST else None
         if row is None:
             raise NotFound(f"There is no image {number}.", remedy="List them: limner images list", thing=str(number))
         prompt = session.get_one(GenerationRow, row.generation).prompt
@@ -168,9 +177,19 @@ def image(workspace: Workspace, number: int) -> Image:
 
 
 def jobs(
-    workspace: Workspace, slug: str = "", limit: int = 50, before: tuple[datetime, str] | None = None
+    workspace: Workspace,
+    slug: str = "",
+    limit: int = 50,
+    before: tuple[datetime, str] | None = None,
+    states: Sequence[JobState] = (),
+    kind: str = "",
 ) -> list[Job]:
+    """The newest jobs, of those states and that kind where any are named."""
     query = select(JobRow).order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(limit)
+    if states:
+        query = query.where(JobRow.state.in_(states))
+    if kind:
+        query = query.where(JobRow.kind == kind)
     if before is not None:
         at, name = before
         query = query.where(or_(JobRow.created_at < at, and_(JobRow.created_at == at, JobRow.id < name)))

@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 
 from limner.errors import Conflict, InputRefused
 from limner.hubs.card import model_card
-from limner.pipeline import published, publishing, reading, subjects
+from limner.pipeline import erasing, published, publishing, reading, repos
 from limner.pipeline.workspace import Workspace
 from limner.records import Erasure, Lora
-from limner.store.models import BlobRow, JobRow, PublicationRow
+from limner.store.models import JobRow, PublicationRow
 from limner.types import JobState
 
 __all__ = ["card_text", "delete_lora", "set_card"]
@@ -28,7 +28,7 @@ def card_text(workspace: Workspace, lora: str) -> str:
         place = session.scalars(
             select(PublicationRow).where(PublicationRow.lora == row.id).order_by(PublicationRow.id.desc()).limit(1)
         ).first()
-        repo = place.repo if place is not None else f"{row.subject}-lora"
+        repo = place.repo if place is not None else repos.usual_name(row.subject)
     facts, _ = publishing.card_of(workspace, name, repo)
     return model_card(replace(facts, tag=f"v{version}"))
 
@@ -76,11 +76,8 @@ def delete_lora(workspace: Workspace, lora: str, *, unpublish: bool = False) -> 
         session.delete(row)
     # Whether a blob is used is asked of everybody's rows: another user may have the same weights.
     with workspace.everyone.database.write() as session:
-        unused = digest in subjects.unused_blobs(session)
-        if unused:
-            session.execute(delete(BlobRow).where(BlobRow.digest == digest))
-    if unused:
-        workspace.blobs.remove(digest)
+        unused = bool(erasing.let_go(session, [digest]))
+    erasing.finish_later(workspace)
     return Erasure(subject, {"loras": 1, "publications": len(where), "blobs": int(unused)}, ())
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session as DatabaseSession
 
 from limner.errors import AccessRefused, Conflict, InputRefused, NameRefused, NotFound
@@ -18,9 +18,9 @@ from limner.pipeline.ownership import OWNED
 from limner.pipeline.workspace import Workspace
 from limner.records import NewToken, Session, Token, User
 from limner.store.models import GenerationRow, SubjectRow, now
-from limner.store.web_models import AnswerRow, SessionRow, TokenRow, UserRow
+from limner.store.web_models import AnswerRow, SessionRow, TokenRow, UserRow, WebhookRow
 
-__all__ = ["SCOPES", "SESSION_DAYS", "Members"]
+__all__ = ["SCOPES", "SESSION_DAYS", "Members", "manages"]
 
 SCOPES = ("read", "write", "spend", "admin")
 """What a token may do: look; change and make; start what costs; manage users and settings."""
@@ -34,6 +34,14 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 def _digest(secret: str) -> str:
     return sha256(secret.encode()).hexdigest()
+
+
+def manages(workspace: Workspace) -> bool:
+    """Whether this is the home's own workspace, or that of an admin."""
+    if workspace.owner is None:
+        return True
+    with workspace.everyone.database.read() as session:
+        return bool(session.scalar(select(UserRow.admin).where(UserRow.name == workspace.owner)))
 
 
 class Members:
@@ -81,29 +89,34 @@ class Members:
 
     def set_password(self, name: str, password: str) -> User:
         """Give a user another password, and end all their sessions; tokens go on."""
-        from limner.pipeline import passwords
-
-        if not self._manages() and name != self._workspace.owner:
-            raise _no_user(name)
-        kept = passwords.hashed(password)
-        with self._all.write() as session:
-            row = _row_of(session, name)
-            row.password = kept
-            _end_sessions(session, name)
-            return _user(row)
+        return self.change(name, password=password)
 
     def set_admin(self, name: str, admin: bool) -> User:
         """Make a user an admin, or no longer one. Conflict: nobody else is one."""
-        self._refuse_others()
+        return self.change(name, admin=admin)
+
+    def change(self, name: str, *, password: str | None = None, admin: bool | None = None) -> User:
+        """Change a user's password, right, or both at once or neither. Errors of ``set_password`` and ``set_admin``."""
+        from limner.pipeline import passwords
+
+        if admin is not None:
+            self._refuse_others()
+        elif not self._manages() and name != self._workspace.owner:
+            raise _no_user(name)
+        kept = None if password is None else passwords.hashed(password)
         with self._all.write() as session:
             row = _row_of(session, name)
-            if not admin:
-                _refuse_last_admin(session, row)
-            row.admin = admin
+            if admin is not None:
+                if not admin:
+                    _refuse_last_admin(session, row)
+                row.admin = admin
+            if kept is not None:
+                row.password = kept
+                _end_sessions(session, name)
             return _user(row)
 
     def remove(self, name: str, *, give_to: str = "") -> User:
-        """Remove a user with their sessions and tokens; what they own goes to ``give_to``.
+        """Remove a user with their sessions, tokens and webhooks; what they own goes to ``give_to``.
 
         Conflict: they own something and nobody is named, or they are the last admin while there are other users.
         When the last user goes, everything belongs to nobody again, and nobody has to log in.
@@ -126,6 +139,8 @@ class Members:
                 )
             for token in session.scalars(select(TokenRow).where(TokenRow.owner == name)):
                 session.delete(token)
+            # Its server is theirs, and knows the secret: the new owner's events are none of its business.
+            session.execute(delete(WebhookRow).where(WebhookRow.owner == name))
             _end_sessions(session, name)
             session.flush()
             gone = _user(row)
@@ -204,9 +219,17 @@ class Members:
             return [_token(row) for row in rows]
 
     def add_token(
-        self, name: str, *, scopes: Iterable[str] = ("read", "write"), days: int | None = None, owner: str = ""
+        self,
+        name: str,
+        *,
+        scopes: Iterable[str] = ("read", "write"),
+        days: int | None = None,
+        owner: str = "",
+        until: datetime | None = None,
     ) -> NewToken:
         """Make an API token; its words are given once. ``days``: it expires then; ``owner``: whose it is.
+
+        ``until``: it expires by then at the latest.
 
         InputRefused: unknown scopes, or no name. AccessRefused: somebody else's, or admin by who is none.
         """
@@ -227,13 +250,14 @@ class Members:
             raise InputRefused(f"A token cannot expire in {days} days.", remedy="Say 1 to 3650 days.", thing="days")
         if owner and owner != self._workspace.owner:
             self._refuse_others()
+        ends = [end for end in (until, None if days is None else now() + timedelta(days=days)) if end is not None]
         secret = TOKEN_MARK + secrets.token_urlsafe(32)
         row = TokenRow(
             id=f"token_{secrets.token_hex(8)}",
             name=name,
             digest=_digest(secret),
             scopes=list(wanted),
-            expires_at=None if days is None else now() + timedelta(days=days),
+            expires_at=min(ends, default=None),
         )
         with self._all.write() as session:
             row.owner = owner or self._workspace.owner or _first_admin(session)
@@ -287,12 +311,7 @@ class Members:
     # --- who may ------------------------------------------------------------------------------------------------
 
     def _manages(self) -> bool:
-        """Whether this is the home's own studio, or that of an admin."""
-        owner = self._workspace.owner
-        if owner is None:
-            return True
-        with self._all.read() as session:
-            return bool(session.scalar(select(UserRow.admin).where(UserRow.name == owner)))
+        return manages(self._workspace)
 
     def _refuse_others(self) -> None:
         if not self._manages():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from importlib.resources import as_file, files
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, false, func, or_, select
 
 from limner.datasets.triggers import check_slug, check_trigger, propose_slug, propose_trigger
 from limner.errors import Conflict, InputRefused, NameRefused
@@ -17,7 +17,6 @@ from limner.store.models import (
     ImageRow,
     IntakeRow,
     JobRow,
-    LoraRow,
     PhotoRow,
     PublicationRow,
     SubjectRow,
@@ -103,18 +102,17 @@ def contents(workspace: Workspace, slug: str) -> SubjectContents:
     with workspace.database.read() as session:
         reading.find_subject_row(session, slug)
         counts = subjects.count_rows(session, slug)
-        published = select(PublicationRow).join(LoraRow, LoraRow.id == PublicationRow.lora)
-        rows = session.scalars(published.where(LoraRow.subject == slug).order_by(PublicationRow.id)).all()
-        drawn_in = select(GenerationSubjectRow.generation).where(GenerationSubjectRow.subject == slug)
-        busy = select(JobRow).where(
-            or_(JobRow.subject == slug, JobRow.target.in_(drawn_in)),
-            JobRow.state.in_(OPEN),
-        )
+        # A repo goes whole, with what others of the subjects have in it.
+        places = [
+            and_(PublicationRow.hub == hub, PublicationRow.repo == repo)
+            for hub, repo in sorted(subjects.places(session, slug))
+        ]
+        rows = session.scalars(select(PublicationRow).where(or_(false(), *places)).order_by(PublicationRow.id)).all()
         return SubjectContents(
             subject=slug,
             counts=counts,
             publications=tuple(reading.to_publication(session, row) for row in rows),
-            running=tuple(map(reading.to_job, session.scalars(busy))),
+            running=tuple(map(reading.to_job, subjects.busy(session, slug))),
         )
 
 

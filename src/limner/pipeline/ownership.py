@@ -41,6 +41,7 @@ from limner.store.web_models import (
     AnswerRow,
     CaptionEditRow,
     DeliveryRow,
+    ErasedRow,
     EventRow,
     GridRow,
     SessionRow,
@@ -62,6 +63,7 @@ OWNED: tuple[type[Row], ...] = (
     WebhookRow,
     TokenRow,
     EventRow,
+    ErasedRow,
 )
 """The rows that name their owner themselves; AnswerRow too, which writes "" for nobody."""
 
@@ -87,7 +89,7 @@ BELONGING: dict[type[Row], tuple[str, type[Row], str]] = {
 }
 """Whose row each other row is: its column, the row above, and that row's key."""
 
-FREE = frozenset({"BlobRow"})
+FREE = frozenset({"BlobRow", "ErasureRow"})
 """Rows that nobody owns: a blob is known by its digest, and whoever knows the digest has the bytes."""
 
 

@@ -16,7 +16,7 @@ from limner.datasets.crops import check_crop
 from limner.datasets.placing import place
 from limner.datasets.render import encode_picture, open_photo, render_image
 from limner.errors import CaptionRefused, InputRefused, NotFound
-from limner.pipeline import reading
+from limner.pipeline import erasing, reading
 from limner.pipeline.workspace import Workspace
 from limner.records import PhotoEntry, ProposedCrop
 from limner.store.models import PhotoRow
@@ -60,9 +60,17 @@ def photo(workspace: Workspace, slug: str, digest: str) -> PhotoEntry:
 
 
 def remove_photo(workspace: Workspace, slug: str, digest: str) -> None:
-    """Take a photo away from a subject; frozen datasets that hold it keep its blob."""
-    with workspace.database.write() as session:
-        session.delete(find_photo_row(session, slug, digest))
+    """Take a photo away from a subject, and erase it unless a frozen dataset or another subject holds it too."""
+    with workspace.database.read() as session:
+        number = find_photo_row(session, slug, digest).id
+    # Seen by everybody: the same bytes may be somebody else's too.
+    with workspace.everyone.database.write() as session:
+        row = session.get(PhotoRow, number)
+        if row is not None:
+            session.delete(row)
+            session.flush()
+            erasing.let_go(session, [row.digest])
+    erasing.finish_later(workspace)
 
 
 def base_and_resolution(workspace: Workspace, base: str, resolution: int | None) -> tuple[Base, int]:
@@ -79,13 +87,35 @@ def set_crop(workspace: Workspace, slug: str, digest: str, crop: Crop | None) ->
 
     InputRefused: the crop is not inside the photo, or has a side under 64 pixels.
     """
+    return change_photo(workspace, slug, digest, crop=crop, changes_crop=True)
+
+
+def change_photo(
+    workspace: Workspace,
+    slug: str,
+    digest: str,
+    *,
+    caption: str | None = None,
+    crop: Crop | None = None,
+    changes_crop: bool = False,
+) -> PhotoEntry:
+    """Change a photo's caption, and its crop if ``changes_crop``: both or neither. Errors as for each of them."""
+    clean = None if caption is None else checked_caption(caption)
     with workspace.database.write() as session:
         row = find_photo_row(session, slug, digest)
-        if crop is not None:
-            _check_crop(crop, row)
-        row.crop = None if crop is None else asdict(crop)
+        if changes_crop:
+            if crop is not None:
+                _check_crop(crop, row)
+            row.crop = None if crop is None else asdict(crop)
+        if clean is not None:
+            _caption(row, clean)
         session.flush()
         return reading.to_photo(workspace, row)
+
+
+def _caption(row: PhotoRow, caption: str) -> None:
+    if caption != row.caption:
+        row.caption, row.caption_from = caption, "hand" if caption else ""
 
 
 def _check_crop(crop: Crop, row: PhotoRow) -> Crop:
@@ -170,7 +200,6 @@ def set_captions(workspace: Workspace, slug: str, captions: Mapping[str, str]) -
     with workspace.database.write() as session:
         rows = [(find_photo_row(session, slug, digest), caption) for digest, caption in clean.items()]
         for row, caption in rows:
-            if caption != row.caption:
-                row.caption, row.caption_from = caption, "hand" if caption else ""
+            _caption(row, caption)
         session.flush()
         return [reading.to_photo(workspace, row) for row, _ in rows]

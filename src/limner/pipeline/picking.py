@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import tempfile
-from pathlib import Path
 
 from sqlalchemy import select
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
 from limner.catalog import find_base
 from limner.errors import NotFound
-from limner.pipeline import lookups, reading
+from limner.pipeline import erasing, lookups, reading
+from limner.pipeline.scratch import scratch
 from limner.pipeline.versions import add_lora
 from limner.pipeline.workspace import Workspace
 from limner.records import Checkpoint, Lora
@@ -21,7 +19,7 @@ from limner.types import LoraUse
 
 __all__ = ["checkpoint_of_digest", "checkpoints", "find_checkpoint", "is_checkpoint", "name_of", "pick", "use_of"]
 
-NAME = re.compile(r"(?P<training>training_[0-9a-f]{4,16}|[0-9a-f]{4,16})#(?P<step>\d{1,9})")
+NAME = re.compile(r"(?P<training>training_[0-9a-f]{4,16}|[0-9a-f]{4,16})#(?P<step>[0-9]{1,9})")
 
 
 def is_checkpoint(name: str) -> bool:
@@ -114,15 +112,13 @@ def pick(workspace: Workspace, training: str, step: int) -> Lora:
         if known is not None:
             return reading.lora_record(workspace, known)
         manifest = reading.to_dataset(session.get_one(DatasetRow, of.dataset)).manifest
-    runs = workspace.home / "runs"
-    runs.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Reading and writing weights needs numpy, which nothing else here does.
     from limner.loras.metadata import lora_metadata, seal
     from limner.loras.validation import validate
     from limner.pipeline.importing import in_our_naming
 
-    with tempfile.TemporaryDirectory(dir=runs, prefix="pick-") as name:
-        folder, base = Path(name), find_base(of.base)
+    with scratch(workspace.home, "pick-") as folder:
+        base = find_base(of.base)
         metadata = lora_metadata(
             base,
             title=manifest.subject.name,
@@ -136,19 +132,15 @@ def pick(workspace: Workspace, training: str, step: int) -> Lora:
         seal(weights, metadata, sealed)
         facts = validate(sealed, base)
         digest = workspace.blobs.put_file(sealed)
-    with workspace.database.write() as session:
-        same = select(LoraRow).where(LoraRow.subject == of.subject, LoraRow.tensor_digest == facts.tensor_digest)
-        row = _picked(session, of, step) or session.scalars(same.order_by(LoraRow.version)).first()
-        if row is None:
-            session.execute(
-                insert(BlobRow)
-                .values(digest=digest, media_type="application/safetensors", byte_size=facts.byte_size)
-                .on_conflict_do_nothing()
-            )
-            row = add_lora(session, of.subject, facts, picked_from=of.id, step=step)
-        elif row.digest != digest and session.get(BlobRow, digest) is None:
-            workspace.blobs.remove(digest)  # the same weights under another header: not needed
-        return reading.lora_record(workspace, row)
+        with workspace.database.write() as session:
+            same = select(LoraRow).where(LoraRow.subject == of.subject, LoraRow.tensor_digest == facts.tensor_digest)
+            row = _picked(session, of, step) or session.scalars(same.order_by(LoraRow.version)).first()
+            if row is None:
+                erasing.add_blob(session, workspace, digest, "application/safetensors", sealed)
+                row = add_lora(session, of.subject, facts, picked_from=of.id, step=step)
+            elif row.digest != digest and session.get(BlobRow, digest) is None:
+                workspace.blobs.remove(digest)  # the same weights under another header: not needed
+            return reading.lora_record(workspace, row)
 
 
 def _picked(session: Session, training: TrainingRow, step: int) -> LoraRow | None:

@@ -9,13 +9,21 @@ from limner.generation.pixels import media_type
 from limner.pipeline import reading
 from limner.pipeline.workspace import Workspace
 from limner.records.gallery import StoredPicture
-from limner.store.models import DatasetPhotoRow, DatasetRow, GenerationRow, ImageRow, PhotoRow, SampleRow, TrainingRow
+from limner.store.models import (
+    LARGEST,
+    DatasetPhotoRow,
+    DatasetRow,
+    GenerationRow,
+    ImageRow,
+    PhotoRow,
+    SampleRow,
+    TrainingRow,
+)
 
 __all__ = ["image_picture", "image_stem", "photo_picture", "sample_picture", "stored"]
 
 _ENDINGS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 _HEAD = 16
-LARGEST = 2**63 - 1
 
 
 def stored(workspace: Workspace, digest: str, stem: str) -> StoredPicture:

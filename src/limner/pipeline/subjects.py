@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import delete, or_, select, union
+from sqlalchemy import Select, delete, or_, select, union
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from limner import plugins
 from limner.datasets.triggers import check_slug, check_trigger, propose_trigger
 from limner.errors import Conflict, InputRefused, LimnerError, NotFound
-from limner.pipeline import intents, reading, thumbnails, uploads
+from limner.pipeline import erasing, intents, reading, repos, wishes
+from limner.pipeline.erasing import Kind
+from limner.pipeline.jobs import new_id
 from limner.pipeline.workspace import Workspace
 from limner.records import Erasure, Subject
 from limner.store.models import (
     BlobRow,
-    CheckpointRow,
     ConsentRow,
-    DatasetPhotoRow,
     DatasetRow,
     GenerationRow,
     GenerationSubjectRow,
@@ -28,16 +32,32 @@ from limner.store.models import (
     LoraRow,
     PhotoRow,
     PublicationRow,
-    SampleRow,
     SubjectRow,
     TrainingRow,
     now,
 )
-from limner.store.web_models import UploadRow
+from limner.store.web_models import AnswerRow, ErasedRow, UploadRow
 from limner.types import Consent, JobState, SubjectKind
 
-__all__ = ["CLASS_WORDS", "add", "count_rows", "record_consent", "remove", "unused_blobs", "withdraw_consent"]
+__all__ = [
+    "CLASS_WORDS",
+    "add",
+    "busy",
+    "count_rows",
+    "erasures",
+    "find_kind",
+    "places",
+    "record_consent",
+    "refuse_anothers",
+    "remove",
+    "unused_blobs",
+    "withdraw_consent",
+]
 
+KEPT_DAYS = 30
+"""How long the report of an erasure is kept."""
+MADE = re.compile(rb"(?:job|training|generation)_[0-9a-f]{16}")
+"""The ids of what is made of a subject."""
 CLASS_WORDS = {
     SubjectKind.PERSON: "person",
     SubjectKind.PET: "pet",
@@ -45,6 +65,28 @@ CLASS_WORDS = {
     SubjectKind.CHARACTER: "character",
     SubjectKind.STYLE: "style",
 }
+
+
+def find_kind(kind: SubjectKind | str) -> SubjectKind:
+    """A kind by its word. InputRefused: it is none."""
+    try:
+        return SubjectKind(kind)
+    except ValueError:
+        raise InputRefused(
+            f"'{kind}' is not a kind of subject.", remedy=f"One of: {', '.join(SubjectKind)}.", thing=str(kind)
+        ) from None
+
+
+def refuse_anothers(workspace: Workspace, slug: str) -> None:
+    """Conflict: the subject is there, and another user's."""
+    with workspace.everyone.database.read() as session:
+        row = session.get(SubjectRow, slug)
+        if row is not None and workspace.owner not in (None, row.owner):
+            raise _taken(slug)
+
+
+def _taken(slug: str) -> Conflict:
+    return Conflict(f"The slug '{slug}' is taken.", remedy="Choose another slug.", thing=slug)
 
 
 def add(
@@ -59,12 +101,7 @@ def add(
 ) -> Subject:
     """Add a subject. The class word and trigger default to the kind's word and one made from the name."""
     check_slug(slug)
-    try:
-        kind = SubjectKind(kind)
-    except ValueError:
-        raise InputRefused(
-            f"'{kind}' is not a kind of subject.", remedy=f"One of: {', '.join(SubjectKind)}.", thing=str(kind)
-        ) from None
+    kind = find_kind(kind)
     class_word = class_word.strip() or CLASS_WORDS[kind]
     trigger = trigger.strip() or propose_trigger(name or slug)
     findings = tuple(check_trigger(trigger, class_word))
@@ -81,7 +118,7 @@ def add(
             session.flush()
         except IntegrityError:
             # Somebody else's: who that is, and that subject itself, are none of this user's business.
-            raise Conflict(f"The slug '{slug}' is taken.", remedy="Choose another slug.", thing=slug) from None
+            raise _taken(slug) from None
         if consent is not None:
             given = {
                 "statement": consent.statement,
@@ -139,14 +176,7 @@ def count_rows(session: Session, slug: str) -> dict[str, int]:
 
 def unused_blobs(session: Session) -> list[str]:
     """The digests that no row names any more."""
-    used = union(
-        select(PhotoRow.digest),
-        select(DatasetPhotoRow.digest),
-        select(CheckpointRow.digest),
-        select(SampleRow.digest),
-        select(LoraRow.digest),
-        select(ImageRow.digest),
-    )
+    used = union(*(select(row.digest) for row in erasing.NAMING))
     return list(session.scalars(select(BlobRow.digest).where(BlobRow.digest.not_in(used))))
 
 
@@ -166,100 +196,170 @@ def _strays(session: Session, stored: list[str]) -> tuple[list[str], list[str]]:
     ]
 
 
-def _unpublish(workspace: Workspace, published: list[tuple[str, str]]) -> list[str]:
-    """Delete repos, given as (hub, repo); say which could not be."""
+def busy(session: Session, slug: str) -> list[JobRow]:
+    """The jobs that have not ended and are the subject's, or draw it."""
+    drawn_in = set(session.scalars(_drawn_in(slug)))
+    alive = select(JobRow).where(JobRow.state.in_([JobState.WAITING, JobState.RUNNING])).order_by(JobRow.created_at)
+    return [
+        job
+        for job in session.scalars(alive)
+        if job.subject == slug or job.target in drawn_in or any(_shows(one, slug) for one in job.request["stages"])
+    ]
+
+
+def _refuse_busy(session: Session, slug: str) -> None:
+    for job in busy(session, slug):
+        raise Conflict(
+            f"The job {job.id} of '{slug}' has not ended.",
+            remedy=f"Cancel it first: limner jobs cancel {job.id}.",
+            thing=slug,
+        )
+
+
+def _drawn_in(slug: str) -> Select[str]:
+    return select(GenerationSubjectRow.generation).where(GenerationSubjectRow.subject == slug)
+
+
+def _shows(stage: Mapping[str, Any], slug: str) -> bool:
+    """Whether a stage that draws was asked for a lora of the subject."""
+    return any(str(use[0]).partition("@")[0] == slug for use in stage.get("loras", ()))
+
+
+def places(session: Session, slug: str) -> set[tuple[str, str]]:
+    """Where the subject's loras are published, as (hub, repo)."""
+    rows = select(PublicationRow.hub, PublicationRow.repo).join(LoraRow, LoraRow.id == PublicationRow.lora)
+    return {(hub, repo) for hub, repo in session.execute(rows.where(LoraRow.subject == slug))}
+
+
+def _unpublish(workspace: Workspace, owner: str | None, published: Iterable[tuple[str, str]]) -> list[str]:
+    """Delete repos, given as (hub, repo), with the rows of all that they hold; say which could not be."""
     left = []
-    for hub, repo in published:
-        try:
-            plugins.back_end("limner.hubs", hub, settings=workspace.settings).delete(repo)
-        except NotFound:
+    for hub, repo in sorted(published):
+        if owner is not None and any(one.owner != owner for one in repos.held(workspace, hub, repo)):
+            left.append(f"{repo} on the hub '{hub}': it holds another user's loras too, so an admin has to delete it")
             continue
+        try:
+            # somebody was faster, or an earlier run was killed before its rows went
+            with suppress(NotFound):
+                plugins.back_end("limner.hubs", hub, settings=workspace.settings).delete(repo)
         except LimnerError as failure:
             left.append(f"{repo} on the hub '{hub}': {failure}")
-    return left
-
-
-def _erase_files(workspace: Workspace, digests: list[str], folders: list[str]) -> list[str]:
-    """Erase blobs and working folders; say which could not be."""
-    left = []
-    for digest in digests:
-        try:
-            workspace.blobs.remove(digest)
-            thumbnails.forget(workspace, digest)
-        except OSError as failure:
-            left.append(f"the blob {digest[:12]}…: {failure.strerror}")
-    for folder in folders:
-        (workspace.home / "logs" / "trainings" / f"{folder}.txt").unlink(missing_ok=True)
-        try:
-            shutil.rmtree(workspace.home / "runs" / folder)
-        except FileNotFoundError:
             continue
-        except OSError as failure:
-            left.append(f"the working folder {failure.filename}: {failure.strerror}")
+        with workspace.database.write() as session:
+            session.execute(delete(PublicationRow).where(PublicationRow.hub == hub, PublicationRow.repo == repo))
     return left
 
 
 def remove(workspace: Workspace, slug: str, *, publications: bool = True) -> Erasure:
     """Erase a subject: rows, blobs, working folders and, unless told otherwise, its publications.
 
-    Pictures that also show another subject are erased too, because this subject is in them. Conflict while a job of
-    the subject runs. What could not be erased is named in ``left``. What was paid stays in the ledger as bare amounts.
+    Pictures that also show another subject are erased too, because this subject is in them, and loras of others that
+    were published in the same repo are taken away with it. Conflict while a job of the subject runs. What could not be
+    erased is named in ``left``. What was paid stays in the ledger as bare amounts.
     """
-    left: list[str] = []
     with workspace.database.read() as session:
-        reading.find_subject_row(session, slug)
+        of = reading.find_subject_row(session, slug).owner
+    owner = workspace.owner
     # From here on with everybody's rows: a blob may be another owner's too, and a picture may show this subject still.
     workspace = workspace.everyone
+    left: list[str] = []
+    told: set[tuple[str, str]] = set()
+    published = 0
+    while True:
+        with workspace.database.read() as session:
+            _refuse_busy(session, slug)
+            fresh = places(session, slug) - told
+            published = published or count_rows(session, slug)["publications"]
+        if publications:
+            left += _unpublish(workspace, owner, fresh)
+        else:
+            left += [f"{repo} on the hub '{hub}' (you asked to keep publications)" for hub, repo in sorted(fresh)]
+        told |= fresh
+        # A walk over the disk: done before the one writer's lock is taken.
+        stored = workspace.blobs.digests()
+        with workspace.database.write() as session:
+            # Much may have happened since the first look: the hubs and the disk took their time.
+            _refuse_busy(session, slug)
+            if not places(session, slug) <= told:
+                continue
+            counted = {**count_rows(session, slug), "publications": published}
+            noted = _erase_rows(session, slug)
+            strays, remark = _strays(session, stored)
+            orphans = erasing.let_go(session, unused_blobs(session))
+            erasing.note(session, Kind.BLOB, strays)
+            erasing.note(session, Kind.LOG, [""])
+            break
+    found = erasing.finish(workspace)
+    noted += orphans + strays
+    left += remark + [found[name] for name in noted if name in found]
+    made = Erasure(slug, {**counted, "blobs": len(orphans) + len(strays)}, tuple(left), new_id("erasure"))
+    with workspace.database.write() as session:
+        session.execute(delete(ErasedRow).where(ErasedRow.created_at < now() - timedelta(days=KEPT_DAYS)))
+        session.add(ErasedRow(id=made.id, owner=of, subject=slug, erased=dict(made.erased), left=list(made.left)))
+    return made
+
+
+def erasures(workspace: Workspace, slug: str = "") -> list[Erasure]:
+    """What the erasures of the last weeks said at their end, of subjects of that slug or of all, newest first."""
+    query = select(ErasedRow).order_by(ErasedRow.created_at.desc(), ErasedRow.id)
     with workspace.database.read() as session:
-        drawn_in = select(GenerationSubjectRow.generation).where(GenerationSubjectRow.subject == slug)
-        running = select(JobRow.id).where(
-            or_(JobRow.subject == slug, JobRow.target.in_(drawn_in)),
-            JobRow.state.in_([JobState.WAITING, JobState.RUNNING]),
-        )
-        busy = session.scalars(running).first()
-        if busy:
-            raise Conflict(
-                f"The job {busy} of '{slug}' has not ended.",
-                remedy=f"Cancel it first: limner jobs cancel {busy}.",
-                thing=slug,
-            )
-        counted = count_rows(session, slug)
-        published = sorted(
-            {
-                (row.hub, row.repo)
-                for row in session.scalars(
-                    select(PublicationRow)
-                    .join(LoraRow, LoraRow.id == PublicationRow.lora)
-                    .where(LoraRow.subject == slug)
-                )
-            }
-        )
-        generations = list(session.scalars(drawn_in))
-        trainings = list(session.scalars(select(TrainingRow.id).where(TrainingRow.subject == slug)))
-        jobs = list(session.scalars(select(JobRow.id).where(JobRow.subject == slug)))
-        orders = trainings + generations
-        arriving = list(session.scalars(select(UploadRow.id).where(UploadRow.subject == slug)))
-    left += (
-        _unpublish(workspace, published)
-        if publications
-        else [f"{repo} on the hub '{hub}' (you asked to keep publications)" for hub, repo in published]
-    )
+        rows = session.scalars(query.where(ErasedRow.subject == slug) if slug else query)
+        return [Erasure(row.subject, row.erased, tuple(row.left), row.id) for row in rows]
+
+
+def _erase_rows(session: Session, slug: str) -> list[str]:
+    """Delete all rows that tell of a subject; the names of what was noted for the disk: folders and uploads."""
     # Grids load all that is needed for drawing.
     from limner.pipeline import grids
 
-    # A walk over the disk: done before the one writer's lock is taken.
-    stored = workspace.blobs.digests()
-    with workspace.database.write() as session:
-        intents.forget_subject(session, slug, jobs=jobs, orders=orders)
-        grids.forget(session, generations)
-        session.execute(delete(GenerationRow).where(GenerationRow.id.in_(generations)))
-        session.execute(delete(JobRow).where(JobRow.subject == slug))
-        session.execute(delete(IntakeRow).where(IntakeRow.subject == slug))
-        session.execute(delete(SubjectRow).where(SubjectRow.slug == slug))
-        session.flush()
-        orphans = unused_blobs(session)
-        strays, remark = _strays(session, stored)
-        session.execute(delete(BlobRow).where(BlobRow.digest.in_(orphans)))
-    orphans += strays
-    left += remark + _erase_files(workspace, orphans, orders + jobs) + uploads.forget(workspace, arriving)
-    return Erasure(slug, {**counted, "blobs": len(orphans)}, tuple(left))
+    shown = _drawn_in(slug)
+    generations = list(session.scalars(shown))
+    trainings = list(session.scalars(select(TrainingRow.id).where(TrainingRow.subject == slug)))
+    own = or_(JobRow.subject == slug, JobRow.target.in_(shown))
+    jobs = list(session.scalars(select(JobRow.id).where(own)))
+    uploads = list(session.scalars(select(UploadRow.id).where(UploadRow.subject == slug)))
+    orders = trainings + generations
+    intents.forget_subject(session, slug, jobs=jobs, orders=orders)
+    grids.forget(session, generations)
+    _blank_stages(session, slug, set(generations))
+    _forget_answers(session, slug, [*orders, *jobs])
+    session.execute(delete(JobRow).where(own))
+    session.execute(delete(GenerationRow).where(GenerationRow.id.in_(shown)))
+    session.execute(delete(IntakeRow).where(IntakeRow.subject == slug))
+    session.execute(delete(SubjectRow).where(SubjectRow.slug == slug))
+    session.flush()
+    erasing.note(session, Kind.FOLDER, orders + jobs)
+    erasing.note(session, Kind.UPLOAD, uploads)
+    return orders + jobs + uploads
+
+
+def _blank_stages(session: Session, slug: str, generations: Collection[str]) -> None:
+    """Of other subjects' whole runs, blank the stages that drew this one: what was asked for, and what came of it."""
+    runs = select(JobRow).where(JobRow.kind == "run", JobRow.subject.is_distinct_from(slug))
+    for row in session.scalars(runs):
+        asked = row.request["stages"]
+        gone = {at for at, one in enumerate(asked) if one.get("generation") in generations or _shows(one, slug)}
+        if not gone:
+            continue
+        row.request = {"stages": [{"stage": one["stage"]} if at in gone else one for at, one in enumerate(asked)]}
+        row.stages = [{**one, "result": {}} if at in gone else one for at, one in enumerate(row.stages)]
+        row.result = {key: value for one in row.stages for key, value in (one.get("result") or {}).items()}
+        row.progress = {}
+        if row.error and len(row.stages) - 1 in gone:
+            row.error = {**row.error, "message": "What it drew was erased.", "remedy": "", "thing": ""}
+
+
+def _forget_answers(session: Session, slug: str, ids: Sequence[str]) -> None:
+    """Delete the answers kept for repeated requests that tell of a subject, or of what was made of it by its id."""
+    named = re.escape(slug.encode())
+    tells = re.compile(rb'"(?:slug|subject)": ?"%b"|"%b@v|/subjects/%b(?![a-z0-9_-])' % (named, named, named))
+    made = set(ids)
+    # The row of a wish names a job and nothing else, and sees to it that nothing is bought twice.
+    kept = select(AnswerRow.owner, AnswerRow.key, AnswerRow.route, AnswerRow.headers, AnswerRow.body)
+    gone = []
+    for owner, key, route, headers, body in session.execute(kept.where(AnswerRow.route != wishes.ROUTE)):
+        told = b" ".join([route.encode(), str(headers.get("location", "")).encode(), body])
+        if tells.search(told) or not made.isdisjoint(found.decode() for found in MADE.findall(told)):
+            gone.append((owner, key))
+    for owner, key in gone:
+        session.execute(delete(AnswerRow).where(AnswerRow.owner == owner, AnswerRow.key == key))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class StoredPicture:
 
 @dataclass(frozen=True, slots=True)
 class GalleryFilter:
-    """Which pictures are wanted; what is left empty does not matter. The days are UTC, both included.
+    """Which pictures are wanted; what is left empty does not matter. The days are those of ``zone``, both included.
 
     ``subject`` is a slug, ``lora`` a name such as ``zibbo@v2`` or a slug for all its versions, ``text`` a part of the
     prompt, ``generator`` who drew.
@@ -50,11 +50,12 @@ class GalleryFilter:
     since: date | None = None
     until: date | None = None
     seed: int | None = None
+    zone: tzinfo = UTC
 
     @property
     def empty(self) -> bool:
         """Whether every picture is wanted."""
-        return all(getattr(self, field.name) == field.default for field in fields(self))
+        return replace(self, zone=UTC) == GalleryFilter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,9 @@ class GalleryPage:
 
 @dataclass(frozen=True, slots=True)
 class MonthCount:
-    """A month (``2026-11``, UTC) with its number of pictures; ``offset`` is how many newer pictures come before.
+    """A month (``2026-11``, of the filter's zone) with its number of pictures.
 
-    ``cursor`` is that of the page that begins with the month.
+    ``offset`` is how many newer pictures come before; ``cursor`` is that of the page that begins with the month.
     """
 
     month: str

@@ -12,7 +12,7 @@ class Setting:
     """One setting. ``value`` and ``usual`` (the default) are as they are typed, "" for none.
 
     ``kind`` is ``text``, ``number``, ``money``, ``yes-no`` or ``choice``, of ``choices``. ``source`` is ``default``,
-    ``limner.toml``, ``environment`` or ``.env``. ``fixed`` says why it cannot be changed here, "" if it can be.
+    ``limner.toml``, ``environment``, ``.env`` or ``program``. ``fixed`` says why it cannot be changed, "" if it can be.
     ``restart``: a server that runs goes on with the old value until it is started again.
     """
 

@@ -256,7 +256,10 @@ class StageRun:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One piece of durable work. ``result`` holds what its stages made, once it is done."""
+    """One piece of durable work. ``result`` holds what its stages made, once it is done.
+
+    ``resumed_as`` is the job that goes on with one that stopped.
+    """
 
     id: str
     kind: str
@@ -272,15 +275,17 @@ class Job:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    resumed_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What removing a subject erased, and what it could not."""
+    """What removing a subject or lora erased, and what it could not. A subject's is kept under ``id`` for a while."""
 
     subject: str
     erased: Mapping[str, int]
     left: tuple[str, ...]
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ from limner.errors import Conflict, StorageFailed
 
 __all__ = ["SCHEMA_HEAD", "Database"]
 
-SCHEMA_HEAD = "0003"
+SCHEMA_HEAD = "0006"
 BUSY_MILLISECONDS = 30_000
+LOG_SECONDS = 2.0
+"""How long emptying the log waits for those who read."""
 
 
 def _engine(url: URL, begin: str, busy_milliseconds: int) -> Engine:
@@ -97,6 +99,18 @@ class Database:
 
         with _storage_errors(self):
             upgrade(self._writer)
+
+    def empty_log(self) -> bool:
+        """Bring all of the write-ahead log into the file and cut it, so that nothing erased is left in it.
+
+        False: it is read or written just now, or the disk refuses; nothing is lost by that.
+        """
+        try:
+            with closing(sqlite3.connect(self.path, timeout=LOG_SECONDS)) as connection:
+                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error:
+            return False
+        return not busy
 
     def dispose(self) -> None:
         """Close all connections."""

@@ -12,11 +12,13 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import DateTime, TypeDecorator
 
 __all__ = [
+    "LARGEST",
     "BlobRow",
     "CheckpointRow",
     "ConsentRow",
     "DatasetPhotoRow",
     "DatasetRow",
+    "ErasureRow",
     "GenerationLoraRow",
     "GenerationRow",
     "GenerationSubjectRow",
@@ -36,6 +38,8 @@ __all__ = [
 ]
 
 TABLE_PREFIX = "limner_"
+LARGEST = 2**63 - 1
+"""The largest number that a column holds; the driver takes no larger one, not even to look for it."""
 
 
 def now() -> datetime:
@@ -87,6 +91,11 @@ def _subject(**options: Any) -> Any:
     return mapped_column(Slug, ForeignKey("limner_subjects.slug", ondelete="CASCADE"), index=True, **options)
 
 
+def _blob(**options: Any) -> Any:
+    # Indexed: a blob's row goes only when no row names it, which each deletion makes sure of.
+    return mapped_column(Digest, ForeignKey("limner_blobs.digest"), index=True, **options)
+
+
 class SubjectRow(Row):
     """Who or what is learned."""
 
@@ -125,6 +134,18 @@ class BlobRow(Row):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
+class ErasureRow(Row):
+    """What is still to be erased from the disk: written by the change that lets go of it, gone once it is done.
+
+    ``kind`` is one of ``pipeline.erasing``; ``name`` a digest, a folder of ``runs`` or an upload.
+    """
+
+    __tablename__ = "limner_erasures"
+
+    kind: Mapped[str] = mapped_column(String(20), primary_key=True)
+    name: Mapped[str] = mapped_column(Ident, primary_key=True)
+
+
 class PhotoRow(Row):
     """An accepted photo of a subject; sizes in pixels, ``crop`` the user's own, ``report`` what intake said."""
 
@@ -133,7 +154,7 @@ class PhotoRow(Row):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     subject: Mapped[str] = _subject()
-    digest: Mapped[str] = mapped_column(Digest, ForeignKey("limner_blobs.digest"))
+    digest: Mapped[str] = _blob()
     width: Mapped[int]
     height: Mapped[int]
     source: Mapped[str] = mapped_column(Text)
@@ -180,7 +201,7 @@ class DatasetPhotoRow(Row):
     dataset: Mapped[str] = mapped_column(
         Digest, ForeignKey("limner_datasets.digest", ondelete="CASCADE"), primary_key=True
     )
-    digest: Mapped[str] = mapped_column(Digest, ForeignKey("limner_blobs.digest"), primary_key=True)
+    digest: Mapped[str] = _blob(primary_key=True)
 
 
 class TrainingRow(Row):
@@ -215,7 +236,7 @@ class CheckpointRow(Row):
     id: Mapped[int] = mapped_column(primary_key=True)
     training: Mapped[str] = mapped_column(Ident, ForeignKey("limner_trainings.id", ondelete="CASCADE"))
     step: Mapped[int]
-    digest: Mapped[str] = mapped_column(Digest, ForeignKey("limner_blobs.digest"))
+    digest: Mapped[str] = _blob()
 
 
 class SampleRow(Row):
@@ -229,7 +250,7 @@ class SampleRow(Row):
     step: Mapped[int]
     position: Mapped[int]
     prompt: Mapped[str] = mapped_column(Text)
-    digest: Mapped[str] = mapped_column(Digest, ForeignKey("limner_blobs.digest"))
+    digest: Mapped[str] = _blob()
 
 
 class LoraRow(Row):
@@ -245,7 +266,7 @@ class LoraRow(Row):
     id: Mapped[int] = mapped_column(primary_key=True)
     subject: Mapped[str] = _subject()
     version: Mapped[int]
-    digest: Mapped[str] = mapped_column(Digest, ForeignKey("limner_blobs.digest"))
+    digest: Mapped[str] = _blob()
     tensor_digest: Mapped[str] = mapped_column(Digest)
     training: Mapped[str | None] = mapped_column(
         Ident, ForeignKey("limner_trainings.id", ondelete="SET NULL"), unique=True
@@ -282,7 +303,7 @@ class PublicationRow(Row):
 
 
 class GenerationRow(Row):
-    """One request for pictures; ``loras`` are [{name, digest, scale}]."""
+    """One request for pictures; ``loras`` are [{name, digest, scale}], ``without`` the places of deleted pictures."""
 
     __tablename__ = "limner_generations"
 
@@ -297,6 +318,7 @@ class GenerationRow(Row):
     guidance: Mapped[float]
     seed: Mapped[int] = mapped_column(BigInteger)
     count: Mapped[int]
+    without: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
     state: Mapped[str] = mapped_column(String(20), index=True)
     error: Mapped[dict[str, Any] | None]
     owner: Mapped[str | None] = _owner()
@@ -332,12 +354,13 @@ class ImageRow(Row):
     """One picture made, the ``position``-th of its generation, by ``generator``; ``seconds`` is how long it took."""
 
     __tablename__ = "limner_images"
-    __table_args__ = (UniqueConstraint("generation", "position"),)
+    # A page that still shows a deleted picture must not mean another one by its number.
+    __table_args__ = (UniqueConstraint("generation", "position"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(primary_key=True)
     generation: Mapped[str] = mapped_column(Ident, ForeignKey("limner_generations.id", ondelete="CASCADE"), index=True)
     position: Mapped[int]
-    digest: Mapped[str] = mapped_column(Digest, ForeignKey("limner_blobs.digest"))
+    digest: Mapped[str] = _blob()
     media_type: Mapped[str] = mapped_column(String(100))
     width: Mapped[int]
     height: Mapped[int]

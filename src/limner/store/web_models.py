@@ -14,6 +14,7 @@ __all__ = [
     "AnswerRow",
     "CaptionEditRow",
     "DeliveryRow",
+    "ErasedRow",
     "EventRow",
     "GridRow",
     "SessionRow",
@@ -29,6 +30,19 @@ Name = String(64)
 
 def _owner() -> Any:
     return mapped_column(Name, index=True, default=FIRST_ADMIN)
+
+
+class ErasedRow(Row):
+    """What an erasure said at its end, for whoever has to see to the rest; it goes after some weeks."""
+
+    __tablename__ = "limner_erased"
+
+    id: Mapped[str] = mapped_column(Ident, primary_key=True)
+    owner: Mapped[str | None] = _owner()
+    subject: Mapped[str] = mapped_column(Slug)
+    erased: Mapped[dict[str, Any]]
+    left: Mapped[list[Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class UserRow(Row):
@@ -133,8 +147,8 @@ class VoteRow(Row):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     grid: Mapped[str] = mapped_column(Ident, ForeignKey("limner_grids.id", ondelete="CASCADE"), index=True)
-    winner: Mapped[int] = mapped_column(ForeignKey("limner_images.id", ondelete="CASCADE"))
-    loser: Mapped[int] = mapped_column(ForeignKey("limner_images.id", ondelete="CASCADE"))
+    winner: Mapped[int] = mapped_column(ForeignKey("limner_images.id", ondelete="CASCADE"), index=True)
+    loser: Mapped[int] = mapped_column(ForeignKey("limner_images.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -173,7 +187,7 @@ class DeliveryRow(Row):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     webhook: Mapped[str] = mapped_column(Ident, ForeignKey("limner_webhooks.id", ondelete="CASCADE"), index=True)
-    event: Mapped[int] = mapped_column(ForeignKey("limner_events.id", ondelete="CASCADE"))
+    event: Mapped[int] = mapped_column(ForeignKey("limner_events.id", ondelete="CASCADE"), index=True)
     state: Mapped[str] = mapped_column(String(20), default="waiting", index=True)
     attempts: Mapped[int] = mapped_column(default=0)
     next_at: Mapped[datetime] = mapped_column(default=now)
