@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from limner.errors import AccountRefused, NotFound, StorageFailed, VendorBusy, VendorFailed
+from limner.errors import AccountRefused, InputRefused, NotFound, StorageFailed, VendorBusy, VendorFailed
+from limner.vendors import public_web
 from limner.vendors.credentials import Secret
 from limner.vendors.public_web import PublicWeb, origin_of
 
@@ -137,3 +140,177 @@ def test_redirects_end(site: Site) -> None:
     with pytest.raises(VendorFailed, match="without end"):
         PublicWeb().start(f"{site.url}/a", 10)
     assert len(site.asked) == 8
+
+
+# --- servers that hold a line, or answer oddly ----------------------------------------------------------------------
+
+
+def dripping(until: threading.Event) -> Callable[[BaseHTTPRequestHandler, int], None]:
+    """An answer of which a byte comes now and then, for as long as the test lasts."""
+
+    def answer(handler: BaseHTTPRequestHandler, number: int) -> None:
+        handler.send_response(200)
+        handler.send_header("content-length", "100000000")
+        handler.end_headers()
+        with suppress(OSError):
+            while not until.wait(0.02):
+                handler.wfile.write(b"x")
+                handler.wfile.flush()
+
+    return answer
+
+
+@pytest.fixture
+def drip(site: Site) -> Iterator[Site]:
+    over = threading.Event()
+    site.answer = dripping(over)
+    yield site
+    over.set()
+
+
+def test_the_start_of_a_file_ends_however_slowly_its_bytes_come(drip: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(public_web, "START_SECONDS", 0.3)
+    with pytest.raises(VendorFailed, match="too slow"):
+        PublicWeb().start(f"{drip.url}/a", 10**6)
+    assert len(drip.asked) == 1  # the time is over for all attempts together
+
+
+def test_a_head_that_never_ends_is_not_waited_for(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
+    def answer(handler: BaseHTTPRequestHandler, number: int) -> None:
+        with suppress(OSError):
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nx-slow: ")
+            while not over.wait(0.02):
+                handler.wfile.write(b"x")
+
+    site.answer = answer
+    monkeypatch.setattr(public_web, "HEAD_SECONDS", 0.1)
+    with pytest.raises(VendorFailed, match="too slow"):
+        PublicWeb().download(f"{site.url}/a", tmp_path / "a", most=10**9)
+    over.set()
+    assert len(site.asked) == 5
+
+
+def test_a_download_that_drips_is_given_up(drip: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(public_web, "PATIENCE_SECONDS", 0.1)
+    with pytest.raises(VendorFailed, match="too slow"):
+        PublicWeb().download(f"{drip.url}/a", tmp_path / "a", most=10**9)
+    assert len(drip.asked) == 5
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "location", ["https://[", "https://a.example/\x7f", "https://\u2603.example/", "http://a:99999/"]
+)
+def test_a_redirect_to_what_is_no_address_is_told(site: Site, tmp_path: Path, location: str) -> None:
+    site.answer = lambda handler, _: status(handler, 302, location=location.encode().decode("latin-1"))
+    with pytest.raises(VendorFailed, match="no address"):
+        PublicWeb().start(f"{site.url}/a", 10)
+    with pytest.raises(VendorFailed, match="no address"):
+        PublicWeb().download(f"{site.url}/a", tmp_path / "a", most=10**6)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://[", "https://a.example/\x7f", "https://\u2603.example/", "https://a:99999/", "https:///x"]
+)
+def test_what_is_no_address_is_told(url: str, tmp_path: Path) -> None:
+    web = PublicWeb()
+    for ask in (
+        lambda: web.start(url, 10),
+        lambda: web.download(url, tmp_path / "a", most=10),
+        lambda: web.check(url),
+        lambda: asyncio.run(web.post(url, b"", {}, seconds=1)),
+    ):
+        with pytest.raises(InputRefused, match="no address"):
+            ask()
+
+
+@pytest.mark.parametrize("digits", [16, 31, 5000])
+def test_a_size_that_no_file_has_is_told(site: Site, tmp_path: Path, digits: int) -> None:
+    site.answer = lambda handler, _: status(handler, 206, content_range=f"bytes 0-9/{'1' * digits}")
+    with pytest.raises(VendorFailed, match="a size that no file has"):
+        PublicWeb().start(f"{site.url}/a", 10)
+    with pytest.raises(VendorFailed, match="a size that no file has"):
+        PublicWeb().download(f"{site.url}/a", tmp_path / "a", most=10**9)
+
+
+def test_what_is_said_to_be_too_large_is_not_begun(site: Site) -> None:
+    site.answer = lambda handler, _: status(handler, 206, content_range=f"bytes 0-9/{9 * 10**14}")
+    with pytest.raises(StorageFailed, match="larger"):
+        PublicWeb().start(f"{site.url}/a", 10, most=10**9)
+
+
+@pytest.mark.parametrize("host", ["b\u00fccher.example", "xn--bcher-kva.example"])
+def test_an_international_name_is_asked_as_dns_writes_it(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(name: str, *given: object, **options: object) -> object:
+        asked.append(name)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("1.1.1.1", 443))]
+
+    monkeypatch.setattr(public_web.socket, "getaddrinfo", answer)
+    headers: dict[str, str] = {}
+    target, extensions = PublicWeb()._target(f"https://{host}:8443/\u00fc", False, headers)
+    assert (asked, headers["host"]) == (["xn--bcher-kva.example"], "xn--bcher-kva.example:8443")
+    assert (target.host, extensions) == ("1.1.1.1", {"sni_hostname": "xn--bcher-kva.example"})
+
+
+# --- a download that another process goes on with -------------------------------------------------------------------
+
+
+class Stop(Exception):
+    """What a caller raises to end a download."""
+
+
+def stopped_at(count: int) -> Callable[[int, int], None]:
+    def told(have: int, size: int) -> None:
+        if have >= count:
+            raise Stop
+
+    return told
+
+
+def test_what_is_kept_is_gone_on_with_by_a_later_call(site: Site, tmp_path: Path) -> None:
+    heard: list[tuple[int, int]] = []
+    site.answer = lambda handler, number: whole(handler, cut=4000) if number == 1 else whole(handler, 4000)
+    with pytest.raises(Stop):
+        PublicWeb().download(f"{site.url}/a", tmp_path / "a", most=10**6, kept=True, told=stopped_at(4000))
+    got = PublicWeb().download(
+        f"{site.url}/a", tmp_path / "a", most=10**6, kept=True, told=lambda *now: heard.append(now)
+    )
+    assert got.read_bytes() == DATA
+    assert [one.get("range") for one in site.asked] == [None, "bytes=4000-"]
+    assert (heard[0], heard[-1]) == ((4000, len(DATA)), (len(DATA), len(DATA)))
+    assert PublicWeb().download(f"{site.url}/a", tmp_path / "a", most=10**6, kept=True).read_bytes() == DATA
+    assert len(site.asked) == 2  # it is whole: nothing is asked
+
+
+def test_what_is_kept_of_another_address_or_without_a_mark_is_begun_again(site: Site, tmp_path: Path) -> None:
+    web = PublicWeb()
+    for other, etag in (("b", '"one"'), ("a", 'W/"one"')):
+        site.answer = lambda handler, number, etag=etag: whole(handler, cut=4000, etag=etag)  # type: ignore[misc]
+        with pytest.raises(Stop):
+            web.download(f"{site.url}/a", tmp_path / "a", most=10**6, kept=True, told=stopped_at(4000))
+        site.answer = lambda handler, number: whole(handler)
+        web.download(f"{site.url}/{other}", tmp_path / "a", most=10**6, kept=True)
+        assert "range" not in site.asked[-1]
+        assert (tmp_path / "a").read_bytes() == DATA
+        (tmp_path / "a").unlink()
+
+
+def test_a_server_without_more_of_a_file_is_asked_for_all_of_it(site: Site, tmp_path: Path) -> None:
+    def answer(handler: BaseHTTPRequestHandler, number: int) -> None:
+        if "range" in site.asked[-1]:
+            status(handler, 416)
+            return
+        handler.send_response(200)
+        handler.send_header("etag", '"one"')
+        handler.end_headers()
+        handler.wfile.write(DATA)
+
+    site.answer = answer
+    for _ in range(2):
+        got = PublicWeb().download(f"{site.url}/a", tmp_path / "a", most=10**6, kept=True)
+        assert got.read_bytes() == DATA
+    assert len(site.asked) == 3

@@ -6,7 +6,6 @@ minute, and no process sends what another one is sending. What was sent but not 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections.abc import Iterator
@@ -16,13 +15,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
-from limner.errors import LimnerError
 from limner.pipeline import notifying
 from limner.pipeline.changes import Changes
 from limner.pipeline.workspace import Workspace
 from limner.store.models import JobRow, now
 from limner.store.web_models import DeliveryRow, EventRow, WebhookRow
-from limner.vendors.webhooks import sign
 
 __all__ = ["PAUSES", "deliver_due", "delivering"]
 
@@ -92,15 +89,8 @@ def _deliver(workspace: Workspace, delivery: int) -> bool:
 
 def _send(workspace: Workspace, webhook: WebhookRow, event: EventRow, job: JobRow) -> tuple[int | None, str]:
     body = notifying.message_body(event, job)
-    id = notifying.message_id(workspace, event.id)  # noqa: A001 - the standard's word
-    headers = sign(notifying.secret_of(workspace, webhook.id), id, int(now().timestamp()), body)
-    web = notifying.web_of(workspace.settings)
-    try:
-        sent = {"content-type": "application/json", **headers}
-        status = asyncio.run(web.post(webhook.url, body, sent, seconds=SECONDS))
-    except LimnerError as failure:
-        return None, notifying.in_our_words(failure)
-    return status, notifying.note_of(status)
+    message = notifying.message_id(workspace, event.id)
+    return notifying.send(workspace, webhook.id, webhook.url, message, body, seconds=SECONDS)
 
 
 def _record(workspace: Workspace, delivery: int, webhook: str, status: int | None, note: str) -> None:

@@ -28,12 +28,12 @@ from limner.findings import refuse
 from limner.generation import provenance
 from limner.generation.generator import Drawn, GenerationOrder, Generator
 from limner.generation.pixels import opened
-from limner.pipeline import asking, jobs, ordering
+from limner.pipeline import asking, erasing, jobs, ordering
 from limner.pipeline.generating import generators_of
 from limner.pipeline.paying import StoredPayments, given_up
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
-from limner.store.models import BlobRow, GenerationRow, ImageRow, now
+from limner.store.models import GenerationRow, ImageRow, now
 from limner.types import ImageRecord, JobState, LoraUse, Progress
 
 __all__ = ["stage"]
@@ -79,11 +79,12 @@ async def _draw_with(context: StageContext, name: str, wanted: dict[str, Any], f
     order, subjects = await asyncio.to_thread(ordering.order_of, workspace, wanted, context.earlier, name)
     payments = StoredPayments(workspace, context.job, subjects[0] if subjects else None)
     await asyncio.to_thread(_begin, workspace, wanted, order, subjects)
-    stored = await asyncio.to_thread(_stored, workspace, order, folder)
+    without = await asyncio.to_thread(given_up, workspace, order.id)
+    stored = await asyncio.to_thread(_stored, workspace, order, folder, without)
     for index in stored:
         await payments.settle(order.tag(index))
-    # What the user decided to do without, after its answer was lost, counts as done.
-    stored |= await asyncio.to_thread(given_up, workspace, order.id)
+    # What the user does without counts as done.
+    stored |= without
     context.report(Progress("generate", len(stored), order.count, "picture"))
     if len(stored) >= order.count:
         return
@@ -191,10 +192,13 @@ def _begin(workspace: Workspace, wanted: dict[str, Any], order: GenerationOrder,
         row.state, row.error, row.ended_at = JobState.RUNNING, None, None
 
 
-def _stored(workspace: Workspace, order: GenerationOrder, folder: Path) -> set[int]:
+def _stored(workspace: Workspace, order: GenerationOrder, folder: Path, without: frozenset[int]) -> set[int]:
     """The indexes that have a picture; one that an earlier run had drawn but not recorded is recorded now."""
     for path in folder.glob("[0-9]*.png"):
         index, _, milliseconds = path.stem.partition("-")
+        if int(index) in without:
+            path.unlink()  # it was recorded, and is deleted by now
+            continue
         try:
             record = provenance.read_record(path)
         except InputRefused:
@@ -244,12 +248,9 @@ def _record(
     workspace: Workspace, order: GenerationOrder, index: int, record: ImageRecord, path: Path, seconds: float
 ) -> None:
     """Store a sealed picture as a blob and a row; only then is its file let go of."""
-    size = path.stat().st_size
     digest = workspace.blobs.put_file(path)
     with workspace.database.write() as session:
-        session.execute(
-            insert(BlobRow).values(digest=digest, media_type="image/png", byte_size=size).on_conflict_do_nothing()
-        )
+        erasing.add_blob(session, workspace, digest, "image/png", path)
         session.execute(
             insert(ImageRow)
             .values(

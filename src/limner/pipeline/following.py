@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
 
 from limner import errors
 from limner.errors import Cancelled, Conflict, LimnerError
 from limner.money.consent import check_consent
 from limner.money.sums import total
-from limner.pipeline import jobs, lookups, reading
+from limner.pipeline import erasing, jobs, lookups, reading
 from limner.pipeline.workspace import Workspace
-from limner.records import Job
+from limner.records import Job, WhatIf
 from limner.store.models import JobRow
 from limner.types import JobState
 
@@ -78,7 +79,11 @@ def failure_of(job: Job) -> LimnerError | None:
 
 
 def go_on(workspace: Workspace) -> None:
-    """See to it that a worker lives if a job has not ended: the last one may have died with nobody watching."""
+    """See to it that a worker lives if a job has not ended: the last one may have died with nobody watching.
+
+    What a process that died was erasing is erased to the end here.
+    """
+    erasing.finish_later(workspace)
     if jobs.waiting_jobs(workspace.everyone.database):
         workspace.ensure_worker()
 
@@ -94,10 +99,11 @@ def cancel(workspace: Workspace, job: str) -> Job:
     return record
 
 
-def resume(workspace: Workspace, job: str, *, yes: bool = False) -> Job:
+def resume(workspace: Workspace, job: str, *, yes: bool = False, what_if: bool = False) -> Job | WhatIf:
     """Do a cancelled or failed job again from the stage that it stopped in, as a new job.
 
-    ConsentNeeded: a training may have to be started anew at a vendor's, and costs more than goes without asking.
+    Conflict: it has not stopped, or another job does the same already. ConsentNeeded: a training may have to be
+    started anew at a vendor's, and costs more than goes without asking. ``what_if``: only say what would be done.
     """
     # The stages load a good deal that watching does not need.
     from limner.pipeline import trainings
@@ -112,21 +118,38 @@ def resume(workspace: Workspace, job: str, *, yes: bool = False) -> Job:
         row = session.get_one(JobRow, found.id)
         stages = [{**stage, "reopen": True} for stage in row.request["stages"]]
         done = [entry for entry in row.stages if entry["state"] == JobState.DONE]
+    if what_if:
+        return _what_if(workspace, found.kind, stages[len(done) :])
     training = [stage for stage in stages[len(done) :] if stage["stage"] == "train"]
     cost = total(trainings.estimate(workspace, stage) for stage in training)
     check_consent(cost, workspace.settings.consent_above, yes=yes)
     with workspace.database.write() as session:
+        jobs.refuse_twice(session, found.target, stages)
+        stopped = session.get_one(JobRow, found.id)
         again = jobs.add_job(
             session,
             kind=found.kind,
             stages=stages,
             subject=found.subject,
             target=found.target,
-            owner=session.get_one(JobRow, found.id).owner,
+            owner=stopped.owner,
         )
+        jobs.note_resumed(stopped, again)
         # The stages that had ended keep their results and are not run again.
         again.stages = done
-        submitter.submit(session, again.id, len(stages), waits=any(trainings.waits(workspace, one) for one in training))
-        record = reading.to_job(again)
-    workspace.ensure_worker()
-    return record
+        waits = found.kind == "import" or any(trainings.waits(workspace, one) for one in training)
+        submitter.submit(session, again.id, len(stages), waits=waits)
+        return reading.to_job(again)
+
+
+def _what_if(workspace: Workspace, kind: str, stages: Sequence[dict[str, Any]]) -> WhatIf:
+    """What the stages that are left would do, and cost at most."""
+    from limner.pipeline import asking, generating, paying, whole
+
+    if kind != "generate":
+        return asking.what_if(*whole.plans(workspace, stages))
+    steps = []
+    for stage in stages:
+        done = paying.given_up(workspace, stage["generation"]) | lookups.drawn(workspace, stage["generation"])
+        steps.append(generating.plans(workspace, stage, done=done))
+    return asking.what_if(*steps)

@@ -131,9 +131,11 @@ def request(
 
 def describe(workspace: Workspace, name: str) -> dict[str, Any]:
     """What is known of a lora that is not ours, from the start of its file."""
-    from limner.pipeline import importing
+    from limner.pipeline import importing, members
 
-    return asdict(importing.describe_remote(name, workspace.settings, from_here=workspace.from_here))
+    anonymous = not members.manages(workspace)
+    described = importing.describe_remote(name, workspace.settings, from_here=workspace.from_here, anonymous=anonymous)
+    return asdict(described)
 
 
 def submit(workspace: Workspace, *, yes: bool = False, what_if: bool = False, **options: Any) -> Job | WhatIf:
@@ -148,10 +150,13 @@ def submit(workspace: Workspace, *, yes: bool = False, what_if: bool = False, **
     return submit_wanted(workspace, wanted, yes=yes)
 
 
-def plans(workspace: Workspace, wanted: dict[str, Any]) -> list[Coroutine[Any, Any, Plan]]:
-    """What each generator of a request would do, to be asked for by ``asking.what_if``."""
+def plans(
+    workspace: Workspace, wanted: dict[str, Any], *, done: frozenset[int] = frozenset()
+) -> list[Coroutine[Any, Any, Plan]]:
+    """What each generator of a request would do, to be asked for by ``asking.what_if``; ``done`` are drawn already."""
     orders = [
-        (generator, ordering.order_of(workspace, wanted, {}, name)[0]) for name, generator in _named(workspace, wanted)
+        (generator, replace(ordering.order_of(workspace, wanted, {}, name)[0], done=done))
+        for name, generator in _named(workspace, wanted)
     ]
     return [_plan(workspace, wanted, generator, order) for generator, order in orders]
 

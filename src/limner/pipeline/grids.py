@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Text, and_, cast, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -20,7 +20,7 @@ from limner.pipeline.grid_axes import Wanted, as_axis, cells_of
 from limner.records import Generation, Grid, GridAxis, GridCell, GridPlan, Pair, Ranking, Vote, WhatIf
 from limner.store.models import GenerationRow, ImageRow, JobRow
 from limner.store.web_models import GridRow, VoteRow
-from limner.types import Finding, JobState, Severity
+from limner.types import Estimate, Finding, JobState, Severity
 
 if TYPE_CHECKING:
     from limner.options import GenerateOptions
@@ -31,6 +31,8 @@ __all__ = ["Grids", "forget"]
 Axis = tuple[str, Sequence[Any]]
 Requests = list[list[list[dict[str, Any]]]]
 """Of the drawing stage, by row, column and prompt."""
+READ_AT_ONCE = 100
+"""Grids whose pictures are looked up by one query: a database takes some 30,000 names."""
 
 
 class Grids:
@@ -72,6 +74,23 @@ class Grids:
         plans = (type(first)(first.back_end, first.model, first.calls, first.estimate, (*first.findings, *more)), *rest)
         cost = total(one.estimate for one in ready) if ready else asked.estimate
         return GridPlan(len(flat), sum(request["count"] for request in flat), WhatIf(plans, cost))
+
+    def price(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        x: Axis | GridAxis,
+        y: Axis | GridAxis | None = None,
+        training: str = "",
+        **options: Unpack[GenerateOptions],
+    ) -> tuple[int, Estimate]:
+        """How many pictures a grid would have and what all of it would cost, without asking anybody over the network.
+
+        InputRefused, NotFound, NotReady: a cell cannot be drawn.
+        """
+        requests = self._requests(self._wanted(prompt, x, y, training, dict(options)))
+        ready = [generating.prepare(self._workspace, one) for row in requests for cell in row for one in cell]
+        return sum(one.wanted["count"] for one in ready), total(one.estimate for one in ready)
 
     def start(
         self,
@@ -121,15 +140,31 @@ class Grids:
     def grid(self, grid: str) -> Grid:
         """One grid, with the pictures that are there by now. NotFound."""
         with self._workspace.database.read() as session:
-            return _to_grid(self._workspace, session, _find(session, grid))
+            [found] = _to_grids(self._workspace, session, [_find(session, grid)])
+            return found
 
-    def list(self, training: str = "", *, limit: int = 50) -> tuple[Grid, ...]:
-        """The grids, newest first; of one training, or all."""
-        query = select(GridRow).order_by(GridRow.created_at.desc(), GridRow.id).limit(limit)
+    def list(
+        self,
+        training: str = "",
+        *,
+        generation: str = "",
+        limit: int = 50,
+        before: tuple[datetime, str] | None = None,
+    ) -> tuple[Grid, ...]:
+        """The grids, newest first: all, those of a training, or those that a generation is a cell of.
+
+        ``before``: only those older than the grid with this ``created_at`` and ``id``.
+        """
+        query = select(GridRow).order_by(GridRow.created_at.desc(), GridRow.id.desc()).limit(limit)
         if training:
             query = query.where(GridRow.training == lookups.training(self._workspace, training).id)
+        if generation:
+            query = query.where(cast(GridRow.cells, Text).contains(f'"{generation}"', autoescape=True))
+        if before is not None:
+            at, name = before
+            query = query.where(or_(GridRow.created_at < at, and_(GridRow.created_at == at, GridRow.id < name)))
         with self._workspace.database.read() as session:
-            return tuple(_to_grid(self._workspace, session, row) for row in session.scalars(query).all())
+            return tuple(_to_grids(self._workspace, session, session.scalars(query).all()))
 
     def jobs(self, grid: str) -> tuple[str, ...]:
         """The ids of its jobs that have not ended."""
@@ -255,7 +290,7 @@ class Grids:
     def _known(self, name: str) -> Grid | None:
         with self._workspace.database.read() as session:
             row = session.get(GridRow, name)
-            return _to_grid(self._workspace, session, row) if row is not None else None
+            return next(iter(_to_grids(self._workspace, session, [row] if row is not None else [])), None)
 
     def _votes(self, grid: str) -> Sequence[tuple[int, int]]:
         with self._workspace.database.read() as session:
@@ -301,15 +336,24 @@ def _find(session: Session, grid: str) -> GridRow:
     return row
 
 
-def _to_grid(workspace: Workspace, session: Session, row: GridRow) -> Grid:
-    names = [name for line in row.cells for cell in line for name in cell]
-    made = _generations(workspace, session, names)
+def _to_grids(workspace: Workspace, session: Session, rows: Sequence[GridRow]) -> list[Grid]:
+    found: list[Grid] = []
+    for start in range(0, len(rows), READ_AT_ONCE):
+        some = rows[start : start + READ_AT_ONCE]
+        names = [name for row in some for line in row.cells for cell in line for name in cell]
+        made = _generations(workspace, session, names)
+        voted = select(VoteRow.grid, func.count().label("votes")).where(VoteRow.grid.in_([row.id for row in some]))
+        votes = {one.grid: one.votes for one in session.execute(voted.group_by(VoteRow.grid))}
+        found += [_to_grid(row, made, votes.get(row.id, 0)) for row in some]
+    return found
+
+
+def _to_grid(row: GridRow, made: dict[str, Generation], votes: int) -> Grid:
     x, y = (GridAxis(axis["axis"], tuple(axis["values"])) for axis in (row.x, row.y))
     cells = tuple(
         tuple(GridCell(at, up, tuple(made.get(name) for name in cell)) for at, cell in zip(x.values, line, strict=True))
         for up, line in zip(y.values, row.cells, strict=True)
     )
-    votes = session.scalar(select(func.count()).select_from(VoteRow).where(VoteRow.grid == row.id)) or 0
     prompts = tuple(row.request.get("prompts") or [row.prompt])
     return Grid(row.id, row.training or "", prompts, row.request, x, y, cells, votes, row.created_at)
 
@@ -321,14 +365,7 @@ def _generations(workspace: Workspace, session: Session, names: Sequence[str]) -
         select(ImageRow).where(ImageRow.generation.in_(names)).order_by(ImageRow.generation, ImageRow.position)
     ):
         images.setdefault(image.generation, []).append(image)
-    jobs = {job.target: job for job in session.scalars(select(JobRow).where(JobRow.target.in_(names)))}
-    found = {row.id: reading.to_generation(workspace, session, row, images.get(row.id, [])) for row in rows}
-    for name, made in found.items():
-        job = jobs.get(name)
-        # one that was cancelled before it began never came to say so itself
-        if job is not None and JobState(job.state).ended and not made.state.ended:
-            found[name] = replace(made, state=JobState(job.state), error=made.error or job.error)
-    return found
+    return {row.id: reading.to_generation(workspace, session, row, images.get(row.id, [])) for row in rows}
 
 
 def _to_vote(grid: Grid, row: VoteRow) -> Vote:

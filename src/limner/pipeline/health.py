@@ -16,7 +16,7 @@ from limner.pipeline.photo_editing import base_and_resolution, find_photo_row
 from limner.pipeline.workspace import Workspace
 from limner.records import DatasetHealth, HealthFinding, PhotoEntry, PhotoShare
 from limner.store.models import PhotoRow
-from limner.types import Base, Finding, Severity, SubjectFacts, SubjectKind
+from limner.types import Base, Crop, Finding, Severity, SubjectFacts, SubjectKind
 
 __all__ = ["alike_groups", "photo_findings", "photo_health"]
 
@@ -149,11 +149,12 @@ def _framing(placed: Sequence[_Placed]) -> tuple[PhotoShare, ...] | None:
     kinds: dict[str, list[str]] = {"close": [], "half": [], "whole": [], "no face": [], "not measured": []}
     for one in placed:
         report = one.photo.report
-        if report.face is not None:
-            share = report.face[3] * one.photo.height / one.height
-            kinds["close" if share >= CLOSE else "half" if share >= HALF else "whole"].append(one.photo.digest)
-        else:
+        if report.face is None:
             kinds["no face" if report.faces == 0 else "not measured"].append(one.photo.digest)
+        elif not (share := _face_share(one, report.face)):
+            kinds["no face"].append(one.photo.digest)
+        else:
+            kinds["close" if share >= CLOSE else "half" if share >= HALF else "whole"].append(one.photo.digest)
     meanings = {
         "close": "the face fills much of the picture",
         "half": "head and shoulders, or half the figure",
@@ -163,6 +164,18 @@ def _framing(placed: Sequence[_Placed]) -> tuple[PhotoShare, ...] | None:
     }
     shown = {name: photos for name, photos in kinds.items() if photos or name in ("close", "half", "whole")}
     return tuple(PhotoShare(name, meanings[name], tuple(photos)) for name, photos in shown.items())
+
+
+def _face_share(one: _Placed, face: tuple[float, float, float, float]) -> float:
+    """How much of the height that is trained on the face fills; 0 where the crop leaves its centre out."""
+    left, top, width, height = face
+    crop = one.photo.crop or Crop(0, 0, one.photo.width, one.photo.height)
+    across, down = (left + width / 2) * one.photo.width, (top + height / 2) * one.photo.height
+    bottom = crop.top + crop.height
+    if not (crop.left <= across <= crop.left + crop.width and crop.top <= down <= bottom):
+        return 0.0
+    inside = min((top + height) * one.photo.height, bottom) - max(top * one.photo.height, crop.top)
+    return inside / crop.height
 
 
 def alike_groups(hashes: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:

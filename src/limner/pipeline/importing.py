@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import select
-from sqlalchemy.dialects.sqlite import insert
 
 from limner.catalog import bases, find_base
 from limner.datasets.triggers import check_slug, check_trigger
 from limner.errors import Conflict, InputRefused, LoraRefused, NameRefused, NotFound
 from limner.hubs.hub import WEIGHTS_NAME
-from limner.pipeline import lora_sources, reading, subjects
+from limner.pipeline import erasing, lora_sources, members, reading, subjects
 from limner.pipeline.lora_sources import Found
+from limner.pipeline.scratch import scratch
 from limner.pipeline.versions import add_lora
 from limner.pipeline.workspace import Workspace
 from limner.records import Lora
 from limner.settings import Settings
-from limner.store.models import BlobRow, LoraRow, SubjectRow
-from limner.types import Base, LoraFacts, LoraUse, Progress, SubjectKind, TensorNaming
+from limner.store.models import LoraRow, SubjectRow
+from limner.types import Base, LoraFacts, LoraUse, SubjectKind, TensorNaming
 from limner.vendors.public_web import PublicWeb
 
-__all__ = ["describe_remote", "import_lora", "in_our_naming"]
+__all__ = ["LARGEST", "Adoption", "adopt", "describe_remote", "import_lora", "in_our_naming", "no_file"]
 
 LARGEST = 6 * 10**9
 """Bytes: no lora of a known base is larger; what is, is a whole model."""
@@ -32,6 +32,17 @@ FIRST_READ = 256 * 2**10
 LONGEST_TRIGGER = 60
 MENDED = ("guidance", "header-rank", "strength-twice", "mixed-naming", "text-encoder-unread", "unknown-tensors")
 """What inspection finds that a conversion puts right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """What a lora of somebody else becomes here: a version of this subject, which is made if it is not there."""
+
+    subject: str
+    kind: SubjectKind | str
+    trigger: str
+    name: str
+    base: str
 
 
 def import_lora(
@@ -44,7 +55,6 @@ def import_lora(
     name: str = "",
     base: str = "",
     from_here: bool | None = None,
-    report: Callable[[Progress], None] | None = None,
 ) -> Lora:
     """Adopt a LoRA as the subject's next version; the subject is made if it is not there.
 
@@ -56,37 +66,39 @@ def import_lora(
     """
     check_slug(subject)
     inside = workspace.from_here if from_here is None else from_here
-    say = report or (lambda _: None)
-    runs = workspace.home / "runs"
-    runs.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(dir=runs, prefix="import-") as folder:
-        path, found = _bring(str(source), workspace.settings, Path(folder), say, from_here=inside)
-        say(Progress("import", message="Checking the weights"))
-        wanted = base or found.base
-        facts = _checked(path, Path(folder) / "converted.safetensors", wanted, insist=bool(base))
-        word = (trigger or facts.trigger or found.trigger)[:LONGEST_TRIGGER].strip()
-        known = _known(workspace, facts.digest, subject)
-        if known is not None:
-            return known
-        _ensure_subject(workspace, subject, kind, name, word)
-        digest = workspace.blobs.put_file(facts.path)
-        return _store(workspace, subject, facts, digest, word)
+    adoption = Adoption(subject, kind, trigger, name, base)
+    with scratch(workspace.home, "import-") as folder:
+        path, found = _bring(workspace, str(source), folder, from_here=inside)
+        return adopt(workspace, path, found, adoption, folder)
 
 
-def _bring(
-    source: str, settings: Settings, folder: Path, say: Callable[[Progress], None], *, from_here: bool
-) -> tuple[Path, Found]:
+def _bring(workspace: Workspace, source: str, folder: Path, *, from_here: bool) -> tuple[Path, Found]:
     """The file on this disk, and what its place says of it."""
-    place = lora_sources.parse(source, settings, files=from_here)
+    place = lora_sources.parse(source, workspace.settings, files=from_here)
     if isinstance(place, Path):
         if not place.is_file():
-            raise NotFound(f"There is no file {place}.", remedy="Check the path.", thing=str(place))
+            raise no_file(place)
         return place, Found("", place.name, public=False)
-    found = lora_sources.find(place, settings)
-    say(Progress("import", total=found.byte_size, unit="byte", message=f"Fetching {found.name}"))
-    path = folder / WEIGHTS_NAME
-    lora_sources.web_for(settings, loopback=from_here).download(found.url, path, most=LARGEST, sha256=found.sha256)
-    return path, found
+    anonymous = not members.manages(workspace)
+    found = lora_sources.find(place, workspace.settings, anonymous=anonymous)
+    web = lora_sources.web_for(workspace.settings, loopback=from_here, anonymous=anonymous)
+    return web.download(found.url, folder / WEIGHTS_NAME, most=LARGEST, sha256=found.sha256), found
+
+
+def no_file(path: Path) -> NotFound:
+    return NotFound(f"There is no file {path}.", remedy="Check the path.", thing=str(path))
+
+
+def adopt(workspace: Workspace, path: Path, found: Found, adoption: Adoption, folder: Path) -> Lora:
+    """Check a file that is here, and make it a lora; the same weights again give the one that is there."""
+    facts = _checked(path, folder / "converted.safetensors", adoption.base or found.base, insist=bool(adoption.base))
+    word = (adoption.trigger or facts.trigger or found.trigger)[:LONGEST_TRIGGER].strip()
+    known = _known(workspace, facts.digest, adoption.subject)
+    if known is not None:
+        return known
+    _ensure_subject(workspace, adoption, word)
+    digest = workspace.blobs.put_file(facts.path)
+    return _store(workspace, adoption.subject, facts, digest, word)
 
 
 def _checked(path: Path, into: Path, hint: str, *, insist: bool) -> LoraFacts:
@@ -154,25 +166,29 @@ def _known(workspace: Workspace, digest: str, subject: str) -> Lora | None:
     return None
 
 
-def _ensure_subject(workspace: Workspace, slug: str, kind: SubjectKind | str, name: str, word: str) -> None:
-    with workspace.database.read() as session:
-        if session.get(SubjectRow, slug) is not None:
-            return
+def _ensure_subject(workspace: Workspace, adoption: Adoption, word: str) -> None:
+    def is_there() -> bool:
+        with workspace.database.read() as session:
+            return session.get(SubjectRow, adoption.subject) is not None
+
+    if is_there():
+        return
     try:
         check_trigger(word, "word")
     except NameRefused:
         word = ""  # a whole sentence, or none: the subject's own is made from its name
-    subjects.add(workspace, slug, name=name, kind=kind, trigger=word)
+    try:
+        subjects.add(workspace, adoption.subject, name=adoption.name, kind=adoption.kind, trigger=word)
+    except Conflict:
+        # It is somebody else's, or another import of this user's was faster.
+        if not is_there():
+            raise
 
 
 def _store(workspace: Workspace, subject: str, facts: LoraFacts, digest: str, word: str) -> Lora:
     with workspace.database.write() as session:
         reading.find_subject_row(session, subject)
-        session.execute(
-            insert(BlobRow)
-            .values(digest=digest, media_type="application/safetensors", byte_size=facts.byte_size)
-            .on_conflict_do_nothing()
-        )
+        erasing.add_blob(session, workspace, digest, "application/safetensors", facts.path)
         again = session.scalars(select(LoraRow).where(LoraRow.subject == subject, LoraRow.digest == digest)).first()
         return reading.lora_record(workspace, again or add_lora(session, subject, facts, trigger=word))
 
@@ -180,11 +196,11 @@ def _store(workspace: Workspace, subject: str, facts: LoraFacts, digest: str, wo
 # --- from afar ------------------------------------------------------------------------------------------------------
 
 
-def describe_remote(source: str, settings: Settings, *, from_here: bool = True) -> LoraUse:
+def describe_remote(source: str, settings: Settings, *, from_here: bool = True, anonymous: bool = False) -> LoraUse:
     """What is known of a lora that is not here, from the start of its file: base, naming, size, digest, address.
 
     The address is pinned to a commit on the Hub. InputRefused: the source is a file here. LoraRefused: it is no LoRA.
-    Other errors, and ``from_here``, as ``import_lora``.
+    Other errors, and ``from_here``, as ``import_lora``. ``anonymous``: the Hub is asked without the home's token.
     """
     place = lora_sources.parse(source, settings, files=from_here)
     if isinstance(place, Path):
@@ -193,9 +209,10 @@ def describe_remote(source: str, settings: Settings, *, from_here: bool = True) 
             remedy=f"Import it first: limner lora import {place} --subject SLUG",
             thing=str(place),
         )
-    found = lora_sources.find(place, settings)
+    found = lora_sources.find(place, settings, anonymous=anonymous)
+    web = lora_sources.web_for(settings, loopback=from_here, anonymous=anonymous)
     # of a private file too, though only this user's own generators will reach it
-    base, naming, trigger, size = _from_header(lora_sources.web_for(settings, loopback=from_here), found)
+    base, naming, trigger, size = _from_header(web, found)
     return LoraUse(
         digest=found.sha256,
         scale=1.0,
@@ -215,8 +232,8 @@ def _from_header(web: PublicWeb, found: Found) -> tuple[str, str, str, int]:
     from limner.loras.inspection import family_and_index
     from limner.loras.metadata import declared_bases, declared_trigger
 
-    start = web.start(found.url, FIRST_READ)
-    size = start.size or found.byte_size
+    start = web.start(found.url, FIRST_READ, most=LARGEST)
+    size = start.size or min(found.byte_size, LARGEST)
     length = 8 + int.from_bytes(start.data[:8], "little")
     data = start.data
     if data[8:9] == b"{" and len(data) < length <= LONGEST_HEADER:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,17 +12,27 @@ from uuid import uuid4
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from limner.errors import Cancelled, LimnerError, NotFound
+from limner.errors import Cancelled, Conflict, LimnerError, NotFound
 from limner.pipeline import notifying, wishes
 from limner.store import Database
-from limner.store.models import JobRow, SubjectRow, now
+from limner.store.models import GenerationRow, JobRow, SubjectRow, TrainingRow, now
 from limner.store.web_models import EventRow
 from limner.types import JobState, Progress
 from limner.vendors.redaction import redact
 
-__all__ = ["JobProgress", "add_job", "as_error", "new_id", "request_cancel", "waiting_jobs"]
+__all__ = [
+    "JobProgress",
+    "add_job",
+    "as_error",
+    "new_id",
+    "note_resumed",
+    "refuse_twice",
+    "request_cancel",
+    "waiting_jobs",
+]
 
 PROGRESS_SECONDS = 0.25
+UNDER_WAY = (JobState.WAITING, JobState.RUNNING)
 
 
 def new_id(kind: str) -> str:
@@ -52,9 +63,36 @@ def add_job(
     )
     session.add(row)
     session.flush()
+    for made in _made_by(session, row):
+        made.state, made.error, made.ended_at = JobState.WAITING, None, None
     _say(session, row)
     wishes.fulfil(session, row.id)
     return row
+
+
+def refuse_twice(session: Session, target: str, stages: Sequence[dict[str, Any]]) -> None:
+    """Conflict: a job that has not ended does the same. Two at one training or generation would pay for it twice."""
+    wanted = _makes(stages)
+    alive = select(JobRow).where(JobRow.state.in_(UNDER_WAY), JobRow.target == target)
+    for row in session.scalars(alive):
+        if wanted & _makes(row.request["stages"]):
+            thing = target or row.id
+            raise Conflict(
+                f"{thing} is running already, as {row.id}.", remedy=f"Watch it: limner jobs watch {row.id}", thing=thing
+            )
+
+
+def note_resumed(stopped: JobRow, again: JobRow) -> None:
+    """Write on a stopped job which one goes on with it, in the transaction that adds that."""
+    stopped.request = {**stopped.request, "resumed_as": again.id}
+
+
+def _makes(stages: Sequence[dict[str, Any]]) -> set[str]:
+    """What stages make: trainings and generations by their ids, all else by what was asked for."""
+    return {
+        stage.get("training") or stage.get("generation") or json.dumps({**stage, "reopen": True}, sort_keys=True)
+        for stage in stages
+    }
 
 
 def _say(session: Session, row: JobRow) -> None:
@@ -98,7 +136,7 @@ def request_cancel(session: Session, job: str) -> JobRow:
 def waiting_jobs(database: Database) -> int:
     """How many jobs have not ended."""
     with database.read() as session:
-        rows = session.scalars(select(JobRow.id).where(JobRow.state.in_([JobState.WAITING, JobState.RUNNING])))
+        rows = session.scalars(select(JobRow.id).where(JobRow.state.in_(UNDER_WAY)))
         return len(rows.all())
 
 
@@ -190,5 +228,20 @@ def end_job(database: Database, job: str) -> None:
         whole = len(states) == len(row.request["stages"]) and all(s == JobState.DONE for s in states)
         row.state = JobState.DONE if whole else states[-1] if states else JobState.CANCELLED
         row.ended_at = now()
+        # A job that was stopped before its stage began: the stage could not say so.
+        for made in _made_by(session, row):
+            if not JobState(made.state).ended:
+                made.state, made.error, made.ended_at = row.state, row.error, row.ended_at
         _say(session, row)
         row.result = {k: v for entry in row.stages for k, v in (entry.get("result") or {}).items()}
+
+
+def _made_by(session: Session, job: JobRow) -> list[TrainingRow | GenerationRow]:
+    """The rows of a job's trainings and generations, but for those that are done."""
+    names = [stage.get("training") or stage.get("generation") for stage in job.request["stages"]]
+    return [
+        *session.scalars(select(TrainingRow).where(TrainingRow.id.in_(names), TrainingRow.state != JobState.DONE)),
+        *session.scalars(
+            select(GenerationRow).where(GenerationRow.id.in_(names), GenerationRow.state != JobState.DONE)
+        ),
+    ]

@@ -110,20 +110,24 @@ def _of_page(url: str) -> HubFile:
     return HubFile(repo)
 
 
-def web_for(settings: Settings, *, loopback: bool = True) -> PublicWeb:
-    """The web as this user may read it: the Hub with the user's token, everything else as anybody."""
+def web_for(settings: Settings, *, loopback: bool = True, anonymous: bool = False) -> PublicWeb:
+    """The web: the Hub with the home's token unless ``anonymous``, everything else as anybody."""
     from limner.vendors.huggingface import hub_token
 
-    return PublicWeb({origin_of(settings.huggingface_url): hub_token(settings)}, loopback=loopback)
+    token = None if anonymous else hub_token(settings)
+    return PublicWeb({origin_of(settings.huggingface_url): token}, loopback=loopback)
 
 
-def find(place: HubFile | str, settings: Settings) -> Found:
-    """Look a place up. NotFound: there is no such repo, revision or file; InputRefused: the repo holds several."""
+def find(place: HubFile | str, settings: Settings, *, anonymous: bool = False) -> Found:
+    """Look a place up. NotFound: there is no such repo, revision or file; InputRefused: the repo holds several.
+
+    ``anonymous``: the Hub is asked as by anybody, without the home's token.
+    """
     if isinstance(place, str):
         return Found(place, unquote(urlsplit(place).path.rpartition("/")[2]) or "lora.safetensors")
     from limner.vendors.huggingface import HubAccount
 
-    account = HubAccount(settings)
+    account = HubAccount(settings, anonymous=anonymous)
     info = account.ask(account.api.model_info, place.repo, revision=place.revision or None, files_metadata=True)
     files = {one.rfilename: one for one in info.siblings or ()}
     file = place.file or _only_weights(place.repo, list(files))

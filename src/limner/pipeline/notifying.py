@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import secrets
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -22,7 +23,7 @@ from limner.pipeline import keys
 from limner.pipeline.workspace import Workspace
 from limner.records import Delivery, NewWebhook, Webhook, WebhookTest
 from limner.settings import Settings
-from limner.store.models import JobRow, now
+from limner.store.models import LARGEST, JobRow, now
 from limner.store.web_models import DeliveryRow, EventRow, UserRow, WebhookRow
 from limner.vendors.public_web import PublicWeb
 from limner.vendors.webhooks import sign
@@ -31,14 +32,15 @@ __all__ = [
     "EVENTS",
     "Webhooks",
     "give_up",
-    "in_our_words",
     "message_body",
     "message_id",
-    "note_of",
     "queue",
     "secret_of",
+    "send",
     "web_of",
 ]
+
+log = logging.getLogger(__name__)
 
 EVENTS = ("job.waiting", "job.running", "job.done", "job.failed", "job.cancelled")
 """What can be told."""
@@ -185,7 +187,7 @@ class Webhooks:
         if not self.get(webhook).active:
             raise Conflict("This webhook is switched off.", remedy="Switch it on first.", thing=webhook)
         with self._workspace.database.write() as session:
-            row = session.get(DeliveryRow, delivery)
+            row = session.get(DeliveryRow, delivery) if 0 <= delivery <= LARGEST else None
             if row is None or row.webhook != webhook:
                 raise NotFound(f"There is no message {delivery}.", remedy="List them.", thing=str(delivery))
             row.state, row.attempts, row.next_at, row.note, row.status = "waiting", 0, now(), "", None
@@ -196,22 +198,35 @@ class Webhooks:
     def test(self, webhook: str) -> WebhookTest:
         """Send a signed message of the type ``webhook.test`` now, once, and say what it was answered. NotFound."""
         found = self.get(webhook)
-        at = now()
-        body = _body("webhook.test", at.isoformat(), {"webhook": found.id})
-        headers = sign(self.secret(webhook), f"msg_test_{secrets.token_hex(8)}", int(at.timestamp()), body)
-        web = web_of(self._workspace.settings)
-        sent = {"content-type": "application/json", **headers}
-        try:
-            status = run_now(web.post(found.url, body, sent, seconds=TEST_SECONDS))
-        except LimnerError as failure:
-            return WebhookTest(False, None, in_our_words(failure))
-        return WebhookTest(200 <= status < 300, status, note_of(status))
+        body = _body("webhook.test", now().isoformat(), {"webhook": found.id})
+        message = f"msg_test_{secrets.token_hex(8)}"
+        status, note = send(self._workspace, found.id, found.url, message, body, seconds=TEST_SECONDS)
+        return WebhookTest(status is not None and 200 <= status < 300, status, note)
 
     def delivering(self) -> AbstractContextManager[None]:
         """Deliver what waits, and what comes, in a thread of this process until the block ends."""
         from limner.pipeline.delivering import delivering
 
         return delivering(self._workspace.everyone)
+
+
+def send(
+    workspace: Workspace, webhook: str, url: str, message: str, body: bytes, *, seconds: float
+) -> tuple[int | None, str]:
+    """Send a signed message once; the status of the answer, None if there was none, and what it means.
+
+    Whatever goes wrong is such an answer: what was not noted as an attempt would be tried for ever.
+    """
+    headers = sign(secret_of(workspace, webhook), message, int(now().timestamp()), body)
+    sent = {"content-type": "application/json", **headers}
+    try:
+        status = run_now(web_of(workspace.settings).post(url, body, sent, seconds=seconds))
+    except LimnerError as failure:
+        return None, in_our_words(failure)
+    except Exception as failure:
+        log.exception("a message to the webhook %s could not be sent", webhook)
+        return None, f"It could not be sent: an unexpected {type(failure).__name__}, of which the log has more."
+    return status, note_of(status)
 
 
 def in_our_words(failure: LimnerError) -> str:

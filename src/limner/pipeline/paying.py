@@ -22,7 +22,7 @@ from limner.pipeline.alone import alone, release, take
 from limner.pipeline.intents import PENDING, IntentState, Standing
 from limner.pipeline.workspace import Workspace
 from limner.records import OpenPurchase
-from limner.store.models import IntentRow, JobRow
+from limner.store.models import GenerationRow, IntentRow, JobRow
 from limner.types import JobState
 
 __all__ = ["DECISIONS", "StoredPayments", "decide", "given_up", "undecided"]
@@ -228,13 +228,14 @@ def undecided(workspace: Workspace) -> list[OpenPurchase]:
 
 
 def given_up(workspace: Workspace, order: str) -> frozenset[int]:
-    """The pictures of a generation that the user decided to do without, by index: nobody waits for them any more."""
+    """The pictures of a generation that the user does without, by index: not bought again, or deleted when drawn."""
     query = select(IntentRow.tag).where(
         IntentRow.state == IntentState.DROPPED, IntentRow.tag.startswith(f"{order}-", autoescape=True)
     )
     with workspace.database.read() as session:
         ends = [tag.rpartition("-")[2] for tag in session.scalars(query)]
-    return frozenset(int(end) for end in ends if end.isdecimal())
+        row = session.get(GenerationRow, order)
+        return frozenset(int(end) for end in ends if end.isdecimal()).union(row.without if row is not None else ())
 
 
 def _record(row: IntentRow) -> OpenPurchase:
@@ -273,6 +274,9 @@ def _decide(session: Session, tag: str, decision: str) -> OpenPurchase:
     row = session.get(IntentRow, tag)
     if row is None:
         raise NotFound(f"There is no purchase '{tag}'.", remedy="List the open ones: limner costs open", thing=tag)
+    job = session.get(JobRow, row.job) if row.state in PENDING and row.state != IntentState.UNDECIDED else None
+    if job is not None and not JobState(job.state).ended:
+        raise Conflict(f"{tag} is being bought by {job.id}.", remedy="Wait for that job, or cancel it.", thing=tag)
     if decision == "again":
         intents.buy_again(session, tag)
     elif row.state in (IntentState.SETTLED, IntentState.REFUSED):

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 from limner import plugins
 from limner.errors import NotFound
 from limner.hubs.hub import Hub
-from limner.pipeline import publishing, reading
+from limner.pipeline import publishing, reading, repos
 from limner.pipeline.workspace import Workspace
 from limner.records import HubEntry
 from limner.store.models import LoraRow, PublicationRow
@@ -49,11 +49,14 @@ def set_visibility(
 ) -> list[tuple[str, str, Visibility]]:
     """Open or close every repo that a lora was published in; give (hub, repo, visibility read back) of each.
 
-    Conflict: a person's lora shall be public and no consent is on record. NotFound: it was published nowhere.
+    Conflict: of a person in one of them no consent is on record and it shall be public, or it is another user's too.
+    NotFound: it was published nowhere.
     """
     subject, places = _places(workspace, lora, hub)
+    _refuse_shared(workspace, subject, places)
     if visibility is Visibility.PUBLIC:
-        publishing.refuse_without_consent(workspace, subject)
+        for name, repo in places:
+            publishing.refuse_without_consents(workspace, name, repo)
     found = []
     for name, repo in places:
         seen = _hub(workspace, name).set_visibility(repo, visibility)
@@ -71,9 +74,10 @@ def set_visibility(
 def unpublish(workspace: Workspace, lora: str, *, hub: str = "") -> list[tuple[str, str]]:
     """Delete every repo that a lora was published in, with all versions in it; give (hub, repo) of each.
 
-    What is gone already counts as done. NotFound: it was published nowhere.
+    What is gone already counts as done. Conflict: one is another user's too. NotFound: it was published nowhere.
     """
-    _, places = _places(workspace, lora, hub)
+    subject, places = _places(workspace, lora, hub)
+    _refuse_shared(workspace, subject, places)
     for name, repo in places:
         # somebody was faster, or an earlier run was killed before its row went
         with suppress(NotFound):
@@ -81,6 +85,14 @@ def unpublish(workspace: Workspace, lora: str, *, hub: str = "") -> list[tuple[s
         with workspace.database.write() as session:
             session.execute(delete(PublicationRow).where(PublicationRow.hub == name, PublicationRow.repo == repo))
     return places
+
+
+def _refuse_shared(workspace: Workspace, subject: str, places: list[tuple[str, str]]) -> None:
+    """Conflict: a repo holds another user's loras, as one may from before such were refused. Nobody's studio may."""
+    if workspace.owner is None:
+        return
+    for hub, repo in places:
+        repos.refuse_anothers(workspace, subject, hub, repo)
 
 
 def _hub(workspace: Workspace, name: str) -> Hub:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from limner import __version__, plugins
@@ -15,16 +17,28 @@ from limner.catalog import find_base
 from limner.errors import Conflict
 from limner.hubs.card import CardFacts, CardSample, model_card
 from limner.hubs.hub import WEIGHTS_NAME, Hub, LoraPackage, Published, TagTaken
-from limner.pipeline import asking, jobs, reading
+from limner.pipeline import asking, jobs, reading, repos
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
 from limner.records import Job
-from limner.store.models import ConsentRow, DatasetRow, LoraRow, PublicationRow, SampleRow, SubjectRow, TrainingRow
+from limner.store.models import ConsentRow, DatasetRow, PublicationRow, SampleRow, SubjectRow, TrainingRow
 from limner.types import Consent, Health, Progress, SubjectKind, Visibility
 
-__all__ = ["card_of", "publish_now", "refuse_without_consent", "request", "stage", "status", "submit"]
+__all__ = [
+    "card_of",
+    "publish_now",
+    "refuse_without_consent",
+    "refuse_without_consents",
+    "request",
+    "stage",
+    "status",
+    "submit",
+]
 
 MOST_SAMPLES = 6
+
+_busy: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
+"""One publication at a time in a repo, all by one worker: until its row is there nobody can tell whose the repo is."""
 
 
 def request(
@@ -32,17 +46,20 @@ def request(
 ) -> dict[str, Any]:
     """The stage's request. Without a repo name one is made from the subject's slug; the hub completes it.
 
-    Conflict: a person's lora shall be public and no consent is on record.
+    Conflict: the repo is another user's, or it shall be public and of a person in it no consent is on record.
     """
     hub = hub or workspace.settings.hub
-    asking.refuse_unready(plugins.back_end("limner.hubs", hub, settings=workspace.settings).describe())
-    if Visibility(visibility) is Visibility.PUBLIC:
-        refuse_without_consent(workspace, subject)
+    repo = repo or repos.usual_name(subject)
+    keeper: Hub = plugins.back_end("limner.hubs", hub, settings=workspace.settings)
+    asking.refuse_unready(keeper.describe())
+    # The hub may be far away: it is asked for the whole name only where that can matter.
+    full = keeper.full_name(repo) if repos.is_known(workspace, hub, repo) else repo
+    _refuse_repo(workspace, subject, hub, full, Visibility(visibility))
     return {
         "stage": "publish",
         "lora": lora,
         "hub": hub,
-        "repo": repo or f"{subject}-lora",
+        "repo": repo,
         "visibility": Visibility(visibility),
     }
 
@@ -57,6 +74,20 @@ def refuse_without_consent(workspace: Workspace, subject: str) -> None:
             remedy=f"Record it: limner subject consent {subject} --by NAME --statement TEXT; or publish privately.",
             thing=subject,
         )
+
+
+def refuse_without_consents(workspace: Workspace, hub: str, repo: str) -> None:
+    """Conflict: of a person whose lora a repo holds no consent is on record: a repo is opened whole."""
+    for subject in sorted({one.subject for one in repos.held(workspace, hub, repo)}):
+        refuse_without_consent(workspace.everyone, subject)
+
+
+def _refuse_repo(workspace: Workspace, subject: str, hub: str, repo: str, visibility: Visibility) -> None:
+    """Conflict: a lora of the subject cannot be published there, or not so."""
+    repos.refuse_anothers(workspace, subject, hub, repo)
+    if visibility is Visibility.PUBLIC:
+        refuse_without_consent(workspace, subject)
+        refuse_without_consents(workspace, hub, repo)
 
 
 def publish_now(workspace: Workspace, lora: str, *, hub: str, visibility: Visibility) -> dict[str, Any]:
@@ -75,7 +106,6 @@ def submit(
         row = reading.find_lora_row(session, lora)
         name, subject = f"{row.subject}@v{row.version}", row.subject
     wanted = request(workspace, subject=subject, lora=name, hub=hub, repo=repo, visibility=visibility)
-    _refuse_anothers_repo(workspace, wanted)
     submitter = workspace.submitter
     with workspace.database.write() as session:
         job = jobs.add_job(
@@ -83,25 +113,6 @@ def submit(
         )
         submitter.submit(session, job.id, 1)
         return reading.to_job(job)
-
-
-def _refuse_anothers_repo(workspace: Workspace, wanted: dict[str, Any]) -> None:
-    """Conflict: another user publishes in this repo; whoever deletes theirs would delete both."""
-    if workspace.owner is None:
-        return
-    hub: Hub = plugins.back_end("limner.hubs", wanted["hub"], settings=workspace.settings)
-    repo = hub.full_name(wanted["repo"])
-    others = (
-        select(PublicationRow.id)
-        .join(LoraRow, LoraRow.id == PublicationRow.lora)
-        .join(SubjectRow, SubjectRow.slug == LoraRow.subject)
-        .where(PublicationRow.hub == wanted["hub"], PublicationRow.repo == repo)
-        .where(SubjectRow.owner.is_distinct_from(workspace.owner))
-        .limit(1)
-    )
-    with workspace.everyone.database.read() as session:
-        if session.scalar(others) is not None:
-            raise Conflict(f"The repo '{repo}' is taken.", remedy="Choose another name for it: --repo.", thing=repo)
 
 
 async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -116,35 +127,39 @@ def _publish(workspace: Workspace, wanted: dict[str, Any], name: str) -> dict[st
     card, samples = card_of(workspace, name, wanted["repo"])
     with workspace.database.read() as session:
         lora = reading.find_lora_row(session, name)
-    published = _first_free(
-        hub,
-        wanted,
-        lora.version,
-        lambda tag: LoraPackage(
-            weights=workspace.blobs.path(lora.digest),
-            weights_digest=lora.digest,
-            card=model_card(replace(card, tag=tag)),
-            samples={one.name: workspace.blobs.path(samples[one.name]) for one in card.shown},
-        ),
-        message=f"{card.title} v{lora.version}",
-    )
+    with _busy[wanted["hub"], wanted["repo"]]:
+        # Once more: the request may have waited for days, while others published and consents were withdrawn.
+        _refuse_repo(workspace, lora.subject, wanted["hub"], wanted["repo"], Visibility(wanted["visibility"]))
+        published = _first_free(
+            hub,
+            wanted,
+            lora.version,
+            lambda tag: LoraPackage(
+                weights=workspace.blobs.path(lora.digest),
+                weights_digest=lora.digest,
+                card=model_card(replace(card, tag=tag)),
+                samples={one.name: workspace.blobs.path(samples[one.name]) for one in card.shown},
+            ),
+            message=f"{card.title} v{lora.version}",
+        )
+        _keep(workspace, lora.id, wanted["hub"], published)
+    return {"repo": published.repo, "revision": published.revision, "url": published.url, "hub": wanted["hub"]}
+
+
+def _keep(workspace: Workspace, lora: int, hub: str, published: Published) -> None:
+    seen = {"visibility": published.visibility, "url": published.url}
     with workspace.database.write() as session:
         session.execute(
             insert(PublicationRow)
-            .values(
-                lora=lora.id,
-                hub=wanted["hub"],
-                repo=published.repo,
-                revision=published.revision,
-                visibility=published.visibility,
-                url=published.url,
-            )
-            .on_conflict_do_update(
-                index_elements=["lora", "hub", "repo", "revision"],
-                set_={"visibility": published.visibility, "url": published.url},
-            )
+            .values(lora=lora, hub=hub, repo=published.repo, revision=published.revision, **seen)
+            .on_conflict_do_update(index_elements=["lora", "hub", "repo", "revision"], set_=seen)
         )
-    return {"repo": published.repo, "revision": published.revision, "url": published.url, "hub": wanted["hub"]}
+        # the whole repo is open or closed, with all versions in it
+        session.execute(
+            update(PublicationRow)
+            .where(PublicationRow.hub == hub, PublicationRow.repo == published.repo)
+            .values(visibility=published.visibility)
+        )
 
 
 def card_of(workspace: Workspace, name: str, repo: str) -> tuple[CardFacts, dict[str, str]]:

@@ -75,7 +75,7 @@ __all__ = [
 REPORT: TypeAdapter[PhotoReport] = TypeAdapter(PhotoReport)
 MANIFEST: TypeAdapter[DatasetManifest] = TypeAdapter(DatasetManifest)
 PROGRESS: TypeAdapter[Progress] = TypeAdapter(Progress)
-LORA_NAME = re.compile(r"^(?P<slug>[^@:]+?)(?:@v?(?P<version>\d+))?$")
+LORA_NAME = re.compile(r"^(?P<slug>[^@:]+?)(?:@v?(?P<version>\d{1,9}))?$", re.ASCII)
 
 
 def find_subject_row(session: Session, slug: str) -> SubjectRow:
@@ -320,4 +320,5 @@ def to_job(row: JobRow) -> Job:
         created_at=row.created_at,
         started_at=row.started_at,
         ended_at=row.ended_at,
+        resumed_as=row.request.get("resumed_as", ""),
     )

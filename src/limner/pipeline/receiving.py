@@ -1,4 +1,7 @@
-"""The bytes of an upload onto the disk: appended in order by one sender at a time, and hashed on the way."""
+"""The bytes of an upload onto the disk: appended in order by one sender at a time, and hashed on the way.
+
+However they come, the disk keeps the space that the settings leave free: the database lies on it too.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import fcntl
 import hashlib
 import io
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,15 +20,48 @@ from limner.errors import Conflict, InputRefused, StorageFailed
 from limner.records import Upload
 from limner.store import file_digest
 
-__all__ = ["DigestDiffers", "Receiver", "Spool"]
+__all__ = ["DigestDiffers", "Receiver", "Room", "Spool"]
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LOOK_AGAIN = 8 << 20
+"""After so many bytes the disk is asked again how much is free."""
 
 
 class DigestDiffers(InputRefused):
     """What arrived is not what its sender announced; it was thrown away and can be sent again from the start."""
 
     code = "digest-differs"
+
+
+class Room:
+    """The space on the disk of a folder, but for ``reserve`` bytes of it that stay free."""
+
+    def __init__(self, folder: Path, reserve: int) -> None:
+        self._folder, self._reserve = folder, reserve
+        self._seen = 0
+
+    def left(self) -> int:
+        """How many bytes may still be written."""
+        return shutil.disk_usage(self._folder).free - self._reserve
+
+    def take(self, byte_size: int) -> None:
+        """Before so many bytes are written. StorageFailed: there is no room for them."""
+        if byte_size > self._seen:
+            left = self.left()
+            if byte_size > left:
+                raise self.none("the rest of it", byte_size)
+            self._seen = min(left, max(byte_size, LOOK_AGAIN))
+        self._seen -= byte_size
+
+    def none(self, what: str, byte_size: int) -> StorageFailed:
+        """The refusal of what has no room."""
+        free = self.left() + self._reserve
+        return StorageFailed(
+            f"The disk has {free / 1e9:.1f} GB free, of which {self._reserve / 1e9:.1f} GB are kept; "
+            f"{what} ({byte_size / 1e9:.2f} GB) has no room.",
+            remedy="Free some space, then try again; what has arrived is kept.",
+            thing="disk",
+        )
 
 
 class Receiver(AbstractContextManager["Receiver"]):
@@ -35,10 +72,11 @@ class Receiver(AbstractContextManager["Receiver"]):
         file: Path,
         record: Upload,
         offset: int,
+        room: Room,
         settle: Callable[[Upload, str], None],
         enter: Callable[[int, str], Upload] | None = None,
     ) -> None:
-        self._file, self._record, self._settle, self._enter = file, record, settle, enter
+        self._file, self._record, self._room, self._settle, self._enter = file, record, room, settle, enter
         self._stream: io.FileIO | None = None
         self._offset = offset
         # Of a file that comes in one go the digest is made on the way; else it is read once more at the end.
@@ -80,12 +118,14 @@ class Receiver(AbstractContextManager["Receiver"]):
     def write(self, *pieces: bytes | bytearray) -> int:
         """Append bytes; give the new offset. InputRefused: more than was announced. StorageFailed: the disk is full."""
         assert self._stream is not None  # noqa: S101
-        if self._offset + sum(map(len, pieces)) > self._record.byte_size:
+        byte_size = sum(map(len, pieces))
+        if self._offset + byte_size > self._record.byte_size:
             raise InputRefused(
                 f"More than the announced {self._record.byte_size:,} bytes arrived.",
                 remedy="Announce the file's true size.",
                 thing=self._record.id,
             )
+        self._room.take(byte_size)
         try:
             for piece in pieces:
                 rest = memoryview(piece)
@@ -128,10 +168,13 @@ class Receiver(AbstractContextManager["Receiver"]):
 
 
 class Spool:
-    """A file whose size nobody knows before its end, as a plain form sends it. ``digest`` is its SHA-256 so far."""
+    """A file whose size nobody knows before its end, as a plain form sends it. ``digest`` is its SHA-256 so far.
 
-    def __init__(self, file: Path, most: int) -> None:
-        self.file, self._most = file, most
+    ``most`` bytes are taken; of one that has more, ``remedy`` says what to do. ``copies`` of it are made later.
+    """
+
+    def __init__(self, file: Path, most: int, room: Room, *, remedy: str, copies: int = 0) -> None:
+        self.file, self._most, self._room, self._remedy, self._copies = file, most, room, remedy, copies
         self.size = 0
         self._hash = hashlib.sha256()
         file.parent.mkdir(mode=0o700, exist_ok=True)
@@ -148,9 +191,10 @@ class Spool:
         if self.size > self._most:
             raise InputRefused(
                 f"A file has more than {self._most:,} bytes.",
-                remedy="Send a smaller file, or raise LIMNER_MAX_UPLOAD_BYTES.",
+                remedy=self._remedy,
                 thing="upload",
             )
+        self._room.take(len(data))
         try:
             self._stream.write(data)
         except OSError as failure:
@@ -160,7 +204,8 @@ class Spool:
         self._hash.update(data)
 
     def close(self) -> None:
-        """No more bytes come. StorageFailed: the disk is full."""
+        """No more bytes come. StorageFailed: the disk is full, or has no room for the copies."""
+        self._room.take(self.size * self._copies)
         try:
             self._stream.close()
         except OSError as failure:

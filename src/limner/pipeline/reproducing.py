@@ -8,18 +8,18 @@ from typing import Any
 from sqlalchemy import select
 
 from limner import plugins
-from limner.errors import NotFound, NotReady
+from limner.errors import Conflict, NotFound, NotReady
 from limner.generation import provenance
-from limner.pipeline import generating, jobs, picking, reading
+from limner.pipeline import asking, generating, jobs, picking, reading
 from limner.pipeline.workspace import Workspace
-from limner.records import Job, Reproduction
+from limner.records import Job, Reproduction, WhatIf
 from limner.store.models import GenerationRow, ImageRow, LoraRow
 
 __all__ = ["reproduced", "submit"]
 
 
-def submit(workspace: Workspace, picture: Path, *, yes: bool = False) -> Job:
-    """Enqueue the drawing of a picture again, from what it says of itself."""
+def submit(workspace: Workspace, picture: Path, *, yes: bool = False, what_if: bool = False) -> Job | WhatIf:
+    """Enqueue the drawing of a picture again, from what it says of itself; with ``what_if`` only say what that is."""
     record = provenance.read_record(picture)
     loras: list[list[Any]] = []
     remote: dict[str, Any] = {}
@@ -48,33 +48,42 @@ def submit(workspace: Workspace, picture: Path, *, yes: bool = False) -> Job:
         )
     about = plugins.back_end("limner.generators", record.generator, settings=workspace.settings).describe()
     model = record.versions.get("model", "")
-    return generating.submit_wanted(
-        workspace,
-        {
-            "model": model if model in about.models else "",
-            "remote": remote,
-            "stage": "generate",
-            "generation": jobs.new_id("generation"),
-            "prompt": record.prompt,
-            "loras": loras,
-            "base": record.base,
-            "generator": record.generator,
-            "width": record.width,
-            "height": record.height,
-            "steps": record.steps,
-            "guidance": record.guidance,
-            "seed": record.seed,
-            "count": 1,
-            "filled": True,
-        },
-        yes=yes,
-    )
+    wanted = {
+        "model": model if model in about.models else "",
+        "remote": remote,
+        "stage": "generate",
+        "generation": jobs.new_id("generation"),
+        "prompt": record.prompt,
+        "loras": loras,
+        "base": record.base,
+        "generator": record.generator,
+        "width": record.width,
+        "height": record.height,
+        "steps": record.steps,
+        "guidance": record.guidance,
+        "seed": record.seed,
+        "count": 1,
+        "filled": True,
+    }
+    if what_if:
+        return asking.what_if(generating.plans(workspace, wanted))
+    return generating.submit_wanted(workspace, wanted, yes=yes)
 
 
 def reproduced(workspace: Workspace, picture: Path, job: Job) -> Reproduction:
-    """Compare a picture with the one that its reproduction drew, pixel by pixel and version by version."""
+    """Compare a picture with the one that its reproduction drew, pixel by pixel and version by version.
+
+    Conflict: the job is none that drew one picture.
+    """
     with workspace.database.read() as session:
-        row = session.scalars(select(ImageRow).where(ImageRow.generation == job.target)).one()
+        rows = session.scalars(select(ImageRow).where(ImageRow.generation == job.target)).all()
+        if len(rows) != 1:
+            raise Conflict(
+                f"{job.id} drew {len(rows)} pictures, so it is no reproduction that has ended.",
+                remedy="Name the job that drew the picture again, once it is done.",
+                thing=job.id,
+            )
+        (row,) = rows
         prompt = session.get_one(GenerationRow, job.target).prompt
         image = reading.to_image(workspace, row, prompt)
     given, drawn = provenance.pixel_digest(picture), provenance.pixel_digest(image.path)

@@ -1,6 +1,6 @@
 """The settings looked at and changed: ``limner.toml`` of the home folder is written, with its comments kept.
 
-What the environment or ``.env`` sets goes before the file, so such a setting cannot be changed here.
+What code, the environment or ``.env`` sets goes before the file, so such a setting cannot be changed here.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from pydantic.fields import FieldInfo
 
 from limner.catalog import bases
 from limner.errors import ChangedMeanwhile, Conflict, InputRefused, StorageFailed
-from limner.pipeline.setting_groups import FROM_HERE, GROUPS, RESTART, title_of
 from limner.pipeline.workspace import Workspace
 from limner.records import Setting, SettingsReport
-from limner.settings import Settings
+from limner.setting_groups import FROM_HERE, GROUPS, RESTART, title_of
+from limner.settings import FILE, Settings
 
 __all__ = ["FILE", "change", "report"]
 
-FILE = "limner.toml"
 NO_FILE = "none"
 LONGEST = 2_000
 
@@ -54,7 +53,7 @@ def report(workspace: Workspace) -> SettingsReport:
     """All settings with their values now, and where each comes from."""
     path = workspace.home / FILE
     text = _read(path)
-    kept, outside = _parsed(text), _outside()
+    kept, outside = _parsed(text), _outside(workspace)
     settings = [
         _setting(workspace, name, group, outside.get(name, FILE if name in kept else "default"))
         for group, names in GROUPS.items()
@@ -69,7 +68,7 @@ def change(workspace: Workspace, values: Mapping[str, Any], *, seen: str = "") -
     InputRefused says of each what is wrong (``fields``). Conflict: the environment sets it, or it is changed by who
     sits at the machine only. ChangedMeanwhile: the file is not what it was when it was ``seen``.
     """
-    outside = _outside()
+    outside = _outside(workspace)
     wrong: dict[str, str] = {}
     good: dict[str, Any] = {}
     for name, given in values.items():
@@ -97,16 +96,12 @@ def change(workspace: Workspace, values: Mapping[str, Any], *, seen: str = "") -
         changed = _edited(text, good)
         if changed != text:
             _write(path, changed)
-        _take(workspace.settings, good)
+        workspace.settings.take({name: _usual(name) if value is None else value for name, value in good.items()})
     return report(workspace)
 
 
-def _take(settings: Settings, values: Mapping[str, Any]) -> None:
-    """Give this process the new values: every part of it reads them from this one object when it needs them."""
-    for name, value in values.items():
-        usual = Settings.model_fields[name].get_default(call_default_factory=True)
-        setattr(settings, name, usual if value is None else value)
-    settings.model_post_init(None)
+def _usual(name: str) -> Any:
+    return Settings.model_fields[name].get_default(call_default_factory=True)
 
 
 # --- one setting ----------------------------------------------------------------------------------------------------
@@ -115,7 +110,6 @@ def _take(settings: Settings, values: Mapping[str, Any]) -> None:
 def _setting(workspace: Workspace, name: str, group: str, source: str) -> Setting:
     field = Settings.model_fields[name]
     choices = _choices(name)
-    usual = field.get_default(call_default_factory=True)
     return Setting(
         name=name,
         title=title_of(name),
@@ -123,7 +117,7 @@ def _setting(workspace: Workspace, name: str, group: str, source: str) -> Settin
         group=group,
         kind="choice" if choices else _kind(field),
         value=_typed(getattr(workspace.settings, name)),
-        usual=_typed(usual),
+        usual=_typed(_usual(name)),
         source=source,
         fixed=_fixed(workspace, name, source),
         choices=choices,
@@ -136,6 +130,8 @@ def _fixed(workspace: Workspace, name: str, source: str) -> str:
         return "It is where limner.toml itself is: set LIMNER_HOME."
     if source == "environment":
         return f"The environment variable LIMNER_{name.upper()} sets it, which goes before {FILE}."
+    if source == "program":
+        return f"The program that uses Limner gave it, which goes before {FILE}."
     if source == ".env":
         return f"LIMNER_{name.upper()} in the .env of the server's folder sets it, which goes before {FILE}."
     if name == "base_paths":
@@ -211,8 +207,8 @@ def _refuse_no_address(value: str) -> None:
 # --- where values come from -----------------------------------------------------------------------------------------
 
 
-def _outside() -> dict[str, str]:
-    """The settings that the environment or .env sets, and which of the two."""
+def _outside(workspace: Workspace) -> dict[str, str]:
+    """The settings that code, the environment or .env sets, and which of the three."""
     from dotenv import dotenv_values
 
     found: dict[str, str] = {}
@@ -221,6 +217,7 @@ def _outside() -> dict[str, str]:
             name = variable.lower().removeprefix("limner_")
             if variable.lower().startswith("limner_"):
                 found[name.partition("__")[0]] = source
+    found.update(dict.fromkeys(workspace.settings.given, "program"))
     return {name: source for name, source in found.items() if name in Settings.model_fields}
 
 

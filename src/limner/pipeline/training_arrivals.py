@@ -8,13 +8,14 @@ from pathlib import Path
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
+from limner.pipeline import erasing
 from limner.pipeline.workspace import Workspace
-from limner.store.models import BlobRow, CheckpointRow, SampleRow
+from limner.store.models import CheckpointRow, SampleRow
 from limner.training.trainer import TrainingReport
 from limner.types import TrainingSample
 from limner.vendors.redaction import redact
 
-__all__ = ["MOST_POINTS", "Arrivals", "add_blob", "add_rows", "joined", "log_file", "positions", "thin"]
+__all__ = ["MOST_POINTS", "Arrivals", "add_rows", "joined", "log_file", "positions", "thin"]
 
 MOST_POINTS = 2000
 MOST_LOG = 64_000
@@ -50,7 +51,7 @@ class Arrivals:
         kept = [one for one in fresh if one[1].path in digests]
         whole = [one for one in checkpoints if one[1] in digests]
         with self._workspace.database.write() as session:
-            add_rows(session, self._training, digests, whole, kept)
+            add_rows(session, self._workspace, self._training, digests, whole, kept)
         self._known |= {(sample.step, at) for at, sample in kept} | {(step, -1) for step, _ in whole}
 
     def _keep_log(self, log: str) -> None:
@@ -70,14 +71,9 @@ def positions(samples: Sequence[TrainingSample]) -> Iterator[tuple[int, Training
         yield at, sample
 
 
-def add_blob(session: Session, digest: str, media_type: str, byte_size: int) -> None:
-    """The row of a stored blob, unless it is there."""
-    values = {"digest": digest, "media_type": media_type, "byte_size": byte_size}
-    session.execute(insert(BlobRow).values(**values).on_conflict_do_nothing())
-
-
 def add_rows(
     session: Session,
+    workspace: Workspace,
     training: str,
     digests: Mapping[Path, str],
     checkpoints: Sequence[tuple[int, Path]],
@@ -85,12 +81,12 @@ def add_rows(
 ) -> None:
     """The rows of stored checkpoints, and of samples with their positions, unless they are there."""
     for step, path in checkpoints:
-        add_blob(session, digests[path], "application/safetensors", path.stat().st_size)
+        erasing.add_blob(session, workspace, digests[path], "application/safetensors", path)
         session.execute(
             insert(CheckpointRow).values(training=training, step=step, digest=digests[path]).on_conflict_do_nothing()
         )
     for position, sample in samples:
-        add_blob(session, digests[sample.path], "image/png", sample.path.stat().st_size)
+        erasing.add_blob(session, workspace, digests[sample.path], "image/png", sample.path)
         session.execute(
             insert(SampleRow)
             .values(

@@ -53,11 +53,13 @@ def choices(
     trainer: str = "",
     preset: str = "",
     settings: Mapping[str, Any] | None = None,
+    dataset: str = "",
     allow_few: bool = False,
     **others: Any,
 ) -> TrainingChoices:
-    """Every installed trainer for a training of a subject. NotFound: no such subject or base.
+    """Every installed trainer for a training of a subject, on the dataset named or on its photos as they are now.
 
+    NotFound: no such subject, base or dataset. Conflict: the dataset is another subject's.
     Settings that cannot be used are named in ``problems`` and left out; all else is judged as if they were.
     """
     row = find_base(base or workspace.settings.base)
@@ -69,6 +71,7 @@ def choices(
             select(PhotoRow, BlobRow).join(BlobRow, BlobRow.digest == PhotoRow.digest).where(PhotoRow.subject == slug)
         ).all()
         taken = [reading.photo_of(photo, blob.media_type, blob.byte_size) for photo, blob in photos]
+        frozen = reading.to_dataset(trainings.dataset_of(session, slug, dataset)).manifest if dataset else None
     recipe, name, problems = _recipe(row, preset, subject.kind, dict(settings or {}))
     items = tuple(
         DatasetItem(
@@ -82,7 +85,8 @@ def choices(
         )
         for photo in taken
     )
-    manifest = DatasetManifest("", facts, recipe.resolution, items)
+    manifest = frozen or DatasetManifest("", facts, recipe.resolution, items)
+    trained = {item.photo for item in manifest.items}
     wanted = {
         "training": "training_planned",
         "base": row.id,
@@ -104,12 +108,12 @@ def choices(
         presets={one: recipes.plain(recipes.preset(one, row, subject.kind)) for one in recipes.PRESETS},
         recipe=recipes.plain(recipe),
         fields=recipe_fields(row, recipes.plain(recipes.preset(name, row, subject.kind))),
-        photos=len(taken),
-        warned=sum(1 for photo in taken if photo.report.reason),
+        photos=len(manifest.items),
+        warned=sum(1 for photo in taken if photo.report.reason and photo.digest in trained),
         choices=tuple(offered),
         chosen=chosen or next((one for one in offered if one.usable), None),
         budgets=tuple(budgets),
-        findings=tuple(_of_photos(subject, len(taken), allow_few)),
+        findings=tuple(_of_photos(subject, len(manifest.items), allow_few or frozen is not None)),
         problems=problems,
     )
 

@@ -24,10 +24,10 @@ from limner.errors import Cancelled, RecipeRefused, WorkFailed
 from limner.findings import refuse
 from limner.loras.metadata import lora_metadata, seal
 from limner.loras.validation import validate
-from limner.pipeline import jobs, reading, wakeups
+from limner.pipeline import erasing, jobs, reading, wakeups
 from limner.pipeline.importing import in_our_naming
 from limner.pipeline.paying import StoredPayments
-from limner.pipeline.training_arrivals import Arrivals, add_blob, add_rows, joined, positions, thin
+from limner.pipeline.training_arrivals import Arrivals, add_rows, joined, positions, thin
 from limner.pipeline.versions import add_lora
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
@@ -278,8 +278,8 @@ def _keep(workspace: Workspace, wanted: dict[str, Any], order: TrainingOrder, co
     paths = [path for _, path in collected.checkpoints] + [sample.path for _, sample in samples]
     digests = {path: workspace.blobs.put_file(path) for path in paths}
     with workspace.database.write() as session:
-        add_blob(session, sealed_digest, "application/safetensors", sealed.stat().st_size)
-        add_rows(session, order.id, digests, collected.checkpoints, samples)
+        erasing.add_blob(session, workspace, sealed_digest, "application/safetensors", sealed)
+        add_rows(session, workspace, order.id, digests, collected.checkpoints, samples)
         lora = add_lora(session, wanted["subject"], facts, training=order.id, hosted=dict(collected.hosted))
         row = session.get_one(TrainingRow, order.id)
         row.state, row.ended_at, row.error = JobState.DONE, now(), None

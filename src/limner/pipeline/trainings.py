@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from limner import plugins
 from limner.catalog import find_base
@@ -20,7 +21,7 @@ from limner.training import recipe as recipes
 from limner.training.trainer import Trainer, TrainingOrder
 from limner.types import DatasetManifest, Estimate, JobState, SubjectKind
 
-__all__ = ["estimate", "order_without_photos", "request", "resume", "submit", "waits"]
+__all__ = ["dataset_of", "estimate", "order_without_photos", "request", "resume", "submit", "waits"]
 
 DEFAULT_PRESET = "balanced"
 
@@ -72,24 +73,20 @@ def submit(
     ConsentNeeded: it costs more than goes without asking, and ``yes`` was not said. With ``what_if`` nothing is
     enqueued and nothing sent that costs: it gives what would be.
     """
-    freeze_options = {key: options.pop(key) for key in ("template", "captioner", "allow_few") if key in options}
+    named = ("template", "captioner", "allow_few")
+    freeze_options: dict[str, Any] = {key: options.pop(key) for key in named if key in options}
     with workspace.database.read() as session:
         kind = reading.find_subject_row(session, slug).kind
-        digest = freezing.find_dataset_row(session, dataset).digest if dataset else ""
+        manifest = reading.to_dataset(dataset_of(session, slug, dataset)).manifest if dataset else None
     wanted = request(workspace, subject=slug, kind=kind, **options)
-    if not digest:
-        digest = freezing.freeze(
-            workspace, slug, base=wanted["base"], resolution=wanted["recipe"]["resolution"], **freeze_options
-        ).digest
-    wanted["dataset"] = digest
     trainer: Trainer = plugins.back_end("limner.trainers", wanted["trainer"], settings=workspace.settings)
-    with workspace.database.read() as session:
-        manifest = reading.to_dataset(session.get_one(DatasetRow, digest)).manifest
-    if manifest.subject.slug != slug:
-        raise Conflict(f"The dataset {digest[:12]}… is not of '{slug}'.", remedy="Name one of its own.", thing=slug)
-    order = training_stage.order_of(workspace, wanted, manifest)
+    freeze_options |= {"base": wanted["base"], "resolution": wanted["recipe"]["resolution"]}
     if what_if:
-        return asking.what_if([trainer.plan(order)])
+        manifest = manifest or freezing.would_freeze(workspace, slug, **freeze_options)[0]
+        return asking.what_if([trainer.plan(training_stage.order_of(workspace, wanted, manifest))])
+    manifest = manifest or freezing.freeze(workspace, slug, **freeze_options).manifest
+    wanted["dataset"] = digest = manifest.digest
+    order = training_stage.order_of(workspace, wanted, manifest)
     _check(trainer, order)
     costs.allow(workspace, trainer.estimate(order), subject=slug, yes=yes, what="training")
     submitter = workspace.submitter
@@ -100,6 +97,14 @@ def submit(
         )
         submitter.submit(session, row.id, 1, waits=waits(workspace, wanted))
         return reading.to_job(row)
+
+
+def dataset_of(session: Session, slug: str, name: str) -> DatasetRow:
+    """The dataset of that name. NotFound: there is none; Conflict: it is another subject's."""
+    row = freezing.find_dataset_row(session, name)
+    if row.subject != slug:
+        raise Conflict(f"The dataset {row.digest[:12]}… is not of '{slug}'.", remedy="Name one of its own.", thing=slug)
+    return row
 
 
 def _check(trainer: Trainer, order: TrainingOrder) -> None:
@@ -129,46 +134,61 @@ def waits(workspace: Workspace, wanted: dict[str, Any]) -> bool:
     return bool(trainer.describe().vendor)
 
 
-def resume(workspace: Workspace, training: str, *, yes: bool = False) -> Job:
+def resume(workspace: Workspace, training: str, *, yes: bool = False, what_if: bool = False) -> Job | WhatIf:
     """Go on with a cancelled or failed training from its last checkpoint, as a new job.
 
-    A trainer that keeps no checkpoints starts anew, and is paid anew: ConsentNeeded where that costs much.
+    A trainer that keeps no checkpoints starts anew, and is paid anew: ConsentNeeded where that costs much. With
+    ``what_if`` nothing is enqueued and nothing sent that costs: it gives what would be.
     """
+    if what_if:
+        with workspace.database.read() as session:
+            trainer, order = _of_stopped(workspace, session, _stopped(session, training))
+        return asking.what_if([trainer.plan(order)])
     submitter = workspace.submitter
     with workspace.database.write() as session:
-        row = session.get(TrainingRow, training)
-        if row is None:
-            raise NotFound(f"There is no training '{training}'.", remedy="`limner trainings list`.", thing=training)
-        if row.state == JobState.DONE:
-            raise Conflict(f"{training} is done already.", remedy="Start another with `limner train`.", thing=training)
+        wanted = _stopped(session, training)
+        trainer, order = _of_stopped(workspace, session, wanted)
+        check_consent(trainer.estimate(order), workspace.settings.consent_above, yes=yes)
         last = session.scalars(
             select(JobRow).where(JobRow.target == training).order_by(JobRow.created_at.desc()).limit(1)
         ).first()
-        if last is not None and not JobState(last.state).ended:
-            raise Conflict(f"{training} is running already, as {last.id}.", remedy="Watch it.", thing=training)
-        row.state, row.error = JobState.WAITING, None
-        wanted: dict[str, Any] = {
-            "stage": "train",
-            "subject": row.subject,
-            "training": row.id,
-            "base": row.base,
-            "trainer": row.trainer,
-            "recipe": row.recipe,
-            "dataset": row.dataset,
-            "sample_prompts": row.sample_prompts,
-            "reopen": True,
-        }
-        trainer: Trainer = plugins.back_end("limner.trainers", wanted["trainer"], settings=workspace.settings)
-        manifest = reading.to_dataset(session.get_one(DatasetRow, row.dataset)).manifest
-        order = training_stage.order_of(workspace, wanted, manifest)
-        check_consent(trainer.estimate(order), workspace.settings.consent_above, yes=yes)
         job = jobs.add_job(
             session,
             kind="train",
             stages=[wanted],
-            subject=row.subject,
-            target=row.id,
+            subject=wanted["subject"],
+            target=training,
             owner=last.owner if last is not None else workspace.owner,
         )
         submitter.submit(session, job.id, 1, waits=waits(workspace, wanted))
+        if last is not None:
+            jobs.note_resumed(last, job)
         return reading.to_job(job)
+
+
+def _stopped(session: Session, training: str) -> dict[str, Any]:
+    """The stage's request of a training that can go on. NotFound; Conflict: it is done, or it runs."""
+    row = session.get(TrainingRow, training)
+    if row is None:
+        raise NotFound(f"There is no training '{training}'.", remedy="`limner trainings list`.", thing=training)
+    if row.state == JobState.DONE:
+        raise Conflict(f"{training} is done already.", remedy="Start another with `limner train`.", thing=training)
+    wanted = {
+        "stage": "train",
+        "subject": row.subject,
+        "training": row.id,
+        "base": row.base,
+        "trainer": row.trainer,
+        "recipe": row.recipe,
+        "dataset": row.dataset,
+        "sample_prompts": row.sample_prompts,
+        "reopen": True,
+    }
+    jobs.refuse_twice(session, training, [wanted])
+    return wanted
+
+
+def _of_stopped(workspace: Workspace, session: Session, wanted: dict[str, Any]) -> tuple[Trainer, TrainingOrder]:
+    trainer: Trainer = plugins.back_end("limner.trainers", wanted["trainer"], settings=workspace.settings)
+    manifest = reading.to_dataset(session.get_one(DatasetRow, wanted["dataset"])).manifest
+    return trainer, training_stage.order_of(workspace, wanted, manifest)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -17,10 +16,10 @@ from uuid import uuid4
 from sqlalchemy import and_, case, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from limner.errors import Conflict, InputRefused, NotFound, StorageFailed
+from limner.errors import Conflict, InputRefused, NotFound
 from limner.pipeline import jobs, reading
 from limner.pipeline.dropped import Drop, lay_out, shown_name
-from limner.pipeline.receiving import DigestDiffers, Receiver, Spool
+from limner.pipeline.receiving import DigestDiffers, Receiver, Room, Spool
 from limner.pipeline.workspace import Workspace
 from limner.records import Job, Upload, UploadBatch
 from limner.store.models import JobRow, PhotoRow, now
@@ -59,7 +58,10 @@ class Uploads:
         """
         row = self._announced(slug, batch, name, byte_size, digest)
         with self._workspace.database.write() as session:
-            return self._record(self._entered(session, row, position))
+            entered = self._entered(session, row, position)
+            if entered is row:
+                self._refuse_without_room(row)
+            return self._record(entered)
 
     def arrive(
         self, slug: str, batch: str, name: str, byte_size: int, *, digest: str = "", position: int | None = None
@@ -73,7 +75,9 @@ class Uploads:
             found, _ = self._there(session, row, position)
             if found is not None:
                 return self._record(found)
-        return Receiver(self._file(row.id), self._record(row), 0, self._settle, self._enter_arrived(row, position))
+        self._refuse_without_room(row)
+        enter = self._enter_arrived(row, position)
+        return Receiver(self._file(row.id), self._record(row), 0, self._room(), self._settle, enter)
 
     def _enter_arrived(self, row: UploadRow, position: int | None) -> Callable[[int, str], Upload]:
         def enter(received: int, digest: str) -> Upload:
@@ -104,7 +108,6 @@ class Uploads:
                 remedy="Send a smaller file, or raise LIMNER_MAX_UPLOAD_BYTES.",
                 thing=shown_name(name)[:120],
             )
-        self._room_for(byte_size)
         return UploadRow(
             id=f"upload_{uuid4().hex[:16]}",
             owner=self._workspace.owner,
@@ -160,16 +163,21 @@ class Uploads:
             )
         return None, int(count)
 
-    def _room_for(self, byte_size: int) -> None:
-        free = shutil.disk_usage(self._workspace.home).free
-        reserve = self._workspace.settings.disk_reserve
-        if free - byte_size < reserve:
-            raise StorageFailed(
-                f"The disk has {free / 1e9:.1f} GB free, of which {reserve / 1e9:.1f} GB are kept; "
-                f"a file of {byte_size / 1e9:.2f} GB has no room.",
-                remedy="Free some space, then try again; what has arrived is kept.",
-                thing="disk",
-            )
+    def _room(self) -> Room:
+        return Room(self._workspace.home, self._workspace.settings.disk_reserve)
+
+    def _refuse_without_room(self, row: UploadRow) -> None:
+        """StorageFailed: with what others have announced and not sent yet, the file has no room on the disk."""
+        room = self._room()
+        left = room.left() - row.byte_size
+        open_files = select(UploadRow).where(UploadRow.job == "", UploadRow.received < UploadRow.byte_size)
+        with self._workspace.everyone.database.read() as session:
+            others = session.scalars(open_files).all()
+            # Most disks have room for all of it, so that the files need not be looked at.
+            if left < sum(one.byte_size for one in others):
+                left -= sum(one.byte_size - self._received(one) for one in others)
+        if left < 0:
+            raise room.none(row.name[:120], row.byte_size)
 
     def get(self, upload: str) -> Upload:
         """One upload. NotFound: there is none, or it has expired."""
@@ -209,17 +217,28 @@ class Uploads:
         record = self.get(upload)
         if record.job:
             raise Conflict("The upload was taken in already.", remedy="Nothing is left to send.", thing=upload)
-        return Receiver(self._file(record.id), record, offset, self._settle)
+        return Receiver(self._file(record.id), record, offset, self._room(), self._settle)
 
     def spool(self) -> Spool:
         """A place for a file whose size is not known yet; ``keep`` makes it an upload."""
-        file = self._workspace.home / "uploads" / f"spool_{uuid4().hex[:16]}"
-        return Spool(file, self._workspace.settings.max_upload_bytes)
+        file = self._file(f"spool_{uuid4().hex[:16]}")
+        remedy = "Send a smaller file, or raise LIMNER_MAX_UPLOAD_BYTES."
+        return Spool(file, self._workspace.settings.max_upload_bytes, self._room(), remedy=remedy)
+
+    def spool_lora(self) -> Spool:
+        """A place for the file of a LoRA, to be imported from there and then discarded."""
+        from limner.pipeline.importing import LARGEST
+
+        file = self._file(f"lora_{uuid4().hex[:16]}.safetensors")
+        # Importing may convert it, and keeps a copy.
+        return Spool(file, LARGEST, self._room(), remedy="Is it a LoRA? None is so large.", copies=2)
 
     def keep(self, slug: str, batch: str, name: str, spool: Spool) -> Upload:
         """Make what was spooled a whole upload of a batch; the bytes are not copied. Errors as ``add``."""
         spool.close()
-        upload = self.add(slug, batch, name, spool.size)
+        row = self._announced(slug, batch, name, spool.size, "")
+        with self._workspace.database.write() as session:
+            upload = self._record(self._entered(session, row, None))
         spool.file.replace(self._file(upload.id))
         self._settle(upload, spool.digest)
         return self.get(upload.id)

@@ -15,7 +15,7 @@ from limner.pipeline.workspace import Workspace
 from limner.records import Job, WhatIf
 from limner.types import BackEnd, Plan, Reach, Visibility
 
-__all__ = ["submit"]
+__all__ = ["plans", "submit"]
 
 
 def submit(
@@ -53,7 +53,7 @@ def submit(
     for wanted in pictures:
         _refuse_unreachable(workspace, slug, training, publication, wanted)
     if what_if:
-        return asking.what_if([_training_plan(workspace, training)], *_picture_plans(workspace, pictures))
+        return asking.what_if(*plans(workspace, [training, *pictures]))
     cost = total([trainings.estimate(workspace, training), *(generating.estimate(workspace, one) for one in pictures)])
     costs.allow(workspace, cost, subject=slug, yes=yes, what="whole run")
     options = {"base": training["base"], "resolution": training["recipe"]["resolution"], **dict(freeze or {})}
@@ -108,11 +108,16 @@ async def _training_plan(workspace: Workspace, wanted: dict[str, Any]) -> Plan:
     return replace(plan, findings=tuple(finding for finding in plan.findings if finding.code != "dataset"))
 
 
-def _picture_plans(workspace: Workspace, pictures: Sequence[dict[str, Any]]) -> list[list[Coroutine[Any, Any, Plan]]]:
-    return [
-        [_picture_plan(workspace, wanted, name) for name in generating.generators_of(wanted["generator"])]
-        for wanted in pictures
-    ]
+def plans(workspace: Workspace, stages: Sequence[dict[str, Any]]) -> list[list[Coroutine[Any, Any, Plan]]]:
+    """What the stages that may cost would do, where the dataset and the lora are yet to be made."""
+    found = []
+    for wanted in stages:
+        if wanted["stage"] == "train":
+            found.append([_training_plan(workspace, wanted)])
+        elif wanted["stage"] == "generate":
+            names = generating.generators_of(wanted["generator"])
+            found.append([_picture_plan(workspace, wanted, name) for name in names])
+    return found
 
 
 async def _picture_plan(workspace: Workspace, wanted: dict[str, Any], name: str) -> Plan:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.errors import LimnerError
-from limner.pipeline import jobs
+from limner.pipeline import erasing, jobs
 from limner.pipeline.delivering import delivering
 from limner.pipeline.listening import listening
 from limner.pipeline.workspace import Workspace
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 STAGES = {
     "intake": "limner.pipeline.intake",
+    "import": "limner.pipeline.fetching",
     "freeze": "limner.pipeline.freezing",
     "train": "limner.pipeline.training_stage",
     "publish": "limner.pipeline.publishing",
@@ -118,6 +119,7 @@ def work(settings: Settings, *, idle_seconds: float | None, stop: threading.Even
     from limner.pipeline import durable
 
     durable.prepare(workspace.database)
+    erasing.finish_later(workspace)
 
     async def finish(job: str) -> None:
         await asyncio.to_thread(jobs.end_job, workspace.database, job)

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limner.catalog import use_catalog
-from limner.errors import StorageFailed
+from limner.errors import LimnerError, StorageFailed
 from limner.money.prices import use_home
-from limner.settings import Settings
+from limner.setting_groups import RESTART
+from limner.settings import FILE, Settings, read_settings
 from limner.store import Blobs, Database
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Workspace:
     _everyone: Workspace | None = None
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self._file = _SettingsFile(settings)
         self._opening = threading.Lock()
         self.home = settings.home
         if settings.catalog is not None:
@@ -56,6 +57,11 @@ class Workspace:
                 remedy="Set LIMNER_HOME to a folder that you can write to.",
                 thing=str(self.home),
             ) from failure
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as they are now, with what was changed in ``limner.toml`` since this process began."""
+        return self._file.settings()
 
     @property
     def everyone(self) -> Workspace:
@@ -118,3 +124,38 @@ class Workspace:
         if "submitter" in self.__dict__:
             self.submitter.close()
         self.database.dispose()
+
+
+class _SettingsFile:
+    """The settings of a process and the file that they were read from, which others may change while it lives."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._path = settings.home / FILE
+        self._seen = self._stamp()
+        self._reading = threading.Lock()
+
+    def settings(self) -> Settings:
+        """The settings, read anew if the file is another: but for what code gave and what holds from the next start."""
+        if self._stamp() != self._seen:
+            with self._reading:
+                if (stamp := self._stamp()) != self._seen:
+                    self._take_up()
+                    self._seen = stamp
+        return self._settings
+
+    def _take_up(self) -> None:
+        try:
+            found = read_settings(self._settings.home)
+        except LimnerError as refusal:
+            log.warning("%s was changed and cannot be used, so that the settings stay: %s", FILE, refusal)
+            return
+        kept = {"home", *RESTART, *self._settings.given}
+        self._settings.take({name: getattr(found, name) for name in Settings.model_fields if name not in kept})
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size

@@ -11,15 +11,17 @@ import hashlib
 import ipaddress
 import socket
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
+from limner.blocking import run_now
 from limner.errors import AccountRefused, InputRefused, LimnerError, NotFound, StorageFailed, VendorBusy, VendorFailed
 from limner.vendors.credentials import Secret, redact
+from limner.vendors.partial_file import PartialFile
 from limner.vendors.retrying import retry_delay
 
 if TYPE_CHECKING:
@@ -31,6 +33,15 @@ ATTEMPTS = 5
 MOST_REDIRECTS = 8
 MOST_WAIT = 60.0
 PAUSE = time.sleep
+START_SECONDS = 20.0
+"""How long the start of a file may take in all, with every attempt: somebody waits for it."""
+HEAD_SECONDS = 60.0
+"""How long one server may take to answer at all."""
+PATIENCE_SECONDS = 60.0
+LEAST_BYTES = 256 * 2**10
+"""An attempt ends when fewer bytes came in so many seconds: a server that drips would hold it for ever."""
+LONGEST_SIZE = 15
+"""Digits of a size that can be meant."""
 
 _Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -61,38 +72,62 @@ class PublicWeb:
         self._trusted = dict(trusted or {})
         self._loopback = loopback
 
-    def start(self, url: str, count: int, *, begin: int = 0) -> Start:
+    def start(self, url: str, count: int, *, begin: int = 0, most: int = 0) -> Start:
         """Read ``count`` bytes of a file from ``begin`` on, whether or not its server can give a part.
 
-        InputRefused: the address may not be used. NotFound, AccountRefused, VendorBusy, VendorFailed.
+        It ends within ``START_SECONDS``. InputRefused: the address may not be used. StorageFailed: the file is said to
+        be larger than ``most`` (0: whatever it is). NotFound, AccountRefused, VendorBusy, VendorFailed.
         """
+        until = time.monotonic() + START_SECONDS
         for attempt in range(ATTEMPTS):
             try:
-                with self._open(url, {"range": f"bytes={begin}-{begin + count - 1}"}) as response:
-                    skip = 0 if response.status_code == 206 else begin
-                    data = b""
-                    for chunk in response.iter_raw():
-                        data += chunk
-                        if len(data) >= skip + count:
-                            break
-                    headers = {key.lower(): value for key, value in response.headers.items()}
-                    return Start(data[skip : skip + count], _whole_size(response.status_code, headers), headers)
+                return run_now(self._start(url, count, begin, most, until))
             except Exception as failure:
-                self._again(failure, url, attempt)
+                self._again(failure, url, attempt, until)
         raise AssertionError("unreachable")
 
-    def download(self, url: str, into: Path, *, most: int, sha256: str = "") -> Path:
+    async def _start(self, url: str, count: int, begin: int, most: int, until: float) -> Start:
+        wanted = {"range": f"bytes={begin}-{begin + count - 1}"}
+        async with asyncio.timeout(until - time.monotonic()), self._open(url, wanted) as response:
+            headers = {key.lower(): value for key, value in response.headers.items()}
+            size = _whole_size(url, response.status_code, headers)
+            if most and size > most:
+                raise _too_large(url, most)
+            skip = 0 if response.status_code == 206 else begin
+            data = b""
+            async for chunk in response.aiter_raw():
+                data += chunk
+                if len(data) >= skip + count:
+                    break
+            return Start(data[skip : skip + count], size, headers)
+
+    def download(
+        self,
+        url: str,
+        into: Path,
+        *,
+        most: int,
+        sha256: str = "",
+        kept: bool = False,
+        told: Callable[[int, int], None] | None = None,
+    ) -> Path:
         """Fetch a file whole, taken up where it broke off; StorageFailed: it is larger than ``most`` or not the digest.
 
-        Other errors as ``start``. A file that is not whole does not stay.
+        Other errors as ``start``. A file that is not whole does not stay, unless it is ``kept``: then a later call goes
+        on with it, where the server says that it is still the same. ``told`` hears how many bytes are here and how many
+        it will be (0: unknown), before each attempt and as they come; what it raises ends the download.
         """
-        done, same = False, [""]
+        part = PartialFile(into, url, kept=kept)
+        say = told or (lambda *_: None)
         try:
             for attempt in range(ATTEMPTS):
                 try:
-                    self._fetch(url, into, most, same)
+                    say(part.have, part.size)
+                    run_now(self._fetch(url, part, most, say))
                     break
                 except Exception as failure:
+                    if isinstance(failure, _Past):
+                        part.drop()
                     self._again(failure, url, attempt)
             with into.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -102,41 +137,56 @@ class PublicWeb:
                     remedy="Try again.",
                     thing=url[:200],
                 )
-            done = True
-            return into
-        finally:
-            if not done:
-                into.unlink(missing_ok=True)
+        except BaseException as failure:
+            if not kept or isinstance(failure, OSError | StorageFailed):
+                part.drop()
+            if isinstance(failure, OSError):
+                raise StorageFailed(
+                    f"What {_host(url)} gives cannot be written: {failure.strerror or failure}.",
+                    remedy="Free some space, then try again.",
+                    thing=str(into),
+                ) from failure
+            raise
+        return into
 
-    def _fetch(self, url: str, into: Path, most: int, same: list[str]) -> None:
-        """Fetch what is not there yet; ``same`` remembers the server's mark of the file that was begun."""
-        have = into.stat().st_size if same[0] and into.exists() else 0
-        with self._open(url, {"range": f"bytes={have}-", "if-range": same[0]} if have else {}) as response:
+    async def _fetch(self, url: str, part: PartialFile, most: int, say: Callable[[int, int], None]) -> None:
+        """Fetch what is not there yet."""
+        have = part.have
+        if have and have == part.size:
+            return
+        wanted = {"range": f"bytes={have}-", "if-range": part.etag} if have else {}
+        async with self._open(url, wanted) as response:
             headers = {key.lower(): value for key, value in response.headers.items()}
-            mark = headers.get("etag", "")
-            same[0] = "" if mark.startswith("W/") else mark
-            size = _whole_size(response.status_code, headers)
+            size = _whole_size(url, response.status_code, headers)
             if size > most:
                 raise _too_large(url, most)
             if response.status_code != 206:
                 have = 0
+                part.begin(headers.get("etag", ""), size)
             elif not headers.get("content-range", "").startswith(f"bytes {have}-"):
-                into.unlink(missing_ok=True)
+                part.drop()
                 raise _Cut("another part came than was asked for")
-            with into.open("r+b" if have else "wb") as file:
+            fresh = 0
+            with part.path.open("r+b" if have else "wb") as file:
                 file.seek(have)
-                # as it comes: what waited for a full chunk would be lost where the line breaks
-                for chunk in response.iter_raw():
-                    have += len(chunk)
-                    if have > most:
-                        raise _too_large(url, most)
-                    file.write(chunk)
-                file.truncate()
+                async with asyncio.timeout(PATIENCE_SECONDS) as patience:
+                    # as it comes: what waited for a full chunk would be lost where the line breaks
+                    async for chunk in response.aiter_raw():
+                        have += len(chunk)
+                        if have > most:
+                            raise _too_large(url, most)
+                        file.write(chunk)
+                        say(have, size)
+                        fresh += len(chunk)
+                        if fresh >= LEAST_BYTES:
+                            fresh = 0
+                            patience.reschedule(asyncio.get_running_loop().time() + PATIENCE_SECONDS)
         if size and have < size:
             raise _Cut(f"{have} of {size} bytes came")
 
     def check(self, url: str) -> None:
         """InputRefused: the address may not be used. VendorFailed: its host cannot be found."""
+        _parsed(url)
         self._target(url, self._loopback and _is_loopback(url), {})
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, seconds: float) -> int:
@@ -149,6 +199,7 @@ class PublicWeb:
         from limner import __version__
 
         sent = {"user-agent": f"limner/{__version__}", **headers}
+        _parsed(url)
         inside = self._loopback and _is_loopback(url)
         try:
             async with asyncio.timeout(seconds):
@@ -166,70 +217,79 @@ class PublicWeb:
                 thing=url[:200],
             ) from failure
 
-    @contextmanager
-    def _open(self, url: str, headers: Mapping[str, str]) -> Iterator[httpx2.Response]:
+    @asynccontextmanager
+    async def _open(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[httpx2.Response]:
         """Follow an address to an answer below 300."""
         import httpx2
 
         from limner import __version__
 
+        _parsed(url)
         inside, first = self._loopback and _is_loopback(url), origin_of(url)
-        with httpx2.Client(timeout=httpx2.Timeout(60.0, connect=10.0), follow_redirects=False) as client:
+        async with httpx2.AsyncClient(timeout=httpx2.Timeout(60.0, connect=10.0), follow_redirects=False) as client:
             for _ in range(MOST_REDIRECTS):
                 sent = {"user-agent": f"limner/{__version__}", "accept-encoding": "identity", **headers}
                 if origin_of(url) == first and (token := self._trusted.get(first)) is not None:
                     sent["authorization"] = f"Bearer {token.reveal()}"
-                target, extensions = self._target(url, inside, sent)
-                with client.stream("GET", target, headers=sent, extensions=extensions) as response:
+                target, extensions = await asyncio.to_thread(self._target, url, inside, sent)
+                request = client.build_request("GET", target, headers=sent, extensions=extensions)
+                async with asyncio.timeout(HEAD_SECONDS):
+                    response = await client.send(request, stream=True)
+                try:
                     if response.status_code in (301, 302, 303, 307, 308):
-                        url = urljoin(url, response.headers.get("location", ""))
+                        url = _followed(url, response.headers.get("location", ""))
                         continue
+                    if response.status_code == 416 and headers.get("if-range"):
+                        raise _Past("there is nothing behind what is here")
                     if response.status_code >= 400:
                         raise _refusal(url, response)
                     yield response
                     return
+                finally:
+                    await response.aclose()
         raise VendorFailed(f"{_host(url)} redirects without end.", remedy="Check the address.", thing=url[:200])
 
     def _target(self, url: str, inside: bool, headers: dict[str, str]) -> tuple[httpx2.URL, dict[str, str]]:
         """Where to connect to: the address that was looked at; the server and its certificate hear the host's name."""
-        import httpx2
-
+        target = _parsed(url)
         if origin_of(url) in self._trusted:
-            return httpx2.URL(url), {}
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        if parts.username or parts.password:
+            return target, {}
+        if target.userinfo:
             raise _forbidden(url, "holds a name or password")
-        if parts.scheme != "https" and not (inside and parts.scheme == "http" and _is_loopback(url)):
+        if target.scheme != "https" and not (inside and target.scheme == "http" and _is_loopback(url)):
             raise _forbidden(url, "is not https")
+        # as it is written in DNS, headers and certificates: international names have their own letters there
+        host = target.raw_host.decode("ascii")
         address = _resolve(host, url, inside)
-        headers["host"] = parts.netloc
-        target = httpx2.URL(url).copy_with(host=address)
-        return target, {"sni_hostname": host} if parts.scheme == "https" else {}
+        headers["host"] = target.netloc.decode("ascii")
+        return target.copy_with(host=address), {"sni_hostname": host} if target.scheme == "https" else {}
 
-    def _again(self, failure: Exception, url: str, attempt: int) -> None:
-        """Wait before another attempt, or raise what is to be told."""
+    def _again(self, failure: Exception, url: str, attempt: int, until: float = float("inf")) -> None:
+        """Wait before another attempt, or raise what is to be told; ``until`` is the end of all of them."""
         import httpx2
 
         wait = retry_delay(0, {}, None, attempt)
         told: LimnerError | None = None
         if isinstance(failure, _Busy):
             wait, told = failure.wait, failure.told
-        elif isinstance(failure, httpx2.HTTPError | _Cut):
+        elif isinstance(failure, httpx2.HTTPError | _Cut | TimeoutError):
+            what = "it is too slow" if isinstance(failure, TimeoutError) else type(failure).__name__.lstrip("_")
             told = VendorFailed(
-                f"{_host(url)} cannot be read ({type(failure).__name__.lstrip('_')}).",
-                remedy="Check the address and try again.",
-                thing=url[:200],
+                f"{_host(url)} cannot be read ({what}).", remedy="Check the address and try again.", thing=url[:200]
             )
         if told is None:
             raise failure
-        if attempt + 1 == ATTEMPTS or wait > MOST_WAIT:
+        if attempt + 1 == ATTEMPTS or wait > MOST_WAIT or time.monotonic() + wait >= until:
             raise told from None
         PAUSE(wait)
 
 
 class _Cut(Exception):
     """An answer ended before it was whole."""
+
+
+class _Past(_Cut):
+    """A server has no more of a file of which it told no size: what is here is fetched again, to be sure."""
 
 
 class _Busy(Exception):
@@ -247,11 +307,43 @@ def origin_of(url: str) -> str:
 
 
 def _host(url: str) -> str:
-    return (urlsplit(url).hostname or url)[:120]
+    try:
+        return (urlsplit(url).hostname or url)[:120]
+    except ValueError:
+        return url[:120]
 
 
-def _whole_size(status: int, headers: Mapping[str, str]) -> int:
+def _parsed(url: str) -> httpx2.URL:
+    """An address taken apart, its host as DNS writes it. InputRefused: it is none."""
+    import httpx2
+
+    try:
+        parts, found = urlsplit(url), httpx2.URL(url)
+        if (parts.hostname or parts.scheme not in ("https", "http")) and parts.port != 0:
+            return found
+    except (ValueError, httpx2.InvalidURL):
+        pass
+    raise InputRefused(
+        f"'{redact(url)[:160]}' is no address that can be asked.", remedy="Check how it is written.", thing=url[:200]
+    )
+
+
+def _followed(url: str, location: str) -> str:
+    """The address that a server sends to."""
+    try:
+        found = urljoin(url, location)
+        _parsed(found)
+    except (ValueError, InputRefused):
+        raise VendorFailed(
+            f"{_host(url)} redirects to what is no address.", remedy="Check the address.", thing=url[:200]
+        ) from None
+    return found
+
+
+def _whole_size(url: str, status: int, headers: Mapping[str, str]) -> int:
     told = headers.get("content-range", "").rpartition("/")[2] if status == 206 else headers.get("content-length", "")
+    if len(told) > LONGEST_SIZE and told.isdecimal():
+        raise VendorFailed(f"{_host(url)} tells a size that no file has.", remedy="Check the address.", thing=url[:200])
     return int(told) if told.isdecimal() else 0
 
 

@@ -227,7 +227,7 @@ def refusal(answer: Answer) -> LimnerError | None:
     if _UNREACHED.search(said):
         return VendorRefused(
             f"{title} cannot get at the lora: {said}",
-            remedy="It must be readable by anyone, at its https address. See: limner status.",
+            remedy="It must be readable by anyone, at its https address. Look whether it is: limner lora show.",
             thing=thing,
         )
     if answer.status == 403:

@@ -32,7 +32,7 @@ def row_of(order: TrainingOrder) -> HostedModel:
         served = sorted({row.base for row in find_hosted("fal", "train") if not row.withdrawn})
         raise RecipeRefused(
             f"fal does not train {order.base.id}.",
-            remedy=f"It trains {', '.join(served)}; or take another trainer (limner trainers).",
+            remedy=f"It trains {', '.join(served)}; or take another trainer (limner backends).",
             thing=order.base.id,
         )
     models = [row.model for row in rows]
