@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 from fastapi.testclient import TestClient
 from starlette.datastructures import Headers
+from starlette.routing import Route
+from starlette.types import Message
 
 from limner.errors import AccessRefused, InputRefused, TooManyTries
 from limner.settings import Settings
 from limner.web.access import Rules, require
-from limner.web.access.bodies import FILE_TYPES
+from limner.web.access.bodies import LimitedBody
 from limner.web.access.cookies import CookieNames, read_cookies
 from limner.web.access.headers import CONTENT_SECURITY_POLICY
 from limner.web.access.origins import refuse_foreign_host, refuse_foreign_page
 from limner.web.access.paths import scopes_needed
 from limner.web.access.refusing import local_path
-from limner.web.access.throttle import Throttle
+from limner.web.access.throttle import Throttle, client_address
 from limner.web.app import create_app
 
 from .access_bench import HOME, csrf, form, visiting
@@ -46,6 +50,8 @@ def one_app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     app.router.add_route("/act", act, methods=["GET", "POST"])
     app.router.add_route("/api/v1/act", act, methods=["GET", "POST"])
     app.router.add_route("/fail", fail)
+    for path in ("/loras/import", "/subjects/{slug}/drop", "/api/v1/uploads", "/api/v1/uploads/{upload}"):
+        app.router.routes.insert(0, Route(path, act, methods=["POST", "PATCH"]))
     return app
 
 
@@ -100,6 +106,7 @@ FOREIGN = [
     {"Origin": "http://localhost:9999"},
     {"Origin": "http://localhost.evil.example"},
     {"Origin": "nonsense"},
+    {"Origin": "http://[x"},
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site"},
     {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
@@ -175,7 +182,7 @@ def test_a_form_with_its_token_is_taken_and_its_body_is_whole(open_app: FastAPI,
     assert answer.status_code == 200
     assert "words=%C3%A4+%26+%C3%BC" in answer.text
     assert client.post("/act", content=b"x", headers={"X-CSRF-Token": token}).status_code == 200
-    assert client.post(f"/act?csrf_token={token}", files={"file": b"x" * 50_000}).status_code == 200
+    assert client.post(f"/act?csrf_token={token}", files={"file": b"x" * 5_000}).status_code == 200
 
 
 @pytest.mark.parametrize("token", ["", "wrong", "ä", None])
@@ -243,11 +250,65 @@ def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(open_app:
         assert client.post("/api/v1/act", content=b"", headers={"Content-Length": "-1"}).status_code == 413
 
 
-@pytest.mark.parametrize("kind", FILE_TYPES)
-def test_files_have_the_limits_of_uploads(open_app: FastAPI, kind: str) -> None:
-    with TestClient(open_app, base_url=HOME) as client:
-        answer = client.post("/api/v1/act", content=b"x" * 200_000, headers={"Content-Type": f"{kind}; boundary=x"})
-        assert answer.status_code == 200
+FORM, TUS = "multipart/form-data; boundary=x", "application/offset+octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind", "status"),
+    [
+        ("POST", "/loras/import", FORM, 200),
+        ("POST", "/subjects/zibbo/drop", FORM, 200),
+        ("POST", "/api/v1/uploads", TUS, 200),
+        ("PATCH", "/api/v1/uploads/upload_1", TUS, 200),
+        ("POST", "/act", FORM, 413),
+        ("POST", "/login", FORM, 413),
+        ("POST", "/loras/import", TUS, 413),
+        ("POST", "/api/v1/act", FORM, 413),
+        ("POST", "/api/v1/act", TUS, 413),
+        ("POST", "/api/v1/uploads", FORM, 413),
+        ("POST", "/api/v1/uploads/known", TUS, 413),
+    ],
+)
+def test_only_where_files_are_taken_bodies_have_their_limit(  # type: ignore[no-untyped-def]
+    open_app: FastAPI, page_token, method: str, path: str, kind: str, status: int
+) -> None:
+    client, token = page_token
+    for body in (b"x" * 200_000, chunks(200)):
+        headers = {"Content-Type": kind, "X-CSRF-Token": token}
+        answer = client.request(method, path, content=body, headers=headers)
+        assert answer.status_code == status
+    assert len(open_app.state.done) == (2 if status == 200 else 0)
+
+
+class DrivenClock(asyncio.SelectorEventLoop):
+    """An event loop whose time is what the test says."""
+
+    moment = 0.0
+
+    def time(self) -> float:
+        return self.moment
+
+
+@pytest.mark.parametrize(("piece", "stalled"), [(b"x", True), (b"x" * 20_000, False)])
+def test_a_body_that_only_drips_is_broken_off(piece: bytes, stalled: bool) -> None:
+    sent: list[Message] = []
+
+    async def drip() -> Message:
+        asyncio.get_running_loop().moment += 25  # type: ignore[attr-defined]
+        for _ in range(2):
+            await asyncio.sleep(0)
+        sent.append({"type": "http.request", "body": piece, "more_body": len(sent) < 7})
+        return sent[-1]
+
+    async def read() -> tuple[bool, str]:
+        body = LimitedBody(drip, 10**6)
+        while (message := await body()).get("more_body"):
+            pass
+        return body.stalled, message["type"]
+
+    with asyncio.Runner(loop_factory=DrivenClock) as runner:
+        assert runner.run(read()) == (stalled, "http.disconnect" if stalled else "http.request")
+    assert len(sent) == (2 if stalled else 8)
 
 
 # --- headers ----------------------------------------------------------------------------------------------------------
@@ -264,6 +325,17 @@ def test_every_answer_has_the_headers(open_app: FastAPI, path: str) -> None:
     assert headers["cross-origin-opener-policy"] == "same-origin"
     assert headers["cross-origin-resource-policy"] == "same-origin"
     assert "permissions-policy" in headers
+
+
+def test_a_mistake_of_the_guard_is_answered_with_them_too(open_app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*given: object, **options: object) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(open_app.state.doorkeeper, "caller", fail)
+    with TestClient(open_app, base_url=HOME, raise_server_exceptions=False) as client:
+        answer = client.get("/act")
+    assert answer.status_code == 500
+    assert answer.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
 
 
 def test_the_policy_allows_no_inline_code_and_no_other_place() -> None:
@@ -333,6 +405,48 @@ def test_waits_between_tries_grow_and_are_forgotten() -> None:
     at[0] += 4_000
     for _ in range(5):
         throttle.begin("anna", "10.0.0.1")
+
+
+def test_mistakes_of_long_ago_are_forgotten_though_one_logged_in_since() -> None:
+    at = [0.0]
+    throttle = Throttle(clock=lambda: at[0])
+    for number in range(4):
+        throttle.begin(f"typo{number}", "10.0.0.1")
+    for _ in range(10):
+        at[0] += 600
+        throttle.begin("anna", "10.0.0.1")
+        throttle.good("anna", "10.0.0.1")
+    for number in range(5):
+        throttle.begin(f"later{number}", "10.0.0.1")
+    with pytest.raises(TooManyTries):
+        throttle.begin("later", "10.0.0.1")
+
+
+def test_addresses_of_ipv4_are_apart_where_both_kinds_are_listened_for() -> None:
+    throttle = Throttle(clock=lambda: 0.0)
+    for number in range(5):
+        throttle.begin(f"name{number}", "::ffff:10.0.0.1")
+    throttle.begin("other", "::ffff:10.0.0.2")
+    with pytest.raises(TooManyTries):
+        throttle.begin("other", "10.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("peer", "said", "secure", "client"),
+    [
+        ("127.0.0.1", ["203.0.113.9"], True, "203.0.113.9"),
+        ("::1", ["1.1.1.1, 2.2.2.2", "203.0.113.9"], True, "203.0.113.9"),
+        ("::ffff:127.0.0.1", ["2001:db8::1"], True, "2001:db8::1"),
+        ("127.0.0.1", ["203.0.113.9, nonsense"], True, "127.0.0.1"),
+        ("127.0.0.1", [], True, "127.0.0.1"),
+        ("127.0.0.1", ["203.0.113.9"], False, "127.0.0.1"),
+        ("10.0.0.1", ["203.0.113.9"], True, "10.0.0.1"),
+    ],
+)
+def test_only_the_proxy_on_this_machine_is_believed(peer: str, said: list[str], secure: bool, client: str) -> None:
+    headers = [(b"x-forwarded-for", words.encode()) for words in said]
+    request = Request({"type": "http", "client": (peer, 1), "headers": headers})
+    assert client_address(request, Rules(secure=secure)) == client
 
 
 def test_a_household_of_ipv6_is_one_address() -> None:

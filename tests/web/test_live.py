@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,12 @@ from limner.settings import Settings
 from limner.studio import Studio
 from limner.types import JobState, Progress
 from limner.web import live
+from limner.web.access import Rules, Visitor
+from limner.web.access.doorkeeper import Doorkeeper
 from limner.web.app import create_app
 from limner.web.live import Following, Sent, event_stream, following
+
+from .access_bench import PASSWORDS, csrf, guarded, members, visiting  # noqa: F401
 
 
 @pytest.fixture(autouse=True)
@@ -214,9 +219,10 @@ def test_a_look_that_is_broken_does_not_keep_others_from_being_looked_at(studio:
 @asynccontextmanager
 async def streaming(studio: Studio) -> AsyncIterator[tuple[Request, Following]]:
     app = FastAPI()
+    app.state.doorkeeper = Doorkeeper(studio, Rules())
     async with following(studio) as it:
         app.state.live = it
-        yield Request({"type": "http", "app": app, "headers": []}), it
+        yield Request({"type": "http", "app": app, "headers": [], "state": {"visitor": Visitor()}}), it
 
 
 def test_a_stream_numbers_its_messages_and_says_its_end(studio: Studio) -> None:
@@ -277,6 +283,35 @@ def test_a_stream_ends_in_time_so_that_the_browser_is_asked_again_who_it_is(
             return b"".join([part async for part in answer.body_iterator])  # type: ignore[misc]
 
     assert b"event: end" not in asyncio.run(asyncio.wait_for(read(), 10))
+
+
+@pytest.mark.parametrize("way", ["logout", "everywhere", "password", "token"])
+def test_a_stream_ends_with_the_session_or_token_of_its_reader(
+    guarded: FastAPI,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.02)
+    with visiting(guarded) as client, ThreadPoolExecutor(1) as threads:
+        client.log_in("anna")
+        made = guarded.state.studio.owned_by("anna").members.add_token("reader", scopes=["read"])
+        bearer = {"Authorization": f"Bearer {made.secret}"} if way == "token" else {}
+        form = {"csrf_token": csrf(client.get("/settings/tokens").text)}
+        reading = threads.submit(client.get, "/jobs/live", headers=bearer)
+        try:
+            asyncio.run(eventually(lambda: guarded.state.live._topics))
+            if way == "token":
+                client.post(f"/settings/tokens/{made.token.id}/remove", data=form)
+            elif way == "password":
+                passwords = {"old": PASSWORDS["anna"], "password": "annas new password"}
+                client.post("/settings/password", data=form | passwords)
+            else:
+                client.post("/logout", data=form | ({"everywhere": "yes"} if way == "everywhere" else {}))
+            answer = reading.result(timeout=30)
+        finally:
+            guarded.state.live.stop()
+        assert answer.status_code == 200
+        assert "event: end" not in answer.text, "the browser comes again, and is asked to log in"
 
 
 def test_a_job_that_nobody_watches_goes_on_as_soon_as_a_server_lives(tmp_path: Path) -> None:

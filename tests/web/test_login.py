@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,15 +12,17 @@ from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 from sqlalchemy import select, update
 from starlette.requests import Request
+from starlette.types import Message
 
-from limner.errors import Conflict
+from limner.errors import Conflict, InputRefused
 from limner.settings import Settings
 from limner.store.models import now
 from limner.store.web_models import SessionRow
 from limner.studio import Studio
 from limner.web.access import Rules
 from limner.web.access.paths import is_api
-from limner.web.serving import Address, rules_for
+from limner.web.app import create_app
+from limner.web.serving import Address, _said, rules_for, serve_studio
 
 from .access_bench import HOME, PASSWORDS, csrf, form, guarded, members, visiting  # noqa: F401
 
@@ -130,6 +133,33 @@ def test_guessing_has_to_wait(server: FastAPI) -> None:
         assert int(answer.headers["retry-after"]) >= 1
 
 
+def test_a_stranger_behind_the_proxy_keeps_nobody_else_waiting(home_settings: Settings, members: Any) -> None:  # noqa: F811
+    app = create_app(home_settings, rules=Rules(login=True, secure=True))
+    with visiting(app, client=("127.0.0.1", 1)) as client:
+        client.base_url = "https://localhost"
+
+        def log_in(name: str, password: str, address: str) -> int:
+            fields = form(client.get("/login").text, "/login") | {"name": name, "password": password}
+            headers = {"X-Forwarded-For": address, "Origin": "https://localhost"}
+            return client.post("/login", data=fields, headers=headers).status_code
+
+        codes = [log_in(f"stranger{n}", "a wrong password", f"10.0.0.{n}, 203.0.113.9") for n in range(6)]
+        assert codes == [403] * 5 + [429]
+        assert log_in("anna", PASSWORDS["anna"], "198.51.100.7") == 303
+
+
+def test_wrong_old_passwords_of_one_keep_no_other_from_changing_theirs(server: FastAPI) -> None:
+    with visiting(server, client=("10.0.0.1", 1)) as anna, visiting(server, client=("10.0.0.2", 1)) as ben:
+        for one, name in ((anna, "anna"), (ben, "ben")):
+            one.log_in(name)
+        wrong = {"csrf_token": csrf(ben.get("/settings/tokens").text), "old": "wrong", "password": "another password"}
+        for _ in range(6):
+            ben.post("/settings/password", data=wrong)
+        right = {"csrf_token": csrf(anna.get("/settings/tokens").text), "old": PASSWORDS["anna"]}
+        anna.post("/settings/password", data=right | {"password": "annas new password"})
+        assert server.state.studio.members.check_password("anna", "annas new password")
+
+
 def test_a_login_that_another_page_forged_is_none(server: FastAPI) -> None:
     with visiting(server) as client:
         fields = form(client.get("/login").text, "/login") | {"name": "ben", "password": PASSWORDS["ben"]}
@@ -139,6 +169,49 @@ def test_a_login_that_another_page_forged_is_none(server: FastAPI) -> None:
         assert PASSWORDS["ben"] not in answer.text
         assert form(answer.text, "/login")["name"] == "ben"
         assert client.get("/who").status_code == 303
+
+
+def asked(app: FastAPI, path: str, kind: str, pieces: int) -> tuple[int, int]:
+    """The status that a stranger is answered who sends so many pieces of 100 kB, and how many of them were taken."""
+    taken = 0
+    answers = []
+
+    async def receive() -> Message:
+        nonlocal taken
+        taken += 1
+        return {"type": "http.request", "body": b"x" * 100_000, "more_body": taken < pieces}
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    head = {"host": "localhost", "content-type": kind, "content-length": str(pieces * 100_000)}
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "query_string": b"csrf_token=guessed",
+        "headers": [(name.encode(), value.encode()) for name, value in head.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("localhost", 80),
+    }
+    asyncio.run(app(scope, receive, send))
+    return answers[0]["status"], taken
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "status"),
+    [
+        ("/login", "multipart/form-data; boundary=x", 413),
+        ("/loras/import", "multipart/form-data; boundary=x", 401),
+        ("/subjects/zibbo/drop", "multipart/form-data; boundary=x", 401),
+        ("/api/v1/uploads", "application/offset+octet-stream", 401),
+        ("/api/v1/subjects", "application/offset+octet-stream", 413),
+    ],
+)
+def test_of_a_stranger_no_large_body_is_taken(server: FastAPI, path: str, kind: str, status: int) -> None:
+    assert asked(server, path, kind, 10_000) == (status, 0)
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------------
@@ -270,6 +343,34 @@ def test_a_token_may_what_its_scopes_say_and_needs_no_form(server: FastAPI) -> N
         assert (answer.status_code, "invalid_token" in answer.headers["www-authenticate"]) == (401, True)
 
 
+def test_the_secret_of_a_session_is_no_token(server: FastAPI) -> None:
+    with visiting(server) as client:
+        client.log_in("anna")
+        assert client.get("/who").status_code == 200
+        secret = client.cookies.get(server.state.doorkeeper.names.session)
+        answer = client.get("/api/v1/who", headers={"Authorization": f"Bearer {secret}"})
+        assert (answer.status_code, "invalid_token" in answer.headers["www-authenticate"]) == (401, True)
+        made = server.state.studio.owned_by("anna").members.add_token("script", scopes=["read"])
+        client.get("/api/v1/who", headers={"Authorization": f"Bearer {made.secret}"})
+        client.cookies.set(server.state.doorkeeper.names.session, made.secret[-43:])
+        assert client.get("/who").status_code == 303
+
+
+@pytest.mark.parametrize("days", [None, 1, 3_650])
+def test_what_a_token_makes_ends_with_it(server: FastAPI, days: int | None) -> None:
+    made = server.state.studio.owned_by("ben").members.add_token("for a day", scopes=["read", "write"], days=1)
+    forever = server.state.studio.owned_by("ben").members.add_token("for ever", scopes=["read", "write"])
+    with visiting(server) as client:
+
+        def ask(secret: str) -> Any:
+            headers = {"Authorization": f"Bearer {secret}"}
+            wanted = {"name": "more", "scopes": ["read", "write"], "days": days}
+            return client.post("/api/v1/tokens", json=wanted, headers=headers).json()["token"]["expires_at"]
+
+        assert datetime.fromisoformat(ask(made.secret)) == made.token.expires_at
+        assert (ask(forever.secret) is None) == (days is None)
+
+
 def test_admins_paths_are_closed_to_others(server: FastAPI) -> None:
     admins = server.state.studio.owned_by("anna").members.add_token("all", scopes=["read", "write", "admin"])
     writer = server.state.studio.owned_by("anna").members.add_token("some", scopes=["read", "write"])
@@ -280,6 +381,17 @@ def test_admins_paths_are_closed_to_others(server: FastAPI) -> None:
         for path in ("/settings", "/settings/users", "/accounts", "/system"):
             assert client.get(path).status_code == 403, path
         assert client.get("/settings/tokens").status_code == 200
+
+
+@pytest.mark.parametrize(("name", "settings"), [("anna", "/settings"), ("ben", "/settings/tokens")])
+def test_what_every_page_links_to_is_open_to_who_sees_it(server: FastAPI, name: str, settings: str) -> None:
+    with visiting(server) as client:
+        client.log_in(name)
+        for page in ("/jobs", "/settings/tokens"):
+            links = set(re.findall(r'<a [^>]*href="(/[^"#]*)"', client.get(page).text))
+            assert settings in links
+            assert ("/system" in links) == (name == "anna")
+            assert {link: client.get(link).status_code for link in links} == dict.fromkeys(links, 200)
 
 
 def test_the_api_wants_the_forms_token_of_who_comes_with_a_cookie(server: FastAPI) -> None:
@@ -376,12 +488,73 @@ def test_another_address_needs_a_user(studio: Studio) -> None:
     )
 
 
-def test_where_there_are_users_everybody_logs_in(members: Any, studio: Studio, home_settings: Settings) -> None:  # noqa: F811
-    studio.settings = home_settings.model_copy(
-        update={"hosts": "Limner.example.org, other:8443", "public_url": "https://public.example.org:444/x"}
-    )
+@pytest.mark.parametrize(
+    ("hosts", "secure", "how"),
+    [
+        ("limner.example.org", True, "as limner.example.org"),
+        ("limner.example.org", False, "as limner.example.org"),
+        ("", True, "through a proxy"),
+    ],
+)
+def test_behind_a_proxy_there_must_be_a_user(studio: Studio, hosts: str, secure: bool, how: str) -> None:
+    studio.settings.hosts = hosts
+    address = Address("127.0.0.1", 8712, fixed=False)
+    with pytest.raises(Conflict, match=how) as refused:
+        rules_for(studio, address, login=False, secure=secure)
+    command = "limner serve --secure." if secure else "limner serve."
+    assert refused.value.remedy == f"Add a user first: limner users add NAME; then: {command}"
+    with pytest.raises(InputRefused, match=how):
+        serve_studio(studio.settings, address, Rules(secure=secure), browser=False)
+
+
+def test_a_server_that_runs_asks_for_a_login_as_soon_as_there_is_a_user(app: FastAPI, studio: Studio) -> None:
+    door = app.state.doorkeeper
+    with visiting(app) as client:
+        assert client.get("/jobs").status_code == 200
+        token = csrf(client.get("/jobs").text)
+        studio.members.add("anna", PASSWORDS["anna"])
+        door.forget_all()  # it looks again after two seconds by itself
+        assert client.get("/jobs").headers["location"] == "/login?next=/jobs"
+        assert client.get("/api/v1/jobs").status_code == 401
+        assert client.post("/api/v1/subjects", json={"slug": "rex"}).status_code == 401
+        assert client.post("/subjects", data={"csrf_token": token}).status_code == 401
+        client.log_in("anna")
+        assert client.get("/jobs").status_code == 200
+        studio.members.remove("anna")
+        door.forget_all()
+        assert client.get("/jobs").status_code == 303, "a server that has asked once is not opened while it runs"
+
+
+def test_the_first_user_can_be_added_through_the_api(app: FastAPI) -> None:
+    with visiting(app) as client:
+        made = client.post("/api/v1/users", json={"name": "anna", "password": PASSWORDS["anna"]})
+        assert made.status_code == 201
+        app.state.doorkeeper.forget_all()
+        assert client.get("/api/v1/users").status_code == 401
+
+
+def test_names_of_this_machine_alone_need_no_user(studio: Studio) -> None:
+    studio.settings.hosts = "localhost, 127.0.0.2:8712, [::1]"
+    studio.settings.public_url = "https://hooks.example.org"
+    rules = rules_for(studio, Address("127.0.0.1", 8712, fixed=False), login=False)
+    assert (rules.login, set(rules.hosts)) == (False, {"localhost", "127.0.0.1", "127.0.0.2", "[::1]"})
+
+
+def test_what_is_told_of_a_server_behind_a_proxy(members: Any, studio: Studio) -> None:  # noqa: F811
+    studio.settings.hosts = "limner.example.org"
+    address = Address("127.0.0.1", 8712, fixed=False)
+    told = "\n".join(_said(address, rules_for(studio, address, login=False, secure=True), as_json=False))
+    assert "Everybody has to log in." in told
+    assert "Other machines reach it through a proxy on this one, as limner.example.org." in told
+    assert "Only this machine" not in told
+
+
+def test_where_there_are_users_everybody_logs_in(members: Any, studio: Studio) -> None:  # noqa: F811
+    studio.settings.hosts = "Limner.example.org, other:8443"
+    studio.settings.public_url = "https://public.example.org:444/x"
     rules = rules_for(studio, Address("127.0.0.1", 8712, fixed=False), login=False)
     assert (rules.login, rules.addresses) == (True, False)
-    assert {"limner.example.org", "other", "public.example.org", "localhost"} <= set(rules.hosts)
+    assert {"limner.example.org", "other", "localhost"} <= set(rules.hosts)
+    assert "public.example.org" not in rules.hosts, "it leads to the port for webhooks"
     rules = rules_for(studio, Address("::", 8712, fixed=False), login=False, secure=True)
     assert (rules.addresses, rules.secure) == (True, True)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import socket
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from limner.stand_ins.serving import serve
 from limner.studio import Studio
+from limner.web.access import bodies
 from tests.pipeline.conftest import draw_photos
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -80,6 +84,46 @@ def test_bytes_may_come_with_the_announcement(client: TestClient, batch: str) ->
     again = client.post("/api/v1/uploads", headers=headers, content=b"abc")
     assert (again.status_code, again.headers["Upload-Offset"]) == (201, "3")
     assert again.headers["Location"] == answer.headers["Location"]
+
+
+@pytest.mark.parametrize("by_announcement", [False, True])
+def test_a_sender_that_stalls_keeps_what_arrived_and_loses_its_line(
+    app: FastAPI, studio: Studio, monkeypatch: pytest.MonkeyPatch, by_announcement: bool
+) -> None:
+    monkeypatch.setattr(bodies, "STALL_SECONDS", 0.1)
+    studio.add_subject("zibbo", kind="character")
+    batch = studio.uploads.open("zibbo").id
+    if by_announcement:
+        head = "POST /api/v1/uploads"
+        about = metadata(subject="zibbo", batch=batch, name="a.jpg") | {"Upload-Length": "6"}
+    else:
+        made = studio.uploads.add("zibbo", batch, "a.jpg", 6)
+        head, about = f"PATCH /api/v1/uploads/{made.id}", {"Upload-Offset": "0"}
+    headers = {"Host": "localhost", "Content-Length": "6", **BYTES, **about}
+    lines = [f"{head} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", "ab"]
+    with serve(app) as url:
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30) as line:
+            line.sendall("\r\n".join(lines).encode())
+            answer = b"".join(iter(lambda: line.recv(4096), b"")).decode().lower()
+        assert answer.startswith(f"http/1.1 {201 if by_announcement else 204}")
+        assert "upload-offset: 2\r\n" in answer
+        assert "connection: close\r\n" in answer
+    (upload,) = studio.uploads.batch(batch).uploads
+    with studio.uploads.receive(upload.id, 2) as receiver:
+        receiver.write(b"cdef")
+    assert studio.uploads.get(upload.id).digest == hashlib.sha256(b"abcdef").hexdigest()
+
+
+@pytest.mark.parametrize("path", ["/api/v1/uploads/batches", "/act"])
+def test_any_other_body_that_stalls_is_refused(app: FastAPI, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr(bodies, "STALL_SECONDS", 0.1)
+    kind = "application/json" if path.startswith("/api") else "application/x-www-form-urlencoded"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60\r\nContent-Type: {kind}\r\n\r\nab"
+    with serve(app) as url, socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30) as line:
+        line.sendall(head.encode())
+        answer = b"".join(iter(lambda: line.recv(4096), b"")).decode().lower()
+    assert answer.startswith("http/1.1 408")
+    assert "content-security-policy" in answer
 
 
 def test_other_bytes_than_announced_with_the_announcement(client: TestClient, batch: str) -> None:

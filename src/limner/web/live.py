@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ from fastapi.responses import StreamingResponse
 from limner.errors import LimnerError, NotFound
 from limner.records import Job
 from limner.studio import Studio
+from limner.web.access.doorkeeper import Doorkeeper
 
 __all__ = ["Following", "Sent", "event_stream", "following", "live_of", "working"]
 
@@ -259,8 +260,14 @@ def live_of(request: Request) -> Following:
 class _Stream(Generic[T]):
     """One reader's stream of messages."""
 
-    def __init__(self, live: Following, source: AsyncIterator[T], render: Callable[[T], str | Sent]) -> None:
-        self._live, self._source, self._render = live, source, render
+    def __init__(
+        self,
+        live: Following,
+        source: AsyncIterator[T],
+        render: Callable[[T], str | Sent],
+        let_in: Callable[[], Awaitable[bool]],
+    ) -> None:
+        self._live, self._source, self._render, self._let_in = live, source, render, let_in
 
     async def __call__(self) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
@@ -272,6 +279,8 @@ class _Stream(Generic[T]):
             while loop.time() < until:
                 coming = coming or asyncio.ensure_future(anext(self._source))
                 await asyncio.wait({coming}, timeout=HEARTBEAT_SECONDS)
+                if not await self._let_in():
+                    return
                 if not coming.done():
                     yield b": still here\n\n"
                     continue
@@ -302,10 +311,15 @@ def event_stream(request: Request, source: AsyncIterator[T], render: Callable[[T
     """Answer with server-sent events: what ``render`` makes of each value of ``source``, then an event ``end``.
 
     A reader that goes away ends its part of the following; so does the server's end, without the event ``end``, so
-    that the reader comes again.
+    that the reader comes again, and so does that of the reader's session or rights.
     """
+    door: Doorkeeper = request.app.state.doorkeeper
+
+    async def let_in() -> bool:
+        return await door.still(request.headers, request.state.visitor)
+
     return StreamingResponse(
-        _Stream(live_of(request), source, render)(),
+        _Stream(live_of(request), source, render, let_in)(),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

@@ -14,7 +14,7 @@ from limner.errors import InputRefused, LimnerError, NotFound
 from limner.web.access.identity import Visitor
 from limner.web.visit import is_partial, page
 
-__all__ = ["PROBLEM", "answer", "answer_errors", "problem"]
+__all__ = ["PROBLEM", "answer", "answer_errors", "problem", "without_home"]
 
 log = logging.getLogger(__name__)
 
@@ -94,12 +94,17 @@ def _of_status(request: Request, failure: HTTPException) -> LimnerError:
     return InputRefused(str(failure.detail), remedy="Correct the request, then try again.")
 
 
+def without_home(request: Request, body: bytes) -> bytes:
+    """What the API says, with ``HOME`` for the home folder: where that lies is nobody's business."""
+    return body.replace(str(request.app.state.settings.home).encode(), b"HOME")
+
+
 def answer(request: Request, failure: LimnerError, status: int | None = None, **more: Any) -> Response:
     """An error as who asked can read it: a problem, a page, or a notice within one."""
     status = status or failure.status
     if request.url.path.startswith(("/api/", "/uploads")):
-        body = {**failure.as_problem(), "status": status, **more}
-        return JSONResponse(body, status, media_type=PROBLEM)
+        told = JSONResponse({**failure.as_problem(), "status": status, **more}, status, media_type=PROBLEM)
+        return Response(without_home(request, bytes(told.body)), status, media_type=PROBLEM)
     visitor = getattr(request.state, "visitor", None) or Visitor()
     if not is_partial(request):
         return page(request, visitor, "pages/error.html", status=status, failure=failure, status_code=status)

@@ -8,10 +8,9 @@ import logging
 import socket
 import threading
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import FrameType
-from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -83,29 +82,41 @@ def rules_for(studio: Studio, address: Address, *, login: bool, secure: bool = F
 
     Where there are users everybody logs in, on this machine too: else whoever sits at it would be all of them.
     """
-    outside = not is_loopback(address.host)
+    named = _names(studio.settings)
+    outside = _outside(address, named, secure=secure)
     users = studio.members.users()
     if (login or outside) and not users:
-        command = "limner serve --login" if not outside else f"limner serve --host {address.host}"
+        reached = f"Other machines reach this server {outside}, and there" if outside else "There"
+        at = "" if is_loopback(address.host) else f" --host {address.host}"
+        command = f"limner serve{at}{' --secure' if secure else ''}{'' if outside else ' --login'}"
         raise Conflict(
-            f"{address.host} can be reached by other machines, and there is nobody who could log in."
-            if outside
-            else "There is nobody who could log in.",
+            f"{reached} is nobody who could log in.",
             remedy=f"Add a user first: limner users add NAME; then: {command}.",
             thing=address.host,
         )
-    names = {*Rules().hosts, *_more_names(studio.settings)}
-    if outside:
+    names = {*Rules().hosts, *named}
+    anywhere = not is_loopback(address.host)
+    if anywhere:
         own = socket.gethostname().lower()
         names |= {_bracketed(address.host), own, f"{own.partition('.')[0]}.local"}
-    return Rules(login=bool(users), hosts=tuple(sorted(names)), addresses=outside, secure=secure)
+    return Rules(login=bool(users), hosts=tuple(sorted(names)), addresses=anywhere, secure=secure)
 
 
-def _more_names(settings: Settings) -> set[str]:
-    """The names that the user allows, and that of the address that leads here from outside."""
-    given = {host_name(name.strip()) for name in settings.hosts.replace(",", " ").split()}
-    public = urlsplit(settings.public_url).netloc
-    return given | ({host_name(public)} if public else set())
+def _names(settings: Settings) -> set[str]:
+    """The names that the user allows. That of ``public_url`` is none: it leads to the worker's port for webhooks."""
+    return {host_name(name) for name in settings.hosts.replace(",", " ").split()}
+
+
+def _outside(address: Address, names: Iterable[str], *, secure: bool) -> str:
+    """How other machines reach the server, in words, "" if they do not.
+
+    One that listens on loopback alone is reached by others all the same if something on this machine passes requests
+    on to it: a proxy with https, or whatever calls it by a name that is not this machine's alone.
+    """
+    if not is_loopback(address.host):
+        return f"at {address.host}"
+    ways = [f"as {name} (LIMNER_HOSTS)" for name in sorted(names) if not is_loopback(name)]
+    return next(iter(ways), "through a proxy (--secure)" if secure else "")
 
 
 def _bracketed(host: str) -> str:
@@ -122,11 +133,16 @@ def _said(bound: Address, rules: Rules, as_json: bool) -> Iterator[str]:
         yield "Only this machine can reach it, and nobody has to log in."
         return
     yield "Everybody has to log in. Users are added with: limner users add NAME"
-    if not is_loopback(bound.host):
-        others = [name for name in rules.hosts if name not in Rules().hosts and name not in ("0.0.0.0", "[::]")]  # noqa: S104
+    if not _outside(bound, rules.hosts, secure=rules.secure):
+        return
+    others = [name for name in rules.hosts if not is_loopback(name) and name not in ("0.0.0.0", "[::]")]  # noqa: S104
+    if is_loopback(bound.host):
+        called = f", as {', '.join(others)}" if others else "; the names that it passes on go into LIMNER_HOSTS"
+        yield f"Other machines reach it through a proxy on this one{called}."
+    else:
         yield f"Other machines reach it at port {bound.port} of this one's address, or as {', '.join(others)}."
-        if not rules.secure:
-            yield "What is sent can be read on the way: in a network you do not trust put an https proxy before it."
+    if not rules.secure:
+        yield "What is sent can be read on the way: in a network you do not trust put an https proxy before it."
 
 
 class _Server(uvicorn.Server):
@@ -147,10 +163,11 @@ def serve_studio(
     ``as_json``: what is told is one line with ``url``, ``host``, ``port`` and ``login``, for a program that starts it.
     """
     guard_logging()
-    if not is_loopback(address.host) and not rules.login:
+    outside = _outside(address, {*rules.hosts, *_names(settings)}, secure=rules.secure)
+    if outside and not rules.login:
         raise InputRefused(
-            f"{address.host} can be reached by other machines, and nobody would have to log in.",
-            remedy="Add a user first: limner users add NAME; or listen on 127.0.0.1.",
+            f"Other machines reach this server {outside}, and nobody would have to log in.",
+            remedy="Add a user first: limner users add NAME.",
             thing=address.host,
         )
     listening = _listen(address)

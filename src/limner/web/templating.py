@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from limner.durations import spoken
 from limner.money.prices import usd
+from limner.web.remedies import for_pages
 
 __all__ = ["STATIC", "STATIC_PATH", "TEMPLATES", "make_templates", "static_url"]
 
@@ -31,7 +32,8 @@ def make_templates(more: Mapping[str, object] | None = None) -> Environment:
     """The environment of all templates. ``more`` are globals of the app's own.
 
     Each page's context must hold ``csrf_token`` (str), where the layout or a form is drawn. Globals: ``static_url``,
-    ``csrf_field``. Filters: ``money``, ``price``, ``duration``, ``when``, ``bytes``, ``number``, ``plural``.
+    ``csrf_field``. Filters: ``money``, ``price``, ``duration``, ``when``, ``bytes``, ``number``, ``plural``,
+    ``remedy``.
     """
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -41,9 +43,8 @@ def make_templates(more: Mapping[str, object] | None = None) -> Environment:
         lstrip_blocks=True,
         cache_size=400,
     )
-    made.filters.update(
-        money=money, price=price, duration=duration, when=when, bytes=byte_size, number=number, plural=plural
-    )
+    made.filters.update(money=money, price=price, duration=duration, when=when, bytes=byte_size)
+    made.filters.update(number=number, plural=plural, remedy=for_pages)
     made.globals.update(static_url=static_url, csrf_field=csrf_field, **(more or {}))
     return made
 

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
+from uuid import uuid4
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.datastructures import FormData
 
 from limner.studio import Studio
 from limner.web.access.identity import Visitor, visitor_of
 
-__all__ = ["NOTICE_COOKIE", "Notice", "StudioOf", "Visit", "back", "is_partial", "page"]
+__all__ = ["NOTICE_COOKIE", "Notice", "StudioOf", "Visit", "back", "is_from_elsewhere", "is_partial", "page", "wish_of"]
 
 NOTICE_COOKIE = "limner_notice"
 MOST_NOTICE = 2_000
+NO_WISH = ("csrf_token", "wish", "following")
+"""Fields that say nothing of what is wished for."""
+LEAST_ID = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,11 @@ def is_partial(request: Request) -> bool:
     return request.headers.get("HX-Request") == "true" and request.headers.get("HX-Request-Type") != "full"
 
 
+def is_from_elsewhere(request: Request) -> bool:
+    """Whether the browser says that another site's page sent it here: nothing may be fetched for such a one."""
+    return request.headers.get("sec-fetch-site", "") in ("cross-site", "same-site")
+
+
 def page(request: Request, visit: Visitor, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
     """Render a template with what every page needs: visitor, CSRF token, the notice left by the last request."""
     notice = _taken_notice(request)
@@ -81,6 +92,19 @@ def back(to: str, notice: Notice | None = None) -> Response:
         kept = base64.urlsafe_b64encode(words.encode()).decode()
         answer.set_cookie(NOTICE_COOKIE, kept, max_age=60, path="/", httponly=True, samesite="lax")
     return answer
+
+
+def wish_of(sent: FormData) -> str:
+    """The wish that a form is: its id with a digest of all else in it, for ``Studio.once``.
+
+    Sent twice it is the same wish. Gone back to, changed and sent again it is another, though a browser that restores
+    a page sends the id that was used. A form without an id is a wish of its own.
+    """
+    name = str(sent.get("wish") or uuid4().hex)
+    if len(name) < LEAST_ID:
+        return name  # no id, which a digest behind it must not hide
+    fields = [(key, value) for key, value in sent.multi_items() if key not in NO_WISH and isinstance(value, str)]
+    return f"{name}-{hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]}"
 
 
 def _taken_notice(request: Request) -> Notice | None:

@@ -1,7 +1,8 @@
 """The guard before every route: nothing is done for a request that is not let in.
 
 In this order: the host by which we are called, the page that asks, who asks and what they may, the token of the form,
-and the size of the body. It is plain ASGI, because it is passed by every thumbnail.
+and the size of the body: one as large as files are is for those who are let in, and where files are taken. It is plain
+ASGI, because it is passed by every thumbnail.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ from __future__ import annotations
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from limner.errors import AccessRefused, LimnerError, LoginNeeded
 from limner.settings import Settings
 from limner.studio import Studio
-from limner.web.access.bodies import FILE_TYPES, FORM_TYPE, LimitedBody, too_large
+from limner.web.access.bodies import FORM_TYPE, LimitedBody, stalled, too_large
 from limner.web.access.doorkeeper import Caller, Doorkeeper
 from limner.web.access.headers import HeaderedSend
 from limner.web.access.identity import STRANGER, Visitor, refuse_without
 from limner.web.access.origins import SAFE_METHODS, refuse_foreign_host, refuse_foreign_page
-from limner.web.access.paths import is_api, is_open, scopes_needed
+from limner.web.access.paths import is_api, is_open, scopes_needed, takes_files
 from limner.web.access.refusing import Fields, form_again, local_path, login_page, refusal, to_login
 from limner.web.access.rules import Rules
 
@@ -50,21 +52,28 @@ class _Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         headers = Headers(scope=scope)
-        answer = HeaderedSend(send, secure=self._rules.secure, private=self._rules.login and not _static(scope))
-        scope.setdefault("state", {})["visitor"] = STRANGER if self._rules.login else Visitor()
+        body = LimitedBody(receive, self._most)
+        private = self._door.login and not _static(scope)
+        answer = HeaderedSend(send, secure=self._rules.secure, private=private, last=lambda: body.stalled)
+        scope.setdefault("state", {})["visitor"] = STRANGER if self._door.login else Visitor()
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        body = LimitedBody(receive, self._most_of_files if kind in FILE_TYPES else self._most)
+        most = self._most_of_files if takes_files(scope["method"], scope["path"], kind) else self._most
         try:
-            refused = await self._refused(scope, headers, kind, body, answer)
+            refused = await self._refused(scope, headers, kind, most, body, answer)
         except LimnerError as failure:
             refused = self._no(scope, body, failure)
+        except ClientDisconnect:
+            return
+        except Exception as failure:
+            refused = await unexpected(Request(scope, body), failure)
         if refused is not None:
             await refused(scope, body, answer)
             return
+        body.most = most
         await self._let_in(scope, body, answer)
 
     async def _refused(
-        self, scope: Scope, headers: Headers, kind: str, body: LimitedBody, answer: HeaderedSend
+        self, scope: Scope, headers: Headers, kind: str, most: int, body: LimitedBody, answer: HeaderedSend
     ) -> Response | None:
         """The answer to a request that is not let in; None: it is, and the state has its visitor."""
         method, path = scope["method"], scope["path"]
@@ -73,7 +82,7 @@ class _Guard:
         bearer = headers.get("authorization", "").lower().startswith("bearer ")
         if not bearer:
             refuse_foreign_page(method, headers, scope["scheme"], api=api)
-        self._refuse_long(headers, body)
+        _refuse_long(headers, most)
         if _static(scope):
             return None
         caller = await self._door.caller(headers, page=_is_page(headers, api=api))
@@ -89,17 +98,12 @@ class _Guard:
         if caller.bearer and not api and method not in SAFE_METHODS:
             # The forms of pages do not ask for the scope to spend: who sends them is a person, who may.
             raise AccessRefused("Tokens are for the API.", remedy="Send this to /api/v1.", thing="token")
-        if method in SAFE_METHODS or caller.bearer or (api and not self._rules.login):
+        if method in SAFE_METHODS or caller.bearer or (api and not self._door.login):
             return None
         return self._forged(Request(scope, body), caller.visitor, fields, api=api)
 
     def _is_stranger(self, caller: Caller, path: str) -> bool:
-        return self._rules.login and not caller.bearer and not caller.visitor.user and not is_open(path)
-
-    def _refuse_long(self, headers: Headers, body: LimitedBody) -> None:
-        said = headers.get("content-length", "0")
-        if not said.isdecimal() or int(said) > body.most:
-            raise too_large(body.most)
+        return self._door.login and not caller.bearer and not caller.visitor.user and not is_open(path)
 
     def _forged(self, request: Request, visitor: Visitor, fields: Fields | None, *, api: bool) -> Response | None:
         """The answer to a request without the token of a form of ours; None: it has it."""
@@ -138,6 +142,8 @@ class _Guard:
 
         try:
             await self._app(scope, body, send)
+        except ClientDisconnect:
+            pass
         except Exception as failure:
             if answer.started:
                 raise
@@ -145,8 +151,15 @@ class _Guard:
                 response = await unexpected(Request(scope, body), failure)
                 await response(scope, body, answer)
                 return
-        if body.too_large and not answer.started:
-            await refusal(Request(scope, body), too_large(body.most))(scope, body, answer)
+        if (body.too_large or body.stalled) and not answer.started:
+            failed = too_large(body.most) if body.too_large else stalled()
+            await refusal(Request(scope, body), failed)(scope, body, answer)
+
+
+def _refuse_long(headers: Headers, most: int) -> None:
+    said = headers.get("content-length", "0")
+    if not said.isdecimal() or int(said) > most:
+        raise too_large(most)
 
 
 async def unexpected(request: Request, failure: Exception) -> Response:

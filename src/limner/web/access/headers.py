@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.types import Message, Send
 
 __all__ = ["CONTENT_SECURITY_POLICY", "HeaderedSend"]
@@ -32,10 +34,13 @@ STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
 
 class HeaderedSend:
-    """Sends an answer with the headers that all have, and the cookies that are to be set."""
+    """Sends an answer with the headers that all have, and the cookies that are to be set.
 
-    def __init__(self, send: Send, *, secure: bool, private: bool) -> None:
-        self._send = send
+    ``last``: whether the connection is ended with the answer.
+    """
+
+    def __init__(self, send: Send, *, secure: bool, private: bool, last: Callable[[], bool]) -> None:
+        self._send, self._last = send, last
         self._more = (*ALWAYS, STRICT_TRANSPORT) if secure else ALWAYS
         self._private = private
         self.cookies: list[str] = []
@@ -49,6 +54,8 @@ class HeaderedSend:
             headers += [(name, value) for name, value in self._more if name not in names]
             if self._private and b"cache-control" not in names:
                 headers.append((b"cache-control", b"no-store"))
+            if self._last():
+                headers.append((b"connection", b"close"))
             headers += [(b"set-cookie", words.encode("latin-1")) for words in self.cookies]
             message = {**message, "headers": headers}
         await self._send(message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from fastapi import Request
 
@@ -18,7 +19,8 @@ ALL_SCOPES = frozenset({"read", "write", "spend", "admin"})
 class Visitor:
     """Who makes a request. ``owner`` is whose things are seen, None for all of them (nobody has to log in).
 
-    ``user`` is "" where nobody has to log in. ``csrf`` is the token that forms of this session carry.
+    ``user`` is "" where nobody has to log in. ``csrf`` is the token that forms of this session carry. ``until``: when
+    the API token by which they ask ends.
     """
 
     user: str = ""
@@ -26,6 +28,7 @@ class Visitor:
     admin: bool = True
     scopes: frozenset[str] = field(default=ALL_SCOPES)
     csrf: str = field(default="", repr=False)
+    until: datetime | None = None
 
 
 STRANGER = Visitor(owner="", admin=False, scopes=frozenset())

@@ -49,10 +49,10 @@ def refuse_foreign_host(headers: Headers, rules: Rules) -> None:
 
 
 def _same_place(address: str, host: str, scheme: str) -> bool:
-    parts = urlsplit(address)
-    if not parts.hostname:
-        return False
     try:
+        parts = urlsplit(address)
+        if not parts.hostname:
+            return False
         there = (parts.hostname, parts.port or PORTS.get(parts.scheme))
         here = urlsplit(f"//{host}")
         # Behind a proxy that speaks https our own scheme is http, so a missing port is that of the page's scheme.

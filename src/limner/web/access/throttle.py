@@ -8,10 +8,14 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import Request
 
 from limner.errors import TooManyTries
+from limner.web.access.rules import Rules
 
-__all__ = ["Throttle"]
+__all__ = ["Throttle", "client_address"]
 
 FREE_TRIES = 5
 LONGEST_WAIT = {"name": 60.0, "address": 900.0}
@@ -20,12 +24,21 @@ FORGET_AFTER = 3600.0
 MOST_KNOWN = 20_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """How many tries have failed, when the last one did, and when the one before it."""
+
+    count: int = 0
+    at: float = 0.0
+    before: float = 0.0
+
+
 class Throttle:
     """Counts the failed tries of this process. A try counts as failed until it is said to be good."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._failed: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
+        self._failed: OrderedDict[tuple[str, str], _Failed] = OrderedDict()
         self._lock = threading.Lock()
 
     def begin(self, name: str, address: str) -> None:
@@ -40,35 +53,56 @@ class Throttle:
                     "Too many wrong passwords.", remedy=f"Wait {seconds} s, then try again.", thing=str(seconds)
                 )
             for key in keys:
-                count = self._failed.pop(key, (0, 0.0))[0]
-                self._failed[key] = (count + 1, moment)
+                known = self._failed.pop(key, _Failed())
+                self._failed[key] = _Failed(known.count + 1, moment, known.at)
             while len(self._failed) > MOST_KNOWN:
                 self._failed.popitem(last=False)
 
     def good(self, name: str, address: str) -> None:
-        """The password was right: the name's failures are forgotten, and the address gets this try back."""
+        """The password was right: the name's failures are forgotten, and the address is as before this try."""
         with self._lock:
             self._failed.pop(("name", name[:64]), None)
             key = ("address", _network(address))
-            count, at = self._failed.pop(key, (1, 0.0))
-            if count > 1:
-                self._failed[key] = (count - 1, at)
+            known = self._failed.pop(key, _Failed())
+            if known.count > 1:
+                self._failed[key] = _Failed(known.count - 1, known.before, known.before)
 
     def _wait(self, key: tuple[str, str], moment: float) -> float:
-        count, at = self._failed.get(key, (0, 0.0))
-        if count and moment - at > FORGET_AFTER:
+        known = self._failed.get(key, _Failed())
+        if known.count and moment - known.at > FORGET_AFTER:
             del self._failed[key]
             return 0.0
-        if count < FREE_TRIES:
+        if known.count < FREE_TRIES:
             return 0.0
-        return at + min(LONGEST_WAIT[key[0]], 2.0 ** min(count - FREE_TRIES, 20)) - moment
+        return known.at + min(LONGEST_WAIT[key[0]], 2.0 ** min(known.count - FREE_TRIES, 20)) - moment
+
+
+def client_address(request: Request, rules: Rules) -> str:
+    """The address from which a request comes, "" if that is not known.
+
+    Behind the proxy with https it is what the proxy says. All that stands before its own entry anybody may have sent.
+    """
+    peer = request.client.host if request.client else ""
+    parsed = _parsed(peer)
+    if not rules.secure or parsed is None or not parsed.is_loopback:
+        return peer
+    said = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
+    return said if _parsed(said) is not None else peer
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address; an IPv4 one as itself, though one that listens on both is told of it as an IPv6 one."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    return parsed.ipv4_mapped or parsed if isinstance(parsed, ipaddress.IPv6Address) else parsed
 
 
 def _network(address: str) -> str:
     """The address, or of an IPv6 one the network that one household has."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
+    parsed = _parsed(address)
+    if parsed is None:
         return address[:64]
     if parsed.version == 6:
         return str(ipaddress.ip_network((parsed, 64), strict=False))
