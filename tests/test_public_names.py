@@ -66,7 +66,7 @@ def facets() -> dict[str, type]:
     """What the studio's properties give: small classes, each about one matter."""
     found = {}
     for name, member in vars(Studio).items():
-        if isinstance(member, property) and not name.startswith("_"):
+        if isinstance(member, property) and not name.startswith("_") and name != "settings":
             source = inspect.getsource(member.fget)  # type: ignore[arg-type]
             module, kind = re.search(r"from (limner\S+) import (\w+)", source).groups()  # type: ignore[union-attr]
             found[name] = getattr(import_module(module), kind)

@@ -64,7 +64,7 @@ from limner.records import (
     Wish,
 )
 from limner.settings import Settings, read_settings
-from limner.types import BackEnd, Base, Consent, Crop, Finding, Health, SubjectKind, TensorNaming, Visibility
+from limner.types import BackEnd, Base, Consent, Crop, Finding, Health, JobState, SubjectKind, TensorNaming, Visibility
 
 if TYPE_CHECKING:
     from limner.pipeline.answers import Answers
@@ -86,8 +86,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         self, home: str | Path | None = None, *, settings: Settings | None = None, from_here: bool = True
     ) -> None:
         """Unless ``from_here`` no lora can be named by a file or address of this machine: who asks sits elsewhere."""
-        self.settings: Settings = settings or read_settings(None if home is None else Path(home))
-        self._workspace = Workspace(self.settings)
+        self._workspace = Workspace(settings or read_settings(None if home is None else Path(home)))
         self._workspace.from_here = from_here
 
     def __exit__(
@@ -103,6 +102,11 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
     def close(self) -> None:
         """Let go of the database. Jobs go on in their worker."""
         self._workspace.close()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, with what was changed in ``limner.toml`` meanwhile. What is assigned to one goes before it."""
+        return self._workspace.settings
 
     def owned_by(self, user: str) -> Studio:
         """The same studio, as one user sees it: what others own is not there. Close the first one, not this."""
@@ -175,6 +179,10 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         """Erase a subject everywhere, publications included unless told otherwise; say what could not be erased."""
         return subjects.remove(self._workspace, slug, publications=publications)
 
+    def erasures(self, slug: str = "") -> list[Erasure]:
+        """What ``remove_subject`` said in the last thirty days, of subjects of that slug or of all, newest first."""
+        return subjects.erasures(self._workspace, slug)
+
     # --- photos -------------------------------------------------------------------------------------------------
 
     def add_photos(self, slug: str, paths: Sequence[str | Path], *, captions: Sequence[str | Path] = ()) -> Job:
@@ -221,6 +229,16 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         from limner.pipeline import photo_editing
 
         return photo_editing.set_crop(self._workspace, slug, photo, crop)
+
+    def change_photo(
+        self, slug: str, photo: str, *, caption: str | None = None, crop: Crop | None = None, changes_crop: bool = False
+    ) -> PhotoEntry:
+        """Set a photo's caption, its crop, or both at once or neither. Errors of ``set_captions`` and ``set_crop``."""
+        from limner.pipeline import photo_editing
+
+        return photo_editing.change_photo(
+            self._workspace, slug, photo, caption=caption, crop=crop, changes_crop=changes_crop
+        )
 
     def proposed_crops(
         self, slug: str, photos: Sequence[str] = (), *, base: str = "", resolution: int | None = None
@@ -385,11 +403,16 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
         return training_views.log(self._workspace, training)
 
-    def resume_training(self, training: str, *, yes: bool = False) -> Job:
+    @overload
+    def resume_training(self, training: str, *, yes: bool = False, what_if: Literal[True]) -> WhatIf: ...
+    @overload
+    def resume_training(self, training: str, *, yes: bool = False, what_if: Literal[False] = False) -> Job: ...
+    def resume_training(self, training: str, *, yes: bool = False, what_if: bool = False) -> Job | WhatIf:
         """Go on with a stopped training from its last checkpoint, or anew, at its price, where a vendor keeps none."""
         from limner.pipeline import trainings
 
-        return self._started(trainings.resume(self._workspace, self.training(training).id, yes=yes))
+        found = self.training(training).id
+        return self._started(trainings.resume(self._workspace, found, yes=yes, what_if=what_if))
 
     def checkpoints(self, training: str) -> list[Checkpoint]:
         """The checkpoints that a training kept, by step. A generation names one as a lora: ``training_1f0c…#100``."""
@@ -452,6 +475,37 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
             name=name,
             base=base,
             from_here=from_here,
+        )
+
+    def fetch_lora(
+        self,
+        source: str,
+        *,
+        subject: str,
+        kind: SubjectKind | str = SubjectKind.STYLE,
+        trigger: str = "",
+        name: str = "",
+        base: str = "",
+        from_here: bool | None = None,
+    ) -> Job:
+        """``import_lora`` as a job, for what has to be fetched: ``owner/repo`` of the Hub or an https address.
+
+        It tells how far it is, goes on where it broke off, and its result names the lora. What can be known at once is
+        refused at once: names, an address that may not be used, a repo or file that is not there.
+        """
+        from limner.pipeline import fetching
+
+        return self._started(
+            fetching.submit(
+                self._workspace,
+                source,
+                subject=subject,
+                kind=kind,
+                trigger=trigger,
+                name=name,
+                base=base,
+                from_here=from_here,
+            )
         )
 
     def model_card(self, lora: str) -> str:
@@ -623,11 +677,15 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
         return Gallery(self._workspace)
 
-    def reproduce(self, picture: str | Path, *, yes: bool = False) -> Job:
+    @overload
+    def reproduce(self, picture: str | Path, *, yes: bool = False, what_if: Literal[True]) -> WhatIf: ...
+    @overload
+    def reproduce(self, picture: str | Path, *, yes: bool = False, what_if: Literal[False] = False) -> Job: ...
+    def reproduce(self, picture: str | Path, *, yes: bool = False, what_if: bool = False) -> Job | WhatIf:
         """Draw a picture again from its own provenance; then ask ``reproduced``."""
         from limner.pipeline import reproducing
 
-        return self._started(reproducing.submit(self._workspace, Path(picture), yes=yes))
+        return self._started(reproducing.submit(self._workspace, Path(picture), yes=yes, what_if=what_if))
 
     def reproduced(self, picture: str | Path, job: Job) -> Reproduction:
         """Whether an ended reproduction gave the same pixels, and what differs if not."""
@@ -689,9 +747,20 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
             self._workspace.ensure_worker()
         return made
 
-    def jobs(self, slug: str = "", *, limit: int = 50, before: tuple[datetime, str] | None = None) -> list[Job]:
-        """The newest jobs first; ``before``: only those older than the job with this ``created_at`` and ``id``."""
-        return lookups.jobs(self._workspace, slug, limit, before)
+    def jobs(
+        self,
+        slug: str = "",
+        *,
+        limit: int = 50,
+        before: tuple[datetime, str] | None = None,
+        states: Sequence[JobState] = (),
+        kind: str = "",
+    ) -> list[Job]:
+        """The newest jobs first, of those states and that kind where any are named.
+
+        ``before``: only those older than the job with this ``created_at`` and ``id``.
+        """
+        return lookups.jobs(self._workspace, slug, limit, before, states, kind)
 
     def job(self, job: str) -> Job:
         """A job by its id, or the newest one of a training or generation."""
@@ -757,9 +826,14 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         """Ask a job to stop at its next safe point; what was done is kept."""
         return following.cancel(self._workspace, job if isinstance(job, str) else job.id)
 
-    def resume(self, job: Job | str, *, yes: bool = False) -> Job:
+    @overload
+    def resume(self, job: Job | str, *, yes: bool = False, what_if: Literal[True]) -> WhatIf: ...
+    @overload
+    def resume(self, job: Job | str, *, yes: bool = False, what_if: Literal[False] = False) -> Job: ...
+    def resume(self, job: Job | str, *, yes: bool = False, what_if: bool = False) -> Job | WhatIf:
         """Do a stopped job again from where it stopped, as a new job; ConsentNeeded where that may be paid anew."""
-        return following.resume(self._workspace, job if isinstance(job, str) else job.id, yes=yes)
+        name = job if isinstance(job, str) else job.id
+        return self._started(following.resume(self._workspace, name, yes=yes, what_if=what_if))
 
     def work(self, *, idle_seconds: float | None = None) -> bool:
         """Do jobs in this process until idle for that long (None: for ever); False if another worker lives."""

@@ -17,8 +17,11 @@ from PIL import Image
 
 from limner.mcp.server import make_server
 from limner.settings import Settings
+from limner.store.models import JobRow
 from limner.studio import Studio
+from limner.types import JobState
 from mcp import Client, StdioServerParameters
+from tests import lora_rows
 from tests.web import pictures_made
 
 READERS = {
@@ -34,8 +37,8 @@ READERS = {
     "doctor",
     "wait_for_job",
 }
-WRITERS = {"add_subject", "add_photos", "train", "publish", "generate", "cancel_job", "erase_subject"}
-PAYING = {"train", "generate"}
+WRITERS = {"add_subject", "add_photos", "train", "publish", "generate", "cancel_job", "resume_job", "erase_subject"}
+PAYING = {"train", "generate", "resume_job"}
 
 
 @pytest.fixture
@@ -162,6 +165,55 @@ def test_what_costs_more_than_was_agreed_to_is_refused(settings: Settings, monke
         assert len(studio.jobs()) == 1
 
 
+def test_a_key_belongs_to_one_wish(settings: Settings) -> None:
+    with Studio(settings=settings) as studio:
+        studio.add_subject("zibbo", kind="character")
+        lora_rows.add_lora(studio, "zibbo")
+
+        async def talk(client: Client) -> None:
+            wish = {"prompt": "x", "what_if": False, "key": "wish-0003", "generator": "local", "wait_seconds": 0}
+            first = await client.call_tool("generate", wish)
+            assert not first.is_error
+            assert (await client.call_tool("generate", wish)).content == first.content
+            for tool, said in (
+                ("generate", {**wish, "prompt": "y"}),
+                ("generate", {**wish, "count": 4}),
+                ("publish", {"lora": "zibbo@v1", "key": "wish-0003", "wait_seconds": 0}),
+            ):
+                refused = await client.call_tool(tool, said)
+                assert refused.is_error
+                assert "This key was used for another request" in text_of(refused)
+            for key in ("short", "with space!", ""):
+                refused = await client.call_tool("generate", {**wish, "key": key})
+                assert refused.is_error
+                assert "key" in text_of(refused)
+            published = await client.call_tool("publish", {"lora": "zibbo@v1", "key": "wish-0004", "wait_seconds": 0})
+            assert published.structured_content["kind"] == "publish"
+
+        inside(studio, talk)
+        assert sorted(job.kind for job in studio.jobs()) == ["generate", "publish"]
+
+
+def test_a_stopped_job_is_gone_on_with_once(settings: Settings) -> None:
+    with Studio(settings=settings) as studio:
+        stopped = studio.generate("x", generator="local")
+        with studio._workspace.database.write() as session:
+            session.get_one(JobRow, stopped.id).state = JobState.CANCELLED
+
+        async def talk(client: Client) -> None:
+            asked = await client.call_tool("resume_job", {"job": stopped.id})
+            assert not asked.is_error
+            assert len(studio.jobs()) == 1
+            wish = {"job": stopped.id, "what_if": False, "key": "wish-0005"}
+            first = await client.call_tool("resume_job", wish)
+            assert not first.is_error, text_of(first)
+            assert (await client.call_tool("resume_job", wish)).structured_content == first.structured_content
+
+        inside(studio, talk)
+        assert studio.job(stopped.id).resumed_as == studio.jobs()[0].id
+        assert len(studio.jobs()) == 2
+
+
 def test_errors_say_what_to_do_next(settings: Settings) -> None:
     with Studio(settings=settings) as studio:
         studio.add_subject("zibbo", kind="character")
@@ -175,7 +227,7 @@ def test_errors_say_what_to_do_next(settings: Settings) -> None:
             assert wrong.is_error
             unwritten = await client.call_tool("train", {"slug": "zibbo"})
             assert unwritten.is_error
-            assert "[" in text_of(unwritten)
+            assert "[photo-refused]" in text_of(unwritten)
 
         inside(studio, talk)
 

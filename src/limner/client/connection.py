@@ -22,6 +22,9 @@ __all__ = ["PAUSES", "Connection", "error_of"]
 PAUSES = [0.2, 1.0, 3.0]
 """Seconds before each further try."""
 MOST_PAUSE = 30.0
+MOST_WORK = 600.0
+"""Seconds that an answer is waited for which an earlier try of the same request is still making."""
+KEY = "Idempotency-Key"
 TRY_AGAIN = frozenset({502, 503, 504})
 STILL_DOING = "The first request with this key is still being done."
 
@@ -90,10 +93,20 @@ class Connection:
             cursor = part.next
 
     def post(
-        self, shape: type[Shape], path: str, body: BaseModel | Mapping[str, Any] | None = None, **query: Any
+        self,
+        shape: type[Shape],
+        path: str,
+        body: BaseModel | Mapping[str, Any] | None = None,
+        *,
+        key: str = "",
+        **query: Any,
     ) -> Shape:
-        """Something made or started; sent again after a lost answer with the same key, so it is done once."""
-        return shape.model_validate_json(self.answer("POST", path, query=query, body=body).content)
+        """Something made or started; sent again after a lost answer with the same key, so it is done once.
+
+        ``key`` is the caller's own. Where one is made here, the error of an answer that stayed lost names it.
+        """
+        headers = {KEY: key} if key else {}
+        return shape.model_validate_json(self.answer("POST", path, query=query, body=body, headers=headers).content)
 
     def change(
         self, method: str, shape: type[Shape], path: str, body: BaseModel, *, if_match: str = "", **query: Any
@@ -121,28 +134,35 @@ class Connection:
         if body is not None:
             content = _written(body)
             sent["Content-Type"] = "application/json"
-        if method == "POST" and (content is None or "Tus-Resumable" not in sent):
-            sent.setdefault("Idempotency-Key", uuid4().hex)
+        # Announcing an upload by tus may be repeated as it is.
+        if method == "POST" and "Tus-Resumable" not in sent:
+            sent.setdefault(KEY, uuid4().hex)
         asked = {name: _word(value) for name, value in (query or {}).items() if value not in (None, "")}
-        safe = method in ("GET", "HEAD") or "Idempotency-Key" in sent
-        for pause in [*PAUSES, None]:
+        safe = method in ("GET", "HEAD") or KEY in sent
+        until = time.monotonic() + MOST_WORK
+        pauses = iter(PAUSES)
+        while True:
             try:
                 answer = self._http.request(
                     method, path or f"{self.url}/api/v1", params=asked, content=content, headers=sent
                 )
             except httpx2.TransportError as failure:
+                pause = next(pauses, None)
                 # What never left may be sent again whatever it is.
                 if pause is None or not (safe or isinstance(failure, httpx2.ConnectError)):
-                    raise self._unreachable(failure) from failure
+                    raise self._unreachable(failure, sent.get(KEY, "")) from failure
                 time.sleep(pause)
                 continue
             if answer.is_success or answer.status_code == 304:
                 return answer
+            if answer.status_code == 409 and STILL_DOING in answer.text and time.monotonic() < until:
+                time.sleep(PAUSES[-1])
+                continue
+            pause = next(pauses, None)
             wait = _wait(answer, pause)
             if pause is None or wait is None or not (safe or answer.status_code == 429):
                 raise error_of(answer)
             time.sleep(wait)
-        raise AssertionError("unreachable")  # pragma: no cover - the last turn returns or raises
 
     @contextmanager
     def stream(self, path: str, /, **query: Any) -> Iterator[httpx2.Response]:
@@ -156,10 +176,11 @@ class Connection:
         except httpx2.TransportError as failure:
             raise self._unreachable(failure) from failure
 
-    def _unreachable(self, failure: Exception) -> VendorFailed:
+    def _unreachable(self, failure: Exception, key: str = "") -> VendorFailed:
+        told = f" Then do the same with key='{key}': what has begun already is not done twice." if key else ""
         return VendorFailed(
             f"The server at {self.url} cannot be reached: {type(failure).__name__}.",
-            remedy="Start it with `limner serve`, or check the address.",
+            remedy=f"Start it with `limner serve`, or check the address.{told}",
             thing=self.url,
         )
 
@@ -179,8 +200,6 @@ def _word(value: Any) -> Any:
 def _wait(answer: httpx2.Response, pause: float | None) -> float | None:
     """How long to wait before the same is sent again; None: it would be of no use."""
     if answer.status_code in TRY_AGAIN and answer.headers.get("content-type") != "application/problem+json":
-        return pause
-    if answer.status_code == 409 and STILL_DOING in answer.text:
         return pause
     if answer.status_code in (429, 503):
         said = answer.headers.get("retry-after", "")

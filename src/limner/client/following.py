@@ -12,7 +12,7 @@ from limner.web.api.schemas.jobs import Job
 __all__ = ["follow"]
 
 MOST_BREAKS = 10
-"""Streams that break off one after the other without anything new before it is given up."""
+"""Streams that break off one after the other without a word before it is given up."""
 
 
 def follow(connection: Connection, job: str) -> Iterator[Job]:
@@ -20,27 +20,29 @@ def follow(connection: Connection, job: str) -> Iterator[Job]:
     seen: Job | None = None
     breaks = 0
     while True:
-        ended = False
+        ended = came = False
         try:
             for kind, data in _events(connection, f"/jobs/{job}/events"):
+                came = True
                 if kind == "end":
                     ended = True
                     break
                 current = Job.model_validate_json(data)
                 if current != seen:
-                    seen, breaks = current, 0
+                    seen = current
                     yield current
         except VendorFailed:
-            if breaks >= MOST_BREAKS:
+            if breaks >= MOST_BREAKS and not came:
                 raise
         if ended or (seen is not None and seen.state.ended):
             return
-        breaks += 1
+        # A server that tells of the job is there, however long nothing changes.
+        breaks = 0 if came else breaks + 1
         if breaks > MOST_BREAKS:
             raise VendorFailed(
                 "The server ended the stream again and again.", remedy="Ask for the job itself.", thing=job
             )
-        time.sleep(PAUSES[min(breaks - 1, len(PAUSES) - 1)])
+        time.sleep(PAUSES[min(max(breaks - 1, 0), len(PAUSES) - 1)])
 
 
 def _events(connection: Connection, path: str) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from limner.client.connection import Connection
 from limner.web.api.schemas.money import Costs, Decision, Purchase, Route
-from limner.web.api.schemas.people import NewToken, NewUser, Token, TokenWanted, User, UserChange
+from limner.web.api.schemas.people import NewToken, NewUser, PasswordChange, Token, TokenWanted, User, UserChange
 from limner.web.api.schemas.pictures import Counted
 from limner.web.api.schemas.setup import Account, BackEnd, BackEnds, Base, Doctor, Index, VendorToken
 from limner.web.api.schemas.webhooks import (
@@ -159,7 +159,7 @@ class Accounts:
 
 
 class Users:
-    """``client.users``: who may log in. For admins."""
+    """``client.users``: who may log in. For admins, but for one's own password."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -184,6 +184,10 @@ class Users:
         """Remove one."""
         answer = self._connection.answer("DELETE", f"/users/{name}", query={"give_to": give_to})
         return User.model_validate_json(answer.content)
+
+    def change_password(self, old: str, new: str) -> None:
+        """Change your own password; your sessions end."""
+        self._connection.answer("PUT", "/password", body=PasswordChange(old=old, new=new))
 
     def close_sessions(self, name: str) -> Counted:
         """Log one out everywhere."""

@@ -64,6 +64,6 @@ class Jobs:
         """What going on may cost, where it has to begin anew."""
         return self._connection.post(WhatIf, f"/jobs/{job}/resume", Resume(yes=False), what_if=True)
 
-    def resume(self, job: str, *, yes: bool = False) -> Job:
-        """Go on with it, as a new job."""
-        return self._connection.post(Job, f"/jobs/{job}/resume", Resume(yes=yes))
+    def resume(self, job: str, *, yes: bool = False, key: str = "") -> Job:
+        """Go on with it, as a new job; with a ``key`` of your own at most once."""
+        return self._connection.post(Job, f"/jobs/{job}/resume", Resume(yes=yes), key=key)

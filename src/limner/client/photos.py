@@ -75,6 +75,10 @@ class Subjects:
         answer = self._connection.answer("DELETE", f"/subjects/{subject}", query={"publications": publications})
         return Erasure.model_validate_json(answer.content)
 
+    def erasures(self, subject: str = "") -> list[Erasure]:
+        """Those of the last thirty days, newest first."""
+        return self._connection.value(list[Erasure], "/erasures", subject=subject)
+
     def consent(self, subject: str) -> Consent:
         """Who agreed to what. NotFound: none is on record."""
         return self._connection.get(Consent, f"/subjects/{subject}/consent")

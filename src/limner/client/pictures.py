@@ -36,9 +36,9 @@ class Generations:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def start(self, wish: GenerateWish) -> StartedGeneration:
-        """Draw. ConsentNeeded, SpendingRefused: nothing was started."""
-        return self._connection.post(StartedGeneration, "/generations", wish)
+    def start(self, wish: GenerateWish, *, key: str = "") -> StartedGeneration:
+        """Draw; with a ``key`` of your own at most once. ConsentNeeded, SpendingRefused: nothing was started."""
+        return self._connection.post(StartedGeneration, "/generations", wish, key=key)
 
     def what_if(self, wish: GenerateWish) -> WhatIf:
         """What would be done and what it costs; nothing is sent that costs."""
@@ -116,9 +116,9 @@ class Images:
         """What was asked for, with its seed."""
         return self._connection.get(Wish, f"/images/{image}/wish")
 
-    def reproduce(self, image: int, *, yes: bool = False) -> Job:
-        """Draw it again from its own provenance."""
-        return self._connection.post(Job, f"/images/{image}/reproduction", Resume(yes=yes))
+    def reproduce(self, image: int, *, yes: bool = False, key: str = "") -> Job:
+        """Draw it again from its own provenance; with a ``key`` of your own at most once."""
+        return self._connection.post(Job, f"/images/{image}/reproduction", Resume(yes=yes), key=key)
 
     def reproduced(self, image: int, job: str) -> Reproduction:
         """Whether it came out the same."""
@@ -135,9 +135,9 @@ class Grids:
         """Newest first."""
         return self._connection.pages(Grid, "/grids", training=training, limit=limit)
 
-    def start(self, wish: GridWish) -> Grid:
-        """Draw one: all of its pictures or none."""
-        return self._connection.post(Grid, "/grids", wish)
+    def start(self, wish: GridWish, *, key: str = "") -> Grid:
+        """Draw one: all of its pictures or none; with a ``key`` of your own at most once."""
+        return self._connection.post(Grid, "/grids", wish, key=key)
 
     def what_if(self, wish: GridWish) -> GridPlan:
         """What it would be and cost."""

@@ -46,9 +46,12 @@ class Trainings:
         """Newest first."""
         return self._connection.pages(Training, "/trainings", subject=subject, limit=limit)
 
-    def start(self, wish: TrainWish) -> StartedTraining:
-        """Train. RecipeRefused, ConsentNeeded, SpendingRefused: nothing was started."""
-        return self._connection.post(StartedTraining, "/trainings", wish)
+    def start(self, wish: TrainWish, *, key: str = "") -> StartedTraining:
+        """Train; with a ``key`` of your own at most once.
+
+        RecipeRefused, ConsentNeeded, SpendingRefused: nothing was started.
+        """
+        return self._connection.post(StartedTraining, "/trainings", wish, key=key)
 
     def what_if(self, wish: TrainWish) -> WhatIf:
         """What would be done and what it costs; nothing is sent that costs."""
@@ -102,9 +105,9 @@ class Trainings:
         """What going on may cost, where it has to begin anew."""
         return self._connection.post(WhatIf, f"/trainings/{training}/resume", Resume(yes=False), what_if=True)
 
-    def resume(self, training: str, *, yes: bool = False) -> Job:
-        """Go on with it."""
-        return self._connection.post(Job, f"/trainings/{training}/resume", Resume(yes=yes))
+    def resume(self, training: str, *, yes: bool = False, key: str = "") -> Job:
+        """Go on with it; with a ``key`` of your own at most once."""
+        return self._connection.post(Job, f"/trainings/{training}/resume", Resume(yes=yes), key=key)
 
 
 class Loras:
@@ -117,9 +120,9 @@ class Loras:
         """Newest first."""
         return self._connection.pages(Lora, "/loras", subject=subject, limit=limit)
 
-    def adopt(self, wanted: LoraImport) -> Lora:
-        """Adopt one from the Hugging Face Hub or an https address."""
-        return self._connection.post(Lora, "/loras", wanted)
+    def adopt(self, wanted: LoraImport, *, key: str = "") -> Job:
+        """Adopt one from the Hugging Face Hub or an https address; the job's result names it. ``key``: at most once."""
+        return self._connection.post(Job, "/loras", wanted, key=key)
 
     def get(self, lora: str) -> Lora:
         """By ``slug@v1``, or the newest by ``slug``."""
@@ -142,9 +145,9 @@ class Loras:
         answer = self._connection.answer("DELETE", f"/loras/{lora}", query={"unpublish": unpublish})
         return Erasure.model_validate_json(answer.content)
 
-    def publish(self, lora: str, wanted: Publish | None = None) -> Job:
+    def publish(self, lora: str, wanted: Publish | None = None, *, key: str = "") -> Job:
         """Publish it; private unless told otherwise."""
-        return self._connection.post(Job, f"/loras/{lora}/publications", wanted or Publish())
+        return self._connection.post(Job, f"/loras/{lora}/publications", wanted or Publish(), key=key)
 
     def publications(self, subject: str = "", *, limit: int | None = None) -> Iterator[Publication]:
         """Where loras were published, newest first."""

@@ -6,9 +6,11 @@ same wish and gives the same job, so nothing is paid for twice.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -21,7 +23,7 @@ from limner.mcp import words
 from limner.mcp.looking import SubjectSlug
 from limner.mcp.pictures import shown
 from limner.mcp.verbs import verb
-from limner.records import Job, WhatIf
+from limner.records import Job, KeptAnswer, WhatIf
 from limner.studio import Studio
 from limner.types import JobState, SubjectKind
 
@@ -31,7 +33,7 @@ LOOK_SECONDS = 0.5
 Key = Annotated[
     str,
     Field(
-        max_length=100,
+        pattern=r"^([A-Za-z0-9_-]{8,100})?$",
         description="Same key for the same wish. Choose one when the user asks for something new (8 to 100 letters, "
         "digits, - or _), and send that same key again with every repetition, retry or doubt: the same key gives the "
         "job that is there and is never paid twice. A new key is a new wish, and pays anew.",
@@ -103,8 +105,8 @@ def _add_making(server: MCPServer, studio: Studio) -> None:
         chosen = {name: value for name, value in options.items() if value} | {"settings": dict(settings)}
         return _asked_or_done(
             studio,
+            _Wish("train", key, {"slug": slug, **chosen}),
             what_if,
-            key,
             max_cost,
             lambda: studio.train(slug, what_if=True, **chosen),
             lambda: studio.train(slug, yes=True, **chosen),
@@ -123,7 +125,8 @@ def _add_making(server: MCPServer, studio: Studio) -> None:
         wait_seconds: WaitSeconds = 60,
     ) -> dict[str, Any]:
         """Publish a lora with its model card. It costs nothing; what is public can be copied by anybody at once."""
-        job = studio.once(key, lambda: studio.publish(lora, hub=hub, repo=repo, visibility=visibility))
+        wish = _Wish("publish", key, {"lora": lora, "hub": hub, "repo": repo, "visibility": visibility})
+        job = wish.once(studio, lambda: studio.publish(lora, hub=hub, repo=repo, visibility=visibility))
         return words.of_job(_waited(studio, job, wait_seconds))
 
     @verb(server, "Generate", repeats=True, reaches_out=True, structured=False)
@@ -160,8 +163,8 @@ def _add_making(server: MCPServer, studio: Studio) -> None:
         }
         said = _asked_or_done(
             studio,
+            _Wish("generate", key, {"prompt": prompt, **chosen}),
             what_if,
-            key,
             max_cost,
             lambda: studio.generate(prompt, what_if=True, **chosen),
             lambda: studio.generate(prompt, yes=True, **chosen),
@@ -180,6 +183,23 @@ def _add_ending(server: MCPServer, studio: Studio) -> None:
     ) -> dict[str, Any]:
         """Wait until a job has ended, or so long; call it again while `ended` is false."""
         return words.of_job(_waited(studio, studio.job(job), wait_seconds))
+
+    @verb(server, "Resume a job", repeats=True, reaches_out=True)
+    def resume_job(
+        job: Annotated[str, Field(max_length=80, description="The id of one that failed or was cancelled.")],
+        what_if: WhatIfFirst = True,
+        key: Key = "",
+        max_cost: MaxCost = 0,
+    ) -> dict[str, Any]:
+        """Go on with a stopped job from where it stopped. It may be paid anew: ask with what_if first."""
+        return _asked_or_done(
+            studio,
+            _Wish("resume_job", key, {"job": job}),
+            what_if,
+            max_cost,
+            lambda: studio.resume(job, what_if=True),
+            lambda: studio.resume(job, yes=True),
+        )
 
     @verb(server, "Cancel a job", destroys=True, repeats=True)
     def cancel_job(job: Annotated[str, Field(max_length=80, description="Its id.")]) -> dict[str, Any]:
@@ -204,10 +224,40 @@ def _add_ending(server: MCPServer, studio: Studio) -> None:
         return {"subject": gone.subject, "erased": dict(gone.erased), "could_not_be_erased": list(gone.left)}
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What an assistant wants once: the tool, the key that it chose, and what it asked for."""
+
+    tool: str
+    key: str
+    said: Mapping[str, Any]
+
+    def once(self, studio: Studio, make: Callable[[], Job]) -> Job:
+        """The job of the wish, made now or before. InputRefused: there is no key, or it belongs to another wish."""
+        if not self.key:
+            raise InputRefused(
+                "There is no key, so nothing was done.",
+                remedy="Choose one for this wish and send it; the same key for the same wish.",
+                thing="key",
+            )
+        said = json.dumps(self.said, sort_keys=True).encode()
+        kept = studio.answers.begin(self.key, f"mcp {self.tool}", (said,))
+        if kept is not None:
+            return studio.job(kept.body.decode())
+        try:
+            mark = hashlib.sha256(f"{self.tool} {self.key}".encode()).hexdigest()
+            job = studio.once(f"mcp-{mark[:40]}", make)
+            studio.answers.keep(self.key, KeptAnswer(202, {}, job.id.encode()))
+        except BaseException:
+            studio.answers.forget(self.key)
+            raise
+        return job
+
+
 def _asked_or_done(
     studio: Studio,
+    wish: _Wish,
     what_if: bool,
-    key: str,
     max_cost: float,
     look: Callable[[], WhatIf],
     do: Callable[[], Job],
@@ -215,12 +265,6 @@ def _asked_or_done(
     """The plan, or the job of the wish; the price is looked at before a wish is fulfilled for the first time."""
     if what_if:
         return words.of_what_if(look())
-    if not key:
-        raise InputRefused(
-            "There is no key, so nothing was done.",
-            remedy="Choose one for this wish and send it; the same key for the same wish.",
-            thing="key",
-        )
 
     def make() -> Job:
         found = look().estimate
@@ -238,7 +282,7 @@ def _asked_or_done(
             )
         return do()
 
-    return words.of_job(studio.once(key, make))
+    return words.of_job(wish.once(studio, make))
 
 
 def _waited(studio: Studio, job: Job, seconds: float) -> Job:

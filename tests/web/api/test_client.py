@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +15,8 @@ import httpx2
 import pytest
 
 from limner.client import Client
+from limner.client.connection import STILL_DOING
+from limner.client.following import MOST_BREAKS
 from limner.client.jobs import Jobs
 from limner.errors import Cancelled, InputRefused, LimnerError, VendorFailed, WorkFailed
 from limner.store.models import JobRow, now
@@ -128,6 +133,75 @@ def test_a_post_whose_answer_was_lost_is_sent_again_with_its_key_and_done_once(s
     keys = {one.headers["Idempotency-Key"] for one in transport.of("POST")}
     assert len(transport.of("POST")) == 3 and len(keys) == 1
     assert len(list(client.jobs.all())) == before + 1
+
+
+def test_what_stayed_lost_can_be_asked_for_again_with_its_key(served: Served, client: Client) -> None:
+    before = len(list(client.jobs.all()))
+    with through(served, Breaking("POST", 9)) as broken:
+        with pytest.raises(VendorFailed, match="key='") as lost:
+            broken.generations.start(WISH)
+        (key,) = re.findall(r"key='(\w+)'", lost.value.remedy)
+        with pytest.raises(VendorFailed, match="key='mine-mine'"):
+            broken.generations.start(WISH, key="mine-mine")
+    first, again = client.generations.start(WISH, key=key), client.generations.start(WISH, key=key)
+    mine = client.generations.start(WISH, key="mine-mine")
+    assert first.job.id == again.job.id != mine.job.id
+    assert len(list(client.jobs.all())) == before + 2
+
+
+def test_an_answer_that_is_still_being_made_is_waited_for(served: Served, client: Client) -> None:
+    busy = httpx2.Response(409, json={"type": "urn:limner:conflict", "title": "", "status": 409, "detail": STILL_DOING})
+
+    class Busy(Breaking):
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+            self.sent.append(request)
+            return busy if len(self.sent) <= 20 else self._real.handle_request(request)
+
+    transport = Busy("POST", 0)
+    with through(served, transport) as patient:
+        assert patient.generations.start(WISH).job.state is JobState.WAITING
+    assert len({one.headers["Idempotency-Key"] for one in transport.sent}) == 1
+
+
+def test_a_job_that_stays_as_it_is_is_followed_for_as_long_as_it_takes(
+    client: Client, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MOST_SECONDS", 0.01)
+    monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.005)
+    job, streams, stream = client.generations.start(WISH).job.id, 0, client._connection.stream
+
+    def counted(path: str) -> object:
+        nonlocal streams
+        streams += 1
+        if streams == 3 * MOST_BREAKS:
+            end(served, job, JobState.DONE)
+        return stream(path)
+
+    monkeypatch.setattr(client._connection, "stream", counted)
+    assert [one.state for one in client.jobs.follow(job)] == [JobState.WAITING, JobState.DONE]
+
+
+def test_a_file_that_was_made_goes_with_its_answer(
+    served: Served, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    lora = next(iter(client.loras.all()))
+    address = f"{served.url}/api/v1/loras/{lora.name}/file"
+    headers = {"Authorization": f"Bearer {served.there.token}"}
+    whole = httpx2.get(address, headers=headers)
+    size, tag = len(whole.content), whole.headers["etag"]
+    part = httpx2.get(address, headers={**headers, "Range": "bytes=8-15", "If-Range": tag})
+    assert (part.status_code, part.content) == (206, whole.content[8:16])
+    for wanted, status in ((f"bytes={size}-", 416), ("bytes=zz", 400)):
+        refused = httpx2.get(address, headers={**headers, "Range": wanted})
+        assert refused.status_code == refused.json()["status"] == status
+        assert refused.headers["content-type"] == "application/problem+json"
+    with httpx2.stream("GET", address, headers=headers):
+        pass  # a reader that goes away at once
+    until = time.monotonic() + 10
+    while any(tmp_path.glob("limner-download-*")) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not any(tmp_path.glob("limner-download-*"))
 
 
 def test_what_is_not_safe_is_not_sent_again(served: Served) -> None:

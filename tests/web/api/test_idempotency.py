@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from base64 import b64encode
 from typing import Any
 
 import httpx2
@@ -42,6 +43,26 @@ def test_a_key_belongs_to_one_request(http: httpx2.Client) -> None:
     for path, body in (("/generations", {**WISH, "seed": 2}), ("/subjects", {"slug": "other", "kind": "pet"})):
         answer = http.post(path, json=body, headers=keyed("one wish"))
         assert answer.status_code == 422 and answer.json()["thing"] == "one wish"
+
+
+def test_the_key_of_an_announced_file_is_for_that_file(http: httpx2.Client) -> None:
+    subject = "zib"
+    batch = http.post("/uploads/batches", json={"subject": subject}).json()["id"]
+
+    def announce(name: str, size: int) -> httpx2.Response:
+        said = {"subject": subject, "batch": batch, "name": name}
+        about = ",".join(f"{key} {b64encode(value.encode()).decode()}" for key, value in said.items())
+        headers = {"Tus-Resumable": "1.0.0", "Upload-Length": str(size), "Upload-Metadata": about}
+        return http.post("/uploads", headers={**headers, **keyed("one file")})
+
+    first, again = announce("a.jpg", 3), announce("a.jpg", 3)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.headers["idempotent-replayed"] == "true"
+    for name in ("location", "tus-resumable", "upload-offset", "upload-expires"):
+        assert again.headers[name] == first.headers[name]
+    for other in (announce("b.jpg", 3), announce("a.jpg", 4)):
+        assert other.status_code == 422 and other.json()["thing"] == "one file"
+    assert len(http.get(f"/uploads/batches/{batch}").json()["uploads"]) == 1
 
 
 def test_keys_are_each_users_own(http: httpx2.Client, served: Served) -> None:

@@ -52,6 +52,25 @@ def test_jobs_and_pictures_newest_first(client: Client, http: httpx2.Client, ser
     assert pictures == sorted(pictures, reverse=True) and len(pictures) == 7
 
 
+def test_grids_newest_first(client: Client, http: httpx2.Client) -> None:
+    wish = {
+        "prompts": ["a photo"],
+        "x": {"name": "seed", "values": [1, 2]},
+        "base": "limner-tiny",
+        "generator": "local",
+    }
+    made = [http.post("/grids", json=wish).json()["id"] for _ in range(3)]
+    first = http.get("/grids?limit=2")
+    assert [one["id"] for one in first.json()["items"]] == [made[2], made[1]]
+    assert first.headers["link"].endswith('>; rel="next"')
+    walked = [one.id for one in client.grids.all()]
+    assert walked[:3] == made[::-1] and len(walked) == len(set(walked))
+    # A grid that is made meanwhile moves nothing.
+    http.post("/grids", json=wish)
+    older = http.get("/grids", params={"limit": 2, "cursor": first.json()["next"]}).json()
+    assert older["items"][0]["id"] == made[0]
+
+
 @pytest.mark.parametrize("path", ["/subjects", "/jobs", "/images", "/photos-of", "/tokens", "/trainings", "/loras"])
 def test_a_cursor_of_another_list_is_refused(http: httpx2.Client, path: str) -> None:
     path = path.replace("/photos-of", "/subjects/zib/photos")

@@ -20,6 +20,7 @@ from limner.web.app import API
 NOT_BY_THE_API = {
     "add_photos": "names files of this machine; others send theirs by /uploads",
     "run": "takes photos by their paths on this machine; its steps are all there by themselves",
+    "import_lora": "takes a file of this machine; fetch_lora is for all else",
     "inspect": "reads a file of this machine; of a picture that is here /images/{image}/provenance tells",
     "images": "the gallery's page, with more filters, is /images",
     "image": "the gallery's detail is /images/{image}",
@@ -51,8 +52,14 @@ NOT_BY_THE_API = {
     "uploads.finish": "what sending the last byte does",
     "uploads.spool": "for forms of pages without scripts; programs say a file's size first",
     "uploads.keep": "for forms of pages without scripts; programs say a file's size first",
+    "uploads.spool_lora": "for the form of the page of loras; programs name an address",
     "webhooks.delivering": "done by the server itself",
     "uploads.sweep": "done by itself",
+    "go_on": "done by the server itself",
+    "set_caption": "a part of change_photo",
+    "set_crop": "a part of change_photo",
+    "members.set_password": "a part of members.change",
+    "members.set_admin": "a part of members.change",
 }
 
 

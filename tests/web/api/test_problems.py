@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import httpx2
 import pytest
 
+from limner.store.models import IntakeRow
+from limner.types import PhotoReport, Verdict
 from limner.web.problems import PROBLEM
 from tests.web.api.conftest import Served
+from tests.web.api.seeded import Seeded
 
 JSON = {"Content-Type": "application/json"}
 DEEP = b'{"slug":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
@@ -60,6 +64,7 @@ def http(served: Served) -> Any:
         ("POST", "/subjects", b"slug=new", {"Content-Type": "text/plain"}, 415),
         ("POST", "/subjects", b"<slug/>", {"Content-Type": "application/xml"}, 415),
         ("POST", "/subjects", b"x", {"Content-Type": "multipart/form-data; boundary=x"}, 415),
+        ("POST", "/subjects", b"{}", {"Content-Type": "application/offset+octet-stream"}, 415),
         ("POST", "/subjects", b'{"slug":"' + b"x" * 2_100_000 + b'"}', JSON, 413),
         ("POST", "/subjects", b"{}", {**JSON, "Idempotency-Key": "x" * 300}, 422),
         ("POST", "/trainings", b'{"subject":"zib","settings":{"steps":1e400}}', JSON, 422),
@@ -124,3 +129,47 @@ def test_a_token_that_may_not_spend_starts_nothing_that_costs(served: Served) ->
         assert http.post("/generations?what_if=true", json=wish).status_code == 200
         made = http.post("/tokens", json={"name": "more", "scopes": ["spend"]})
         assert made.status_code == 403
+
+
+def test_what_is_refused_in_part_is_refused_whole(http: httpx2.Client, served: Served, there: Seeded) -> None:
+    assert http.post("/users", json={"name": "ben", "password": "a long pass phrase"}).status_code == 201
+    assert http.patch("/users/ben", json={"admin": True, "password": "short"}).status_code == 422
+    assert http.get("/users/ben").json()["admin"] is False
+    photo = f"/subjects/zib/photos/{there.photo}"
+    before = http.get(photo)
+    crop = {"left": 0, "top": 0, "width": 64, "height": 64}
+    for wanted in ({"crop": crop, "caption": "x" * 4_500}, {"caption": "fine", "crop": {**crop, "left": 900_000}}):
+        assert http.patch(photo, json=wanted).status_code == 422
+        assert http.get(photo).headers["etag"] == before.headers["etag"]
+    assert http.patch(photo, json={"crop": crop, "caption": "both"}).json()["caption"] == "both"
+    assert http.patch(photo, json={"caption": ""}).json()["crop"] == crop
+    assert http.patch(photo, json={"crop": None}).json()["crop"] is None
+
+
+def test_no_refusal_tells_where_the_home_is(http: httpx2.Client, served: Served, there: Seeded) -> None:
+    studio = served.app.state.studio
+    picture = studio.gallery.picture(there.image).path
+    kept = picture.read_bytes()
+    picture.unlink()
+    try:
+        for path in (f"/images/{there.image}", f"/images/{there.image}/file", f"/images/{there.image}/provenance"):
+            refused = http.get(path)
+            assert refused.status_code == 404
+            assert "HOME" in refused.text
+            assert str(there.settings.home) not in refused.text
+    finally:
+        picture.write_bytes(kept)
+
+
+def test_a_list_of_files_with_long_names_is_walked_to_its_end(http: httpx2.Client, served: Served) -> None:
+    name = "/".join(["Фотографии с моря и из гор" * 6] * 5)[:990]
+    with served.app.state.studio._workspace.database.write() as session:
+        for position in range(3):
+            report = asdict(PhotoReport(source=f"{name}-{position}", verdict=Verdict.REFUSED))
+            session.add(IntakeRow(subject="rex", job="job_of_long_names", position=position, report=report))
+    first = http.get("/subjects/rex/intake", params={"limit": 2, "job": "job_of_long_names"}).json()
+    assert len(first["items"]) == 2
+    asked = {"limit": 2, "job": "job_of_long_names", "cursor": first["next"]}
+    last = http.get("/subjects/rex/intake", params=asked).json()
+    assert [one["position"] for one in last["items"]] == [2]
+    assert last["next"] is None

@@ -13,7 +13,6 @@ from limner.web.api.schemas.plain import MOST_INT
 __all__ = ["WrongMediaType", "read_strictly", "refuse_unstorable"]
 
 DEEPEST = 40
-BYTES = "application/offset+octet-stream"
 
 
 class WrongMediaType(InputRefused):

@@ -70,7 +70,7 @@ def link_next(request: Request, response: Response, following: str | None) -> No
 
 
 def _write(request: Request, key: tuple[str, ...]) -> str:
-    words = json.dumps([_list(request), *key], separators=(",", ":"))
+    words = json.dumps([_list(request), *key], separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(words.encode()).decode().rstrip("=")
 
 

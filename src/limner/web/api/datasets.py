@@ -12,6 +12,7 @@ from limner.web.api.cursors import PartAsked
 from limner.web.api.named import DatasetName, OfSubject, api_router
 from limner.web.api.schemas.photos import Dataset, Freeze, Layout
 from limner.web.api.schemas.plain import Page
+from limner.web.sent_files import made_file
 from limner.web.visit import StudioOf
 
 __all__ = ["router"]
@@ -55,9 +56,7 @@ def package(
     """A zip as that trainer reads it."""
     found = studio.dataset(dataset)
     name = f"{found.subject}-{found.digest[:8]}-{layout}.zip"
-    return files.made_file(
-        lambda folder: studio.package(found.digest, layout, folder / name, zipped=True), "application/zip"
-    )
+    return made_file(lambda folder: studio.package(found.digest, layout, folder / name, zipped=True), "application/zip")
 
 
 @router.get(
@@ -71,4 +70,4 @@ def crop_sheet(studio: StudioOf, dataset: DatasetName) -> Response:
     """Each photo with its crop, bucket and caption."""
     found = studio.dataset(dataset)
     name = f"{found.subject}-{found.digest[:8]}.png"
-    return files.made_file(lambda folder: studio.crop_sheet(found.digest, folder / name), "image/png")
+    return made_file(lambda folder: studio.crop_sheet(found.digest, folder / name), "image/png")

@@ -1,22 +1,18 @@
-"""Files as answers: pictures by their digest, and what is made for one download and then thrown away."""
+"""Pictures as answers, by their digest; and how files are described."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from fastapi import Request
-from fastapi.responses import FileResponse, Response
-from starlette.background import BackgroundTask
+from fastapi.responses import Response
 
 from limner.records import StoredPicture
 from limner.studio import Studio
 from limner.web.api.route import known
+from limner.web.sent_files import SentFile
 
-__all__ = ["BYTES", "CARD", "JPEG", "PICTURE", "PNG", "WEBP", "ZIP", "made_file", "picture_file", "thumbnail_file"]
+__all__ = ["BYTES", "CARD", "JPEG", "PICTURE", "PNG", "WEBP", "ZIP", "picture_file", "thumbnail_file"]
 
 
 def _file(what: str, *types: str) -> dict[int | str, dict[str, Any]]:
@@ -40,7 +36,7 @@ def picture_file(request: Request, picture: StoredPicture) -> Response:
     if known(request, tag):
         return Response(status_code=304, headers=headers)
     kind = picture.media_type if picture.shown else "application/octet-stream"
-    return FileResponse(picture.path, headers=headers, media_type=kind, filename=picture.name)
+    return SentFile(picture.path, headers=headers, media_type=kind, filename=picture.name)
 
 
 def thumbnail_file(request: Request, studio: Studio, picture: StoredPicture, width: int) -> Response:
@@ -49,16 +45,4 @@ def thumbnail_file(request: Request, studio: Studio, picture: StoredPicture, wid
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if known(request, tag):
         return Response(status_code=304, headers=headers)
-    return FileResponse(studio.gallery.thumbnail(picture, width), headers=headers, media_type="image/webp")
-
-
-def made_file(make: Callable[[Path], Path], kind: str) -> Response:
-    """A file that is made in a folder of its own, sent, and deleted."""
-    folder = Path(tempfile.mkdtemp(prefix="limner-download-"))
-    try:
-        path = make(folder)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    clean_up = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
-    return FileResponse(path, media_type=kind, filename=path.name, background=clean_up)
+    return SentFile(studio.gallery.thumbnail(picture, width), headers=headers, media_type="image/webp")

@@ -4,40 +4,43 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Query, Request
 from fastapi.responses import Response
 
 from limner.errors import NotFound
 from limner.records import GridAxis
 from limner.web.api import files
-from limner.web.api.cursors import PartAsked
+from limner.web.api.cursors import Cursor, Limit, link_next, place_after, place_of
 from limner.web.api.generations import picture_options
 from limner.web.api.idempotency import Once
 from limner.web.api.named import GridId, all_of, api_router, looked_at
 from limner.web.api.schemas.grids import AxisWanted, Grid, GridPlan, GridWish, Pair, Ranking, Vote, VoteGiven
 from limner.web.api.schemas.plain import Page
 from limner.web.api.spending import WhatIfAsked, refuse_dear
+from limner.web.sent_files import made_file
 from limner.web.visit import StudioOf, Visit
 
 __all__ = ["router"]
 
 router = api_router("grids")
-MOST_LISTED = 1_000
 
 
 @router.get("/grids", operation_id="list_grids", summary="List the grids")
 def grids(
+    request: Request,
+    response: Response,
     studio: StudioOf,
-    part: PartAsked,
+    limit: Limit = 50,
+    cursor: Cursor = "",
     training: Annotated[str, Query(max_length=80, description="Only those of this training.")] = "",
 ) -> Page[Grid]:
     """Newest first."""
-    return part.page(
-        Grid,
-        studio.grids.list(training, limit=MOST_LISTED),
-        lambda one: (one.created_at.isoformat(), one.id),
-        newest_first=True,
-    )
+    before = place_after(request, cursor) if cursor else None
+    found = studio.grids.list(training, limit=limit + 1, before=before)
+    part = found[:limit]
+    after = place_of(request, part[-1].created_at, part[-1].id) if len(found) > limit else None
+    link_next(request, response, after)
+    return Page(items=all_of(Grid, part), next=after)
 
 
 @router.post(
@@ -56,7 +59,7 @@ def start(
     options: dict[str, Any] = {**axes, **picture_options(wanted)}
     if what_if:
         return looked_at(GridPlan.model_validate(studio.grids.plan(wanted.prompts, **options)))
-    refuse_dear(visit, wanted.max_cost, lambda: studio.grids.plan(wanted.prompts, **options).what_if.estimate)
+    refuse_dear(visit, wanted.max_cost, lambda: studio.grids.price(wanted.prompts, **options)[1])
     made = Grid.model_validate(studio.grids.start(wanted.prompts, yes=wanted.yes, wish=once.wish, **options))
     response.headers["Location"] = f"/api/v1/grids/{made.id}"
     return made
@@ -143,7 +146,7 @@ def labels(studio: StudioOf, grid: GridId) -> dict[int, str]:
 def sheet(studio: StudioOf, grid: GridId) -> Response:
     """With its labels."""
     found = studio.grids.grid(grid).id
-    return files.made_file(lambda folder: studio.grids.sheet(found, folder / f"{found}.png"), "image/png")
+    return made_file(lambda folder: studio.grids.sheet(found, folder / f"{found}.png"), "image/png")
 
 
 @router.get(
@@ -156,7 +159,7 @@ def sheet(studio: StudioOf, grid: GridId) -> Response:
 def archive(studio: StudioOf, grid: GridId) -> Response:
     """Each named by its cell, with the votes."""
     found = studio.grids.grid(grid).id
-    return files.made_file(lambda folder: studio.grids.archive(found, folder / f"{found}.zip"), "application/zip")
+    return made_file(lambda folder: studio.grids.archive(found, folder / f"{found}.zip"), "application/zip")
 
 
 def _axis(wanted: AxisWanted) -> GridAxis:

@@ -25,7 +25,7 @@ HEADER = "idempotency-key"
 LONGEST = 255
 SHOWN_ONCE = frozenset({"create_token", "create_webhook"})
 """Operations whose answer holds a secret: it is not kept."""
-KEPT_HEADERS = ("content-type", "location", "etag", "link")
+KEPT_HEADERS = ("content-type", "location", "etag", "link", "tus-resumable", "upload-offset", "upload-expires")
 MOST_KEPT = 4_000_000
 
 
@@ -67,7 +67,9 @@ async def answer_once(
     answers = _studio(request).answers
     query = "&".join(sorted(request.url.query.split("&"))).encode()
     route = f"{request.method} {request.url.path}"
-    kept = await run_in_threadpool(answers.begin, key, route, (query, body))
+    # In tus a request says by its headers what it is about.
+    said = sorted(f"{name}: {value}".encode() for name, value in request.headers.items() if name.startswith("upload-"))
+    kept = await run_in_threadpool(answers.begin, key, route, (query, body, *said))
     if kept is not None:
         return Response(kept.body, kept.status, headers={**kept.headers, "Idempotent-Replayed": "true"})
     try:

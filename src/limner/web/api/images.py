@@ -30,7 +30,7 @@ from limner.web.api.schemas.pictures import (
     Wish,
 )
 from limner.web.api.schemas.plain import MOST_INT, Page, only_text
-from limner.web.api.spending import WhatIfAsked, drawn_again, refuse_dear
+from limner.web.api.spending import WhatIfAsked, refuse_dear
 from limner.web.visit import StudioOf, Visit
 
 __all__ = ["router"]
@@ -190,8 +190,8 @@ def reproduce(
     """Then ask whether it came out the same, with the job that this gives."""
     path = studio.gallery.picture(image).path
     if what_if:
-        return looked_at(WhatIf.model_validate(drawn_again(studio, studio.wish_of(image))))
-    refuse_dear(visit, None, lambda: drawn_again(studio, studio.wish_of(image)).estimate)
+        return looked_at(WhatIf.model_validate(studio.reproduce(path, what_if=True)))
+    refuse_dear(visit, None, lambda: studio.reproduce(path, what_if=True).estimate)
     return Job.model_validate(started(response, once(studio, lambda: studio.reproduce(path, yes=wanted.yes))))
 
 

@@ -13,7 +13,7 @@ from limner.web.api.idempotency import Once
 from limner.web.api.named import JobId, OfSubject, all_of, api_router, looked_at, started
 from limner.web.api.schemas.jobs import Job, JobEvent, Resume, WhatIf
 from limner.web.api.schemas.plain import Page
-from limner.web.api.spending import WhatIfAsked, again, refuse_dear
+from limner.web.api.spending import WhatIfAsked, refuse_dear
 from limner.web.live import event_stream, live_of
 from limner.web.visit import StudioOf, Visit
 
@@ -95,8 +95,8 @@ def resume(
     """From where it stopped, as a new job."""
     stopped = studio.job(job)
     if what_if:
-        return looked_at(WhatIf.model_validate(again(studio, stopped)))
-    refuse_dear(visit, None, lambda: again(studio, stopped).estimate)
+        return looked_at(WhatIf.model_validate(studio.resume(stopped, what_if=True)))
+    refuse_dear(visit, None, lambda: studio.resume(stopped, what_if=True).estimate)
     return Job.model_validate(started(response, once(studio, lambda: studio.resume(stopped, yes=wanted.yes))))
 
 

@@ -28,6 +28,7 @@ from limner.web.api.schemas.loras import (
 )
 from limner.web.api.schemas.plain import Page
 from limner.web.api.schemas.subjects import Erasure
+from limner.web.sent_files import made_file
 from limner.web.visit import StudioOf
 
 __all__ = ["router"]
@@ -41,13 +42,15 @@ def loras(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> Page[Lo
     return part.page(Lora, studio.loras(subject), lambda one: (one.created_at.isoformat(), one.name), newest_first=True)
 
 
-@router.post("/loras", status_code=201, operation_id="import_lora", summary="Adopt a lora from elsewhere")
-def adopt(response: Response, studio: StudioOf, wanted: LoraImport) -> Lora:
-    """From the Hugging Face Hub or an https address. The same weights again give the lora that is there."""
+@router.post("/loras", status_code=202, operation_id="import_lora", summary="Adopt a lora from elsewhere")
+def adopt(response: Response, studio: StudioOf, once: Once, wanted: LoraImport) -> Job:
+    """From the Hugging Face Hub or an https address; the job's result names the lora.
+
+    The same weights again give the lora that is there.
+    """
     options = wanted.model_dump(exclude={"source"}, exclude_unset=True)
-    made = Lora.model_validate(studio.import_lora(wanted.source, from_here=False, **options))
-    response.headers["Location"] = f"/api/v1/loras/{made.name}"
-    return made
+    job = once(studio, lambda: studio.fetch_lora(wanted.source, from_here=False, **options))
+    return Job.model_validate(started(response, job))
 
 
 @router.get("/loras/{lora}", operation_id="get_lora", summary="See a lora")
@@ -81,7 +84,7 @@ def file(
     """A safetensors file, in the naming that the reader wants."""
     found = studio.lora(lora)
     name = f"{found.subject}-v{found.version}{f'-{naming.value}' if naming else ''}.safetensors"
-    return files.made_file(
+    return made_file(
         lambda folder: studio.export_lora(found.name, folder / name, naming=naming or ""), "application/octet-stream"
     )
 

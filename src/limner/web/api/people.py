@@ -9,13 +9,15 @@ from fastapi.responses import Response
 
 from limner.errors import NotFound
 from limner.studio import Studio
+from limner.web.access.doorkeeper import Doorkeeper
 from limner.web.access.identity import refuse_without
+from limner.web.access.throttle import client_address
 from limner.web.api.cursors import PartAsked
 from limner.web.api.named import UserName, api_router
-from limner.web.api.schemas.people import NewToken, NewUser, Token, TokenWanted, User, UserChange
+from limner.web.api.schemas.people import NewToken, NewUser, PasswordChange, Token, TokenWanted, User, UserChange
 from limner.web.api.schemas.pictures import Counted
 from limner.web.api.schemas.plain import Page
-from limner.web.visit import StudioOf
+from limner.web.visit import StudioOf, Visit
 
 __all__ = ["router"]
 
@@ -48,13 +50,9 @@ def show(studio: StudioOf, user: UserName) -> User:
 @router.patch("/users/{user}", operation_id="update_user", summary="Change a user's password or rights")
 def change(request: Request, studio: StudioOf, user: UserName, wanted: UserChange) -> User:
     """What is left out stays. For admins."""
-    _user(studio, user)
-    if wanted.admin is not None:
-        studio.members.set_admin(user, wanted.admin)
-    if wanted.password is not None:
-        studio.members.set_password(user, wanted.password)
+    changed = studio.members.change(_user(studio, user).name, password=wanted.password, admin=wanted.admin)
     request.app.state.doorkeeper.forget_all()
-    return _user(studio, user)
+    return User.model_validate(changed)
 
 
 @router.delete("/users/{user}", operation_id="delete_user", summary="Remove a user")
@@ -79,6 +77,13 @@ def close(request: Request, studio: StudioOf, user: UserName) -> Counted:
     return Counted(count=ended)
 
 
+@router.put("/password", status_code=204, operation_id="change_password", summary="Change your own password")
+def password(request: Request, visit: Visit, wanted: PasswordChange) -> None:
+    """All your sessions end; tokens go on. Wrong ones are counted as at the login."""
+    door: Doorkeeper = request.app.state.doorkeeper
+    door.change_password(visit.user, client_address(request, door.rules), wanted.old, wanted.new)
+
+
 @router.get("/tokens", operation_id="list_tokens", summary="List your API tokens", tags=["tokens"])
 def tokens(studio: StudioOf, part: PartAsked) -> Page[Token]:
     """Newest first; their words are not kept."""
@@ -89,11 +94,13 @@ def tokens(studio: StudioOf, part: PartAsked) -> Page[Token]:
 
 @router.post("/tokens", status_code=201, operation_id="create_token", summary="Make an API token", tags=["tokens"])
 def add_token(request: Request, response: Response, studio: StudioOf, wanted: TokenWanted) -> NewToken:
-    """Its words are shown this once. It may have no scope that the one who asks lacks."""
+    """Its words are shown this once. It may have no scope that who asks lacks; what a token makes ends with it."""
     visitor = request.state.visitor
     for scope in wanted.scopes:
         refuse_without(visitor, scope)
-    made = NewToken.model_validate(studio.members.add_token(wanted.name, scopes=wanted.scopes, days=wanted.days))
+    made = NewToken.model_validate(
+        studio.members.add_token(wanted.name, scopes=wanted.scopes, days=wanted.days, until=visitor.until)
+    )
     response.headers["Location"] = f"/api/v1/tokens/{made.token.id}"
     response.headers["Cache-Control"] = "no-store"
     return made

@@ -51,9 +51,7 @@ def report(
     job: Annotated[str, Query(max_length=80, description="The intake's job; the newest if left out.")] = "",
 ) -> Page[IntakeEntry]:
     """The refused files too, each with the reason."""
-    return part.page(
-        IntakeEntry, studio.photo_report(subject, job), lambda one: (f"{one.position:012d}", one.report.source)
-    )
+    return part.page(IntakeEntry, studio.photo_report(subject, job), lambda one: (f"{one.position:012d}",))
 
 
 @router.get("/subjects/{subject}/photo-health", operation_id="get_photo_health", summary="See how fit the photos are")
@@ -95,12 +93,10 @@ def findings(
 @router.patch("/subjects/{subject}/photos/{photo}", operation_id="update_photo", summary="Change caption or crop")
 def change(studio: StudioOf, subject: Slug, photo: PhotoDigest, wanted: PhotoChange) -> Photo:
     """What is left out stays. Send If-Match with the ETag that you saw: 412 if it was changed meanwhile."""
-    if "crop" in wanted.model_fields_set:
-        crop = types.Crop(**wanted.crop.model_dump()) if wanted.crop else None
-        studio.set_crop(subject, photo, crop)
-    if wanted.caption is not None:
-        studio.set_caption(subject, photo, wanted.caption)
-    return Photo.model_validate(studio.photo(subject, photo))
+    crop = types.Crop(**wanted.crop.model_dump()) if wanted.crop else None
+    changes_crop = "crop" in wanted.model_fields_set
+    changed = studio.change_photo(subject, photo, caption=wanted.caption, crop=crop, changes_crop=changes_crop)
+    return Photo.model_validate(changed)
 
 
 @router.delete(

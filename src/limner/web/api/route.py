@@ -18,8 +18,9 @@ from fastapi.routing import APIRoute
 from starlette.types import Message
 
 from limner.errors import ChangedMeanwhile, InputRefused
-from limner.web.api.bodies import BYTES, read_strictly, refuse_unstorable
+from limner.web.api.bodies import read_strictly, refuse_unstorable
 from limner.web.api.idempotency import answer_once
+from limner.web.problems import without_home
 
 __all__ = ["ApiRoute", "is_match", "known"]
 
@@ -43,9 +44,7 @@ class ApiRoute(APIRoute):
             _refuse_address(request)
             if request.method in ("GET", "HEAD"):
                 return _tagged(request, await handler(request))
-            body = b""
-            if request.headers.get("content-type", "") != BYTES:
-                body = await read_strictly(request) if body_field is not None else b""
+            body = await read_strictly(request) if body_field is not None else b""
             wanted = request.headers.get("if-match")
             if wanted is not None and request.method in ("PUT", "PATCH", "DELETE"):
                 lock = _changing.setdefault(request.url.path, asyncio.Lock())
@@ -60,13 +59,14 @@ class ApiRoute(APIRoute):
 
 
 def _without_home(request: Request, response: Response) -> Response:
-    """JSON in which no path of this machine is told: ``HOME`` stands for the home folder."""
     body = getattr(response, "body", None)
-    home = str(request.app.state.settings.home).encode()
-    if not isinstance(body, bytes) or home not in body or "json" not in response.headers.get("content-type", ""):
+    if not isinstance(body, bytes) or "json" not in response.headers.get("content-type", ""):
+        return response
+    told = without_home(request, body)
+    if told == body:
         return response
     headers = {name: value for name, value in response.headers.items() if name != "content-length"}
-    return Response(body.replace(home, b"HOME"), response.status_code, headers)
+    return Response(told, response.status_code, headers)
 
 
 def _refuse_address(request: Request) -> None:

@@ -9,12 +9,10 @@ from typing import Annotated
 from fastapi import Query
 
 from limner.errors import AccessRefused, SpendingRefused
-from limner.records import Job, WhatIf, Wish
-from limner.studio import Studio
 from limner.types import Estimate
 from limner.web.access import Visitor
 
-__all__ = ["WhatIfAsked", "again", "drawn_again", "refuse_dear"]
+__all__ = ["WhatIfAsked", "refuse_dear"]
 
 WhatIfAsked = Annotated[
     bool, Query(description="Only say what would be done and what it costs; nothing is sent that costs.")
@@ -38,40 +36,3 @@ def refuse_dear(visit: Visitor, max_cost: Decimal | None, estimate: Callable[[],
             remedy="Raise max_cost, or ask for less; ?what_if=true says what it is made of.",
             thing="max_cost",
         )
-
-
-def again(studio: Studio, job: Job) -> WhatIf:
-    """What a stopped job may be and cost if it is done again from its start."""
-    if job.target.startswith("training_"):
-        made = studio.training(job.target)
-        return studio.train(
-            made.subject,
-            what_if=True,
-            dataset=made.dataset,
-            base=made.base,
-            trainer=made.trainer,
-            allow_few=True,
-            settings={name: value for name, value in made.recipe.items() if name == "steps"},
-        )
-    if job.target.startswith("generation_"):
-        return drawn_again(studio, studio.wish_of(job.target))
-    # A whole run may train and draw; what takes in or publishes costs nothing.
-    return WhatIf((), Estimate(certain=job.kind != "run"))
-
-
-def drawn_again(studio: Studio, wish: Wish) -> WhatIf:
-    """What drawing the same once more would be and cost."""
-    return studio.generate(
-        wish.prompt,
-        what_if=True,
-        loras=[f"{name}:{scale:g}" for name, scale in wish.loras],
-        base=wish.base,
-        generator=wish.generator,
-        model=wish.model,
-        width=wish.width,
-        height=wish.height,
-        steps=wish.steps,
-        guidance=wish.guidance,
-        seed=wish.seed,
-        count=wish.count,
-    )

@@ -12,7 +12,7 @@ from limner import types
 from limner.errors import NotFound
 from limner.web.api.cursors import PartAsked
 from limner.web.api.idempotency import Once
-from limner.web.api.named import Slug, api_router, started
+from limner.web.api.named import OfSubject, Slug, all_of, api_router, started
 from limner.web.api.schemas.jobs import Job
 from limner.web.api.schemas.plain import Page
 from limner.web.api.schemas.subjects import (
@@ -100,6 +100,12 @@ def erase(
 ) -> Erasure:
     """Photos, datasets, trainings, loras, pictures and publications; says what could not be erased."""
     return Erasure.model_validate(studio.remove_subject(subject, publications=publications))
+
+
+@router.get("/erasures", operation_id="list_erasures", summary="List the erasures")
+def erasures(studio: StudioOf, subject: OfSubject = "") -> list[Erasure]:
+    """Of the last thirty days, newest first: somebody may have to see to what could not be erased."""
+    return all_of(Erasure, studio.erasures(subject))
 
 
 @router.get("/subjects/{subject}/consent", operation_id="get_consent", summary="See the consent of a subject")

@@ -36,7 +36,7 @@ from limner.web.api.schemas.trainings import (
     TrainingSample,
     TrainWish,
 )
-from limner.web.api.spending import WhatIfAsked, again, refuse_dear
+from limner.web.api.spending import WhatIfAsked, refuse_dear
 from limner.web.visit import StudioOf, Visit
 
 __all__ = ["router"]
@@ -204,10 +204,9 @@ def resume(
     what_if: WhatIfAsked = False,
 ) -> Any:
     """From its last checkpoint, or anew, at its price, where a vendor keeps none."""
-    stopped = studio.job(studio.training(training).id)
     if what_if:
-        return looked_at(WhatIf.model_validate(again(studio, stopped)))
-    refuse_dear(visit, None, lambda: again(studio, stopped).estimate)
+        return looked_at(WhatIf.model_validate(studio.resume_training(training, what_if=True)))
+    refuse_dear(visit, None, lambda: studio.resume_training(training, what_if=True).estimate)
     return Job.model_validate(started(response, once(studio, lambda: studio.resume_training(training, yes=wanted.yes))))
 
 

@@ -35,7 +35,10 @@ class StageRun(Answer):
 
 
 class Job(Answer):
-    """One piece of long work. ``target`` is what it makes: the id of a training or generation, or a lora's name."""
+    """One piece of long work. ``target`` is what it makes: the id of a training or generation, or a lora's name.
+
+    ``resumed_as`` is the job that goes on with one that stopped.
+    """
 
     id: str
     kind: str
@@ -51,6 +54,7 @@ class Job(Answer):
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    resumed_as: str = ""
 
 
 class JobEvent(Answer):

@@ -9,7 +9,7 @@ from pydantic import Field, StrictBool, StrictInt
 
 from limner.web.api.schemas.plain import Answer, Body
 
-__all__ = ["NewToken", "NewUser", "Token", "TokenWanted", "User", "UserChange"]
+__all__ = ["NewToken", "NewUser", "PasswordChange", "Token", "TokenWanted", "User", "UserChange"]
 
 Scope = Literal["read", "write", "spend", "admin"]
 
@@ -36,6 +36,13 @@ class UserChange(Body):
 
     password: str | None = Field(default=None, min_length=1, max_length=1_000)
     admin: StrictBool | None = None
+
+
+class PasswordChange(Body):
+    """One's own password, and another one for it."""
+
+    old: str = Field(min_length=1, max_length=1_000)
+    new: str = Field(min_length=1, max_length=1_000, description="At least 10 characters.")
 
 
 class Token(Answer):

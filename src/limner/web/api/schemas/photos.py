@@ -61,7 +61,8 @@ class PhotoReport(Answer):
     """What intake found in one file. ``source`` is the name that it came with.
 
     ``sharpness`` is higher for a sharper photo; ``exposure`` and ``clipped`` go from 0 to 1; ``faces`` is null where
-    no detector is installed; ``duplicate_of`` names what it repeats.
+    no detector is installed; ``duplicate_of`` names what it repeats; ``like`` is the photo that it repeats
+    or resembles.
     """
 
     source: SourceName
@@ -78,6 +79,7 @@ class PhotoReport(Answer):
     duplicate_of: SourceName = ""
     source_digest: str = ""
     face: list[float] | None = None
+    like: str = Field(default="", description="The digest of a photo.")
 
 
 class Photo(Answer):

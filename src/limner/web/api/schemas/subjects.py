@@ -100,8 +100,9 @@ class SubjectContents(Answer):
 
 
 class Erasure(Answer):
-    """What was erased, by kind, and what could not be."""
+    """What was erased, by kind, and what could not be. That of a subject is kept for thirty days under ``id``."""
 
     subject: str
     erased: dict[str, int]
     left: list[str] = Field(default_factory=list)
+    id: str = ""
