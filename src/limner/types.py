@@ -117,7 +117,8 @@ class PhotoReport:
     ``exposure`` the mean luma in 0..1, ``clipped`` the share of pixels that are pure black or white,
     ``perceptual_hash`` 64 bits as 16 hexadecimal digits, ``faces`` None where no detector is installed. ``face`` is
     the largest face as left, top, width and height in shares of the photo, where a detector says where faces are.
-    ``source_digest`` is the SHA-256 of the file as it came, where it came as an upload.
+    ``source_digest`` is the SHA-256 of the file as it came, where it came as an upload. ``like`` is the digest of the
+    photo before it that it repeats or resembles, whatever name that has.
     """
 
     source: str
@@ -134,6 +135,7 @@ class PhotoReport:
     duplicate_of: str = ""
     source_digest: str = ""
     face: tuple[float, float, float, float] | None = None
+    like: str = ""
 
     @property
     def reason(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from decimal import Decimal
@@ -11,16 +12,23 @@ from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
+from httpx import Response
 
 from limner.catalog import bases
+from limner.errors import VendorFailed
+from limner.generation.local import LocalGenerator
+from limner.pipeline import jobs, worker
+from limner.records import Grid
 from limner.settings import Settings
 from limner.store.models import GenerationRow, JobRow
 from limner.studio import Studio
+from limner.types import Estimate, JobState
 from limner.vendors import credentials
 from limner.web.app import create_app
 from limner.web.pages.create_links import create_link
 from limner.web.pages.create_sizes import shape_of, sizes
 from tests.lora_rows import add_lora
+from tests.pipeline.loras_made import TRAINING, add_training
 from tests.web.pictures_made import add_generation
 
 TOKENS = ("TOGETHER_API_KEY", "FAL_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "REPLICATE_API_TOKEN")
@@ -124,10 +132,21 @@ def test_what_is_sent_is_drawn_and_the_page_is_permanent(client: TestClient, stu
     assert shown.text.count("is not drawn yet") == 3 and "0 of 3 pictures" in shown.text
 
 
+def test_one_picture_is_not_several(client: TestClient) -> None:
+    target = send(client, prompt="a harbour").headers["location"]
+    assert "0 of 1 picture<" in client.get(target).text
+
+
 def test_the_same_form_sent_twice_draws_once(client: TestClient, studio: Studio) -> None:
     first, second = (send(client, prompt="a harbour") for _ in range(2))
     assert first.headers["location"] == second.headers["location"]
     assert len(jobs_of(studio)) == 1
+
+
+def test_a_form_that_was_changed_is_drawn_though_its_id_was_used(client: TestClient, studio: Studio) -> None:
+    first, second, again = (send(client, prompt=prompt) for prompt in ("a harbour", "a forest", "a harbour"))
+    assert first.headers["location"] == again.headers["location"] != second.headers["location"]
+    assert sorted(studio.generation(one).prompt for one in jobs_of(studio)) == ["a forest", "a harbour"]
 
 
 def test_htmx_gets_the_new_generation_and_a_form_for_the_next_wish(client: TestClient, studio: Studio) -> None:
@@ -177,21 +196,25 @@ def test_what_is_refused_comes_back_filled_in_with_the_reason_beside_the_field(
 
 @pytest.mark.parametrize(
     "words",
-    ["x " * 5_000, "東京の夜景", "مدينة في الليل", "עיר בלילה", "🦊" * 300, "zi\u0000bbo", "<script>alert(1)</script>",
+    ["x " * 5_000, "東京の夜景", "مدينة في الليل", "עיר בלילה", "🦊" * 300, "zi\0bbo", "<script>alert(1)</script>",
      "{{ 7*7 }} {% raw %}", "ﷺ\u202e desrever", '"}; drop table'],
 )  # fmt: skip
-def test_prompts_of_every_script_are_drawn_or_refused_with_the_text_kept(
-    shared: tuple[TestClient, Studio], words: str
-) -> None:
+def test_prompts_of_every_script_are_drawn_as_they_are(shared: tuple[TestClient, Studio], words: str) -> None:
     client, studio = shared
     answer = send(client, prompt=words, wish=uuid4().hex)
-    assert answer.status_code in (303, 422)
-    if answer.status_code == 303:
-        assert studio.generation(answer.headers["location"].rpartition("/")[2]).prompt == words
-        shown = client.get(answer.headers["location"]).text
-        assert "<script>alert" not in shown and "49" not in shown.partition("<h1")[2].partition("</h1>")[0]
-    else:
-        assert prompt_in(answer.text) == words
+    assert answer.status_code == 303
+    assert studio.generation(answer.headers["location"].rpartition("/")[2]).prompt == words
+    shown = client.get(answer.headers["location"]).text
+    assert "<script>alert" not in shown and "49" not in shown.partition("<h1")[2].partition("</h1>")[0]
+
+
+def test_a_prompt_that_cannot_be_drawn_comes_back_whole(shared: tuple[TestClient, Studio]) -> None:
+    client, studio = shared
+    before, words = jobs_of(studio), "<b>{trigger}</b> & others, 東京\n on the beach"
+    answer = send(client, prompt=words, wish=uuid4().hex)
+    assert answer.status_code == 422 and 'id="f-prompt-error"' in answer.text
+    assert prompt_in(answer.text) == words
+    assert jobs_of(studio) == before
 
 
 def test_own_sizes_are_those_that_were_written(client: TestClient, studio: Studio) -> None:
@@ -366,6 +389,42 @@ def test_going_on_makes_one_new_job_however_often_it_is_sent(client: TestClient,
     assert len(jobs_of(studio)) == 2
 
 
+def test_going_on_from_this_page_and_from_the_jobs_makes_one_job(client: TestClient, studio: Studio) -> None:
+    target = send(client, prompt="a harbour").headers["location"]
+    generation = target.removeprefix("/generations/")
+    fail(studio, generation, "vendor-busy")
+    stopped = studio.job(generation)
+    html = client.get(target).text
+    wish = re.search(rf'action="{target}/resume">.*?name="wish" value="([^"]+)"', html)
+    assert wish is not None
+    assert send(client, f"/jobs/{stopped.id}/resume", wish=f"resume-{stopped.id}").status_code == 303
+    again = studio.job(generation)
+    assert again.id != stopped.id
+    # The other tab still shows the button, and the jobs page the old job.
+    assert send(client, f"{target}/resume", wish=wish[1]).headers["location"] == target
+    assert send(client, f"/jobs/{stopped.id}/resume", wish="e" * 32).headers["location"] == f"/jobs/{stopped.id}"
+    assert again.id in client.get(f"/jobs/{stopped.id}").text
+    assert len(jobs_of(studio)) == 2
+
+
+def test_a_generation_cancelled_before_it_began_is_over_and_waits_again_when_resumed(
+    client: TestClient, studio: Studio
+) -> None:
+    target = send(client, prompt="a harbour").headers["location"]
+    job = studio.cancel(target.removeprefix("/generations/"))
+    run_stage = worker._runner(studio._workspace)
+    assert not asyncio.run(run_stage(job.id, 0))
+    jobs.end_job(studio._workspace.database, job.id)
+    assert studio.generation(job.target).state is JobState.CANCELLED
+    html = client.get(target).text
+    wish = re.search(rf'action="{target}/resume">.*?name="wish" value="([^"]+)"', html)
+    assert wish is not None
+    assert "event: end" in client.get("/generations/live", params={"id": job.target}).text
+    assert send(client, f"{target}/resume", wish=wish[1]).status_code == 303
+    assert studio.generation(job.target).state is JobState.WAITING
+    assert f"{target}/cancel" in client.get(target).text
+
+
 def test_cancelling_goes_back_to_where_the_visitor_was(client: TestClient, studio: Studio) -> None:
     target = send(client, prompt="a harbour").headers["location"]
     answer = send(client, f"{target}/cancel", next="/create?from=1")
@@ -376,25 +435,110 @@ def test_cancelling_goes_back_to_where_the_visitor_was(client: TestClient, studi
     assert send(client, f"{target}/cancel", next="//evil.example").headers["location"] == target
 
 
+def test_all_that_is_drawn_on_a_page_is_followed_by_one_stream(client: TestClient, studio: Studio) -> None:
+    first = send(client, prompt="a harbour").headers["location"].removeprefix("/generations/")
+    page = client.get(f"/create?from={first}").text
+    assert f'hx-sse:connect="/generations/live?id={first}"' in page and page.count("hx-sse:connect") == 1
+    assert f'name="following" value="{first}" form="create-form"' in page
+    part = send(client, partial=True, prompt="a pier", wish="f" * 32, following=first).text
+    second = next(job.target for job in studio.jobs() if job.target != first)
+    assert f'hx-sse:connect="/generations/live?id={second}&id={first}"' in unescape(part)
+    assert part.count("hx-sse:connect") == 1
+    assert client.get("/generations/live").status_code == 422
+
+
 def test_a_generation_that_is_not_there_is_not_found(client: TestClient) -> None:
     for name in ("generation_0000000000000000", "x", "%2e%2e", "generation_' or 1=1"):
-        for where in ("", "/live"):
-            assert client.get(f"/generations/{name}{where}").status_code == 404
+        assert client.get(f"/generations/{name}").status_code == 404
+        assert client.get("/generations/live", params={"id": name}).status_code == 404
 
 
 def test_the_live_stream_of_what_has_ended_sends_it_and_ends(client: TestClient, studio: Studio) -> None:
     numbers = add_generation(studio, "two", count=2)
-    body = client.get("/generations/generation_two/live").text
-    assert f'id="picture-{numbers[1]}"' in body and "event: end" in body
+    other = add_generation(studio, "one", count=1)
+    gone = "generation_0000000000000000"
+    body = client.get("/generations/live", params={"id": ["generation_two", gone, "generation_one"]}).text
+    assert all(f'id="picture-{number}"' in body for number in (*numbers, *other)) and "event: end" in body
+    assert body.count("<hx-partial") == 2
 
 
-def test_a_grid_is_started_from_a_generation_or_refused_with_the_form_kept(client: TestClient, studio: Studio) -> None:
-    target = send(client, prompt="a harbour").headers["location"]
-    refused = send(client, f"{target}/grid", x="steps", x_values="five, six")
-    assert refused.status_code == 422 and 'value="five, six"' in refused.text
-    answer = send(client, f"{target}/grid", x="steps", x_values="5, 6", y="guidance", y_values="1,2", wish="a" * 32)
-    assert answer.status_code == 303 and answer.headers["location"].startswith("/grids/")
-    assert len(jobs_of(studio)) == 5
+# --- grids ------------------------------------------------------------------------------------------------------
+
+
+def grid_of(studio: Studio, answer: Response) -> Grid:
+    assert answer.status_code == 303, answer.text
+    return studio.grids.grid(answer.headers["location"].removeprefix("/grids/"))
+
+
+def test_a_grid_is_drawn_from_the_form_or_refused_with_the_form_kept(client: TestClient, studio: Studio) -> None:
+    assert 'name="x_values"' in client.get("/create").text
+    fields = {"prompt": "a harbour", "seed": "7", "count": "4", "do": "grid"}
+    refused = send(client, x="steps", x_values="five, six", **fields)
+    assert refused.status_code == 422 and 'value="five, six"' in refused.text and 'id="f-grid-error"' in refused.text
+    assert not jobs_of(studio)
+    fields |= {"x": "steps", "x_values": "5, 6", "y": "guidance", "y_values": "1,2"}
+    priced = send(client, **{**fields, "do": "price"})
+    assert "Draw the grid: 4 pictures, <span" in priced.text
+    parts = send(client, "/create/choices", partial=True, **fields)
+    assert "Draw the grid: 4 pictures, <span" in parts.text and 'data-part="grid"' in parts.text
+    grid = grid_of(studio, send(client, **fields))
+    assert (grid.x.values, grid.y.values, grid.request["seed"]) == ((5, 6), (1.0, 2.0), 7)
+    assert grid_of(studio, send(client, **fields)).id == grid.id and len(jobs_of(studio)) == 4
+    partial = send(client, partial=True, **fields)
+    assert partial.headers["HX-Redirect"] == f"/grids/{grid.id}"
+
+
+def test_a_grid_of_checkpoints_is_of_the_training_of_the_first_lora(client: TestClient, studio: Studio) -> None:
+    studio.add_subject("zib", kind="character", trigger="zibbo")
+    add_training(studio)
+    lora = studio.pick_checkpoint(TRAINING, 20).name
+    other = add_lora(studio, "rex")
+    fields = {"prompt": "{trigger}", "x": "checkpoint", "x_values": "10, 30", "do": "grid", "steps": "1"}
+    refused = send(client, lora=other, **fields)
+    assert refused.status_code == 422 and f"{other} was not trained here." in refused.text
+    assert "kept steps 10, 20, 30" in send(client, "/create/choices", partial=True, lora=lora, **fields).text
+    grid = grid_of(studio, send(client, lora=lora, **{f"scale:{lora}": "0.5"}, **fields))
+    assert grid.training == TRAINING and grid.x.values == (10, 30)
+    assert [made.loras[0]["scale"] for made in grid.generations] == [0.5, 0.5]
+
+
+def test_a_grid_that_costs_is_drawn_at_the_price_that_was_shown(
+    client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prices = {"picture": Decimal("0.02")}
+    monkeypatch.setattr(LocalGenerator, "estimate", lambda self, order: Estimate(prices["picture"]))
+    fields = {"prompt": "a harbour", "generator": "local", "x": "seed", "x_values": "1,2,3", "do": "grid"}
+    asked = send(client, **fields)
+    assert asked.status_code == 402 and "3 pictures" in asked.text and "about $0.06" in asked.text
+    assert value(asked.text, "grid_seen") == "0.06" and not jobs_of(studio)
+    assert send(client, **fields, grid_seen="0.05").status_code == 402
+    prices["picture"] = Decimal(1)
+    asked = send(client, **fields, grid_seen="3")
+    assert asked.status_code == 402 and value(asked.text, "grid_yes") == "3"
+    assert send(client, **fields, grid_seen="3", grid_yes="0.06").status_code == 402
+    assert not jobs_of(studio)
+    assert len(grid_of(studio, send(client, **fields, grid_seen="3", grid_yes="3")).generations) == 3
+
+
+def test_grids_are_found_again(client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("limner.web.pages.grids.MOST_LISTED", 6)
+    assert "Earlier grids" not in client.get("/create").text and "No grids here" in client.get("/grids").text
+    made = [
+        studio.grids.start(f"harbour {number}", x=("seed", [1, 2]), steps=1, generator="local") for number in range(8)
+    ]
+    shown = client.get("/create").text
+    assert "Earlier grids" in shown and 'href="/grids"' in shown
+    assert re.findall(r'href="/grids/(grid_\w+)"', shown) == [one.id for one in made[:-6:-1]]
+    first = client.get("/grids").text
+    assert re.findall(r'href="/grids/(grid_\w+)"', first) == [one.id for one in made[:1:-1]]
+    older = re.search(r'href="(/grids[?]before=[^"]+)"', first)
+    assert older is not None
+    assert re.findall(r'href="/grids/(grid_\w+)"', client.get(older[1]).text) == [made[1].id, made[0].id]
+    cell = made[3].generations[1]
+    assert f'href="/grids/{made[3].id}"' in client.get(f"/generations/{cell.id}").text
+    assert f'href="/grids/{made[3].id}"' in client.get(f"/jobs/{studio.job(cell.id).id}").text
+    alone = studio.generate("a harbour", generator="local")
+    assert 'href="/grids/' not in client.get(f"/jobs/{alone.id}").text
 
 
 # --- two pictures -----------------------------------------------------------------------------------------------
@@ -424,3 +568,35 @@ def test_shapes_of_every_base_can_be_drawn() -> None:
             assert base.size_min <= min(size.width, size.height) <= max(size.width, size.height) <= base.size_max
             assert shape_of(base, size.width, size.height) == size.key
         assert shape_of(base, base.size_min, base.size_max) == "own"
+
+
+def test_a_link_on_a_page_elsewhere_makes_nobody_look_at_an_address(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def start(self: object, url: str, *_: object, **__: object) -> None:
+        looked.append(url)
+        raise VendorFailed("It cannot be read.")
+
+    monkeypatch.setattr("limner.vendors.public_web.PublicWeb.start", start)
+    address = "https://evil.example/a.safetensors"
+    for site in ("cross-site", "same-site"):
+        sent = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+        answer = client.get("/create", params={"prompt": "a pier", "lora": f"{address}:0.5"}, headers=sent)
+        assert answer.status_code == 200
+        assert (value(answer.text, "address"), value(answer.text, "address_scale")) == (address, "0.5")
+        assert prompt_in(answer.text) == "a pier"
+        assert "was not looked at" in answer.text
+        assert "data-not-looked" in answer.text  # the page's own script does not ask either
+    assert looked == []
+    # what the page elsewhere names of this home alone is as before
+    answer = client.get(
+        "/create", params={"prompt": "a pier"}, headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    )
+    assert "was not looked at" not in answer.text
+    for site in ("same-origin", "none"):
+        answer = client.get("/create", params={"lora": address}, headers={"Sec-Fetch-Site": site})
+        assert "It cannot be read." in answer.text
+        assert "data-not-looked" not in answer.text
+    assert looked == [address, address]

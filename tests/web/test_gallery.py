@@ -221,3 +221,38 @@ def test_pages_hold_no_script_and_no_style_of_their_own(client: TestClient, many
         text = client.get(path).text
         assert not re.search(r"<script(?![^>]* src=)", text)
         assert not re.search(r"\s(style|on\w+|hx-on\S*)=", text)
+
+
+def test_a_long_range_is_given_by_its_numbers(client: TestClient, many: Studio) -> None:
+    assert client.get("/gallery/ids?offset=0&limit=1000").json() == {"ids": list(range(130, 0, -1))}
+    assert client.get("/gallery/ids?offset=1&limit=2&newest=100").json() == {"ids": [99, 98]}
+    assert client.get("/gallery/ids?offset=0&limit=9&lora=zib").json() == {"ids": [4, 3, 2, 1]}
+
+
+def test_days_and_months_are_those_of_the_visitor(client: TestClient, studio: Studio) -> None:
+    add_subject(studio, "zib")
+    add_generation(studio, "edge", count=2, subjects=["zib"], day=17)  # 1 October, noon UTC
+    add_generation(studio, "old", subjects=["zib"])
+
+    def found(days: str, zone: str) -> tuple[list[int], list[str]]:
+        client.cookies.set("limner_zone", zone)
+        text = client.get(f"/gallery?{days}").text
+        return shown(text), re.findall(r"data-offset=\"\d+\"><span>([^<]+)</span>", text)
+
+    september = "since=2026-09-30&until=2026-09-30"
+    assert found(september, "Pacific/Pago_Pago") == ([], [])
+    assert found("", "UTC")[1] == ["October 2026", "September 2026"]
+    assert found("since=2026-10-02", "Pacific/Kiritimati") == ([2, 1], ["October 2026"])
+    assert found("since=2026-10-02", "UTC") == ([], [])
+    for unknown in ("Nowhere/Atall", "../../etc/passwd", "Europe", "x" * 500):
+        assert found("since=2026-10-01&until=2026-10-01", unknown)[0] == [2, 1]
+    assert len(found("since=0001-01-01&until=9999-12-31", "Pacific/Kiritimati")[0]) == 3
+    client.cookies.set("limner_zone", "")
+    assert "as in UTC" in client.get("/gallery").text
+
+
+def test_one_picture_matches(client: TestClient, studio: Studio) -> None:
+    add_subject(studio, "zib")
+    add_generation(studio, "one", count=1, subjects=["zib"])
+    assert "1 picture matches<" in client.get("/gallery?subject=zib").text
+    assert "1 picture<" in client.get("/gallery").text

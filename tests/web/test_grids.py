@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from limner.generation.local import LocalGenerator
+from limner.pipeline import grids
 from limner.records import Grid
 from limner.settings import Settings
 from limner.studio import Studio
@@ -66,6 +67,7 @@ def test_the_form_shows_checkpoints_prompts_and_price(client: TestClient) -> Non
     assert page.status_code == 200
     assert re.findall(r'name="checkpoint" value="(\d+)" checked', page.text) == ["10", "20", "30"]
     assert "12 pictures" in page.text
+    assert "Checkpoints lie on this machine only, so it draws them." in page.text
     assert "free" in page.text
     assert "<b>Zib" not in page.text
     assert client.get("/trainings/0123/compare").headers["location"] == HERE
@@ -119,6 +121,25 @@ def test_sent_twice_it_is_one_grid(client: TestClient, studio: Studio) -> None:
     assert start(client) == first
     assert len(studio.grids.list(TRAINING)) == 1
     assert first.rpartition("/")[2] in client.get(HERE).text
+
+
+def test_the_api_builds_only_the_part_that_is_asked_for(
+    client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        start(client, scales=f"0.{number + 1}", checkpoint=["10"])
+    built: list[str] = []
+    looked_up = grids._generations
+    monkeypatch.setattr(grids, "_generations", lambda *given: built.extend(given[2]) or looked_up(*given))
+    part = client.get("/api/v1/grids?limit=2").json()
+    assert len(part["items"]) == 2 and part["next"]
+    assert len(built) == 3 * 2  # one more than is shown says that there is more; two prompts each
+
+
+def test_changed_and_sent_again_it_is_another_grid(client: TestClient, studio: Studio) -> None:
+    first = start(client)
+    assert start(client, scales="0.5") != first == start(client)
+    assert len(studio.grids.list(TRAINING)) == 2
 
 
 def test_what_costs_much_asks_first_and_keeps_the_form(

@@ -35,3 +35,10 @@ def test_the_best_picture_is_the_favourite_else_the_newest(client: TestClient, s
     (card,) = studio.subject_cards()
     assert card.image == older
     assert f"/images/{older}/thumb" in client.get("/").text
+
+
+def test_importing_a_lora_is_found_from_the_first_page(client: TestClient, studio: Studio) -> None:
+    assert 'href="/loras#import"' in client.get("/").text
+    studio.add_subject("rex", kind="pet")
+    assert 'href="/loras"' in client.get("/").text
+    assert 'href="/loras#import"' in client.get("/create").text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from typing import Any
 
 import pytest
@@ -87,6 +88,12 @@ def test_two_tabs_cancel_and_resume_one_job(client: TestClient, studio: Studio) 
     }
     assert len(places) == 1
     assert len(studio.jobs()) == 2
+    again = studio.job(job).resumed_as
+    assert places == {f"/jobs/{again}"}
+    for page in (f"/jobs/{job}", "/jobs?state=stopped"):
+        html = client.get(page).text
+        assert f'href="/jobs/{again}"' in html
+        assert f"/jobs/{job}/resume" not in html
     late = post(client, f"/jobs/{job}/cancel", tabs[0])
     assert late.status_code == 303
 
@@ -119,3 +126,26 @@ def test_each_kind_leads_to_what_it_makes(studio: Studio, kind: str, target: str
     job: Job = studio.job(add(studio, kind, target=target))
     assert line_of(job).makes == makes
     assert line_of(job).title.endswith("rex")
+
+
+def test_a_running_training_is_never_hidden_by_the_cells_of_a_grid(client: TestClient, studio: Studio) -> None:
+    studio.add_subject("rex", kind="pet")
+    training = add(studio, "train", target="training_9")
+    jobs.start_stage(studio._workspace.database, training, 0)
+    cells = [add(studio, "generate", target=f"generation_{number}") for number in range(70)]
+    for page in ("/", "/subjects/rex"):
+        html = client.get(page).text
+        assert f"/jobs/{training}" in html
+        assert "69 more" in html
+        assert html.count('href="/jobs/') == 2
+    html = client.get("/jobs?state=now&subject=rex").text
+    assert cells[-1] in html
+    assert training not in html
+    (older,) = re.findall(r'href="(/jobs\?[^"]*before=[^"]+)"', html)
+    html = client.get(unescape(older)).text
+    assert training in html
+    assert cells[0] in html
+    assert cells[-1] not in html
+    assert "hx-sse:connect" not in html
+    assert 'href="/jobs?state=now&amp;subject=rex"' in html
+    assert client.get("/jobs?before=nonsense").status_code == 200

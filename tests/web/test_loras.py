@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -17,13 +18,14 @@ from starlette.routing import Route
 from limner.errors import LimnerError
 from limner.loras.header import digests, read_header
 from limner.loras.inspection import inspect
-from limner.pipeline import publishing
+from limner.pipeline import importing, publishing
 from limner.stand_ins.serving import serve
 from limner.studio import Studio
 from limner.types import TensorNaming, Visibility
 from limner.web.cards import card_html, split_card
 from tests.pipeline.loras_made import TRAINING, add_training
 from tests.servers.quick_engine import quick_lora
+from tests.web.access_bench import visiting
 
 PARTIAL = {"HX-Request": "true", "HX-Request-Type": "partial"}
 PAGE = "/loras/zib@v1"
@@ -232,6 +234,48 @@ def test_a_file_is_imported_whatever_its_name(client: TestClient, studio: Studio
     assert not list(Path(studio.settings.home).rglob("evil*"))
 
 
+def test_a_file_is_imported_by_a_form_without_scripts(app: FastAPI, studio: Studio) -> None:
+    with visiting(app) as client:
+        action = re.search(r'<form method="post" action="(/loras/import[^"]*)"', client.get("/loras").text)[1]  # type: ignore[index]
+        file = {"file": ("a.safetensors", quick_lora("limner-tiny", 2, b"x"), "application/octet-stream")}
+        answer = client.post(html.unescape(action), data={"subject": "new", "kind": "style"}, files=file)
+    assert answer.headers["location"] == "/loras/new@v1"
+    assert list((studio.settings.home / "uploads").iterdir()) == []
+
+
+def test_a_file_on_its_way_lies_in_the_home_and_leaves_the_reserve(
+    client: TestClient, app: FastAPI, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    assert take(client, file=quick_lora("limner-tiny", 2, b"x")).status_code == 303
+    monkeypatch.undo()
+    monkeypatch.setattr(importing, "LARGEST", 1000)
+    refused = take(client, file=b"x" * 1001, trigger="kept")
+    assert (refused.status_code, "more than 1,000 bytes" in refused.text) == (422, True)
+    assert 'value="kept"' in refused.text
+    app.state.settings.disk_reserve = 1 << 60
+    full = take(client, file=b"x" * 1000)
+    assert (full.status_code, "no room" in full.text) == (507, True)
+    assert list((studio.settings.home / "uploads").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"nonsense",
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nabc',
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nabc\r\n' * 2,
+        b'--x\r\nContent-Disposition: form-data; name="subject"\r\n\r\n' + b"y" * 200_000,
+    ],
+)
+def test_a_form_that_is_broken_leaves_nothing(client: TestClient, studio: Studio, content: bytes) -> None:
+    for kind in ("multipart/form-data; boundary=x", "multipart/form-data", "text/plain"):
+        answer = client.post("/loras/import", content=content, headers={"Content-Type": kind})
+        assert answer.status_code == 422
+    folder = studio.settings.home / "uploads"
+    assert not folder.exists() or list(folder.iterdir()) == []
+
+
 def test_a_file_that_is_none_comes_back_with_the_reason(client: TestClient, studio: Studio) -> None:
     answer = take(client, file=b"<html>not found</html>", trigger="kept")
     assert answer.status_code == 422
@@ -315,9 +359,11 @@ def test_a_redirect_leads_nowhere_inside(client: TestClient, studio: Studio, mon
 
         monkeypatch.setattr(public_web.PublicWeb, "_target", plain)
         for to in ("169.254.169.254", "10.0.0.1", f"127.0.0.1:{port}", f"localhost:{port}", "[fd00::1]"):
-            found = take(client, f"https://public.example:{port}/a.safetensors?to={to}")
-            assert found.status_code == 422, to
-            assert "is not fetched" in found.text
+            assert take(client, f"https://public.example:{port}/a.safetensors?to={to}").status_code == 303, to
+        studio.work(idle_seconds=0.0)
+    for job in studio.jobs():
+        assert job.error is not None
+        assert "is not fetched" in job.error["message"]
     assert asked == ["/a.safetensors"] * 5
     assert studio.loras() == []
 
@@ -335,13 +381,94 @@ def test_a_name_that_changes_its_address_is_connected_to_where_it_was_looked_at(
     class Stop(Exception):
         """Far enough."""
 
-    def stream(self: Any, method: str, url: Any, **options: Any) -> Any:
-        targets.append(f"{url.host} {options['headers']['host']} {options['extensions']['sni_hostname']}")
+    async def send(self: Any, request: Any, **options: Any) -> Any:
+        targets.append(f"{request.url.host} {request.headers['host']} {request.extensions['sni_hostname']}")
         raise Stop
 
     import httpx2
 
-    monkeypatch.setattr(httpx2.Client, "stream", stream)
+    monkeypatch.setattr(httpx2.AsyncClient, "send", send)
     with pytest.raises(Stop):
         studio.import_lora("https://rebind.example/a.safetensors", subject="new", from_here=False)
     assert targets == ["203.0.114.9 rebind.example rebind.example"]
+
+
+def with_a_public_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``public.example`` is a stand-in on this machine, that has no certificate."""
+    from limner.vendors import public_web
+
+    real, target = public_web._resolve, public_web.PublicWeb._target
+
+    def resolve(host: str, url: str, inside: bool) -> str:
+        return "127.0.0.1" if host == "public.example" else real(host, url, inside)
+
+    def plain(self: Any, url: str, inside: bool, headers: dict[str, str]) -> Any:
+        found, extensions = target(self, url, inside, headers)
+        return (found.copy_with(scheme="http"), {}) if "public.example" in url else (found, extensions)
+
+    monkeypatch.setattr(public_web, "_resolve", resolve)
+    monkeypatch.setattr(public_web.PublicWeb, "_target", plain)
+
+
+def test_an_address_is_fetched_by_a_job_that_leads_to_the_lora(
+    client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_a_public_host(monkeypatch)
+
+    async def answer(request: Request) -> Response:
+        return Response(quick_lora("limner-tiny", 2, b"x"))
+
+    with serve(Starlette(routes=[Route("/{rest:path}", answer)])) as url:
+        address = f"https://public.example:{url.rpartition(':')[2]}/a.safetensors"
+        wish = re.search(r'name="wish" value="([^"]+)"', client.get("/loras").text)
+        assert wish is not None
+        sent = take(client, address, wish=wish[1])
+        (job,) = studio.jobs()
+        assert (sent.status_code, sent.headers["location"]) == (303, f"/jobs/{job.id}")
+        assert take(client, address, wish=wish[1]).headers["location"] == f"/jobs/{job.id}"  # sent twice
+        assert "Import a LoRA of new" in client.get("/jobs").text
+        assert "Import the LoRA" in client.get(f"/jobs/{job.id}").text
+        assert studio.loras() == []
+        studio.work(idle_seconds=0.0)
+    assert studio.job(job.id).result == {"lora": "new@v1"}
+    page = html.unescape(client.get(f"/jobs/{job.id}").text)
+    assert 'href="/loras/new%40v1"' in page
+    assert client.get("/loras/new%40v1").status_code == 200
+    assert len(studio.jobs()) == 1
+
+
+def test_an_address_is_fetched_by_the_api_as_a_job(
+    client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_a_public_host(monkeypatch)
+
+    async def answer(request: Request) -> Response:
+        return Response(quick_lora("limner-tiny", 2, b"x"))
+
+    with serve(Starlette(routes=[Route("/{rest:path}", answer)])) as url:
+        wanted = {"source": f"https://public.example:{url.rpartition(':')[2]}/a.safetensors", "subject": "new"}
+        keyed = {"Idempotency-Key": "one-and-the-same"}
+        first = client.post("/api/v1/loras", json=wanted, headers=keyed)
+        assert (first.status_code, first.json()["kind"]) == (202, "import")
+        assert first.headers["location"] == f"/api/v1/jobs/{first.json()['id']}"
+        assert client.post("/api/v1/loras", json=wanted, headers=keyed).json()["id"] == first.json()["id"]
+        studio.work(idle_seconds=0.0)
+        done = client.get(first.headers["location"]).json()
+        assert (done["state"], done["result"]) == ("done", {"lora": "new@v1"})
+        # It is there: a job that is stopped before its turn leaves it alone.
+        second = client.post("/api/v1/loras", json=wanted).json()["id"]
+        assert client.post(f"/api/v1/jobs/{second}/cancel").status_code in (200, 202)
+        studio.work(idle_seconds=0.0)
+    assert client.get(f"/api/v1/jobs/{second}").json()["state"] == "cancelled"
+    assert [one.name for one in studio.loras()] == ["new@v1"]
+
+
+@pytest.mark.parametrize("version", ["9" * 20, "9" * 5_000, "\u0661"])
+@pytest.mark.usefixtures("lora")
+def test_a_version_that_no_lora_can_have_is_not_found(client: TestClient, version: str) -> None:
+    for path in ("/loras/zib@v{}", "/api/v1/loras/zib@v{}", "/api/v1/loras/zib@v{}/card"):
+        # Of a name that is too long for one the API says so.
+        assert client.get(path.format(version)).status_code in (404, 422), path
+    wish = {"prompt": "x", "loras": [{"name": f"zib@v{version}"}]}
+    answer = client.post("/api/v1/generations", json=wish)
+    assert answer.status_code in (404, 422) and answer.json()["remedy"], answer.text

@@ -168,6 +168,35 @@ def test_a_crop_that_cannot_be_comes_back_as_typed(
     assert studio.photo("rex", rex[0]).crop is None
 
 
+def test_the_base_that_is_judged_for_stays_whichever_photos_are_shown(client: TestClient, rex: list[str]) -> None:
+    text = client.get("/subjects/rex/photos?base=flux1-dev&show=alike").text
+    links = [html.unescape(link) for link in re.findall(r'href="([^"]*[?][^"]*show=[^"]*)"', text)]
+    assert len(links) >= 5 and all("base=flux1-dev" in link for link in links), links
+    assert re.search(r'name="show" value="alike">\s*<div class="field">\s*<label[^>]*for="f-base"', text)
+    path = f"/subjects/rex/photos/{rex[0]}/caption"
+    fields = form_of(text, path)
+    assert fields["base"] == "flux1-dev"
+    saved = client.post(path, data={**fields, "caption": "a {trigger}"})
+    assert saved.headers["location"] == f"/subjects/rex/photos?show=alike&base=flux1-dev#p-{rex[0][:12]}"
+
+
+def test_a_photo_of_the_subject_leads_to_its_row(client: TestClient, rex: list[str]) -> None:
+    named = re.findall(r'href="/subjects/rex/photos#([^"]+)"', client.get("/subjects/rex").text)
+    rows = client.get("/subjects/rex/photos").text
+    assert len(named) == 4 and all(f'id="{name}"' in rows for name in named)
+
+
+def test_one_is_not_several(client: TestClient, studio: Studio) -> None:
+    studio.add_subject("max", kind="pet")
+    for number, size in enumerate(((512, 512), (512, 768), (768, 512), (512, 1024))):
+        keep(studio, "max", number, *size)
+    assert "1 more shape<" in client.get("/subjects/max/photos?base=flux1-dev").text
+    for digest in [one.digest for one in studio.photos("max")][1:]:
+        studio.remove_photo("max", digest)
+    client.post("/subjects/max/datasets", data={"allow_few": "on"})
+    assert "Frozen: 1 photo at" in client.get("/subjects/max/datasets").text
+
+
 def test_a_photo_is_removed_and_a_second_click_does_no_harm(client: TestClient, studio: Studio, rex: list[str]) -> None:
     for _ in range(2):
         assert client.post(f"/subjects/rex/photos/{rex[0]}/remove").status_code == 303

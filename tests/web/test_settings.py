@@ -19,6 +19,7 @@ from starlette.routing import Route
 from limner.errors import AccountRefused
 from limner.pipeline import jobs
 from limner.records import Account
+from limner.settings import read_settings
 from limner.stand_ins.serving import serve
 from limner.studio import Studio
 from limner.vendors.credentials import Secret
@@ -58,6 +59,18 @@ def test_a_change_is_written_and_the_running_server_takes_it(client: TestClient,
     text = (studio.settings.home / "limner.toml").read_text()
     assert 'budget_day = "4.50"' in text
     assert "workers" not in text
+
+
+def test_what_the_command_line_changed_is_on_the_page_and_in_the_server(
+    client: TestClient, app: Any, studio: Studio
+) -> None:
+    with Studio(settings=read_settings(studio.settings.home)) as elsewhere:
+        elsewhere.change_settings({"budget_day": "2.50"})
+    sent = form_of(client.get("/settings").text, "/settings")
+    assert sent["budget_day"] == "2.50"
+    assert str(app.state.studio.settings.budget_day) == "2.50"
+    assert client.post("/settings", data=sent | {"workers": "2"}).status_code == 303
+    assert 'budget_day = "2.50"' in (studio.settings.home / "limner.toml").read_text()
 
 
 def test_what_is_wrong_stands_beside_its_field_and_what_was_typed_stays(client: TestClient, studio: Studio) -> None:
@@ -188,6 +201,9 @@ def test_a_webhook_from_adding_to_removing(client: TestClient, studio: Studio) -
     assert client.post(f"/settings/webhooks/{webhook.id}/off").status_code == 303
     assert not studio.webhooks.get(webhook.id).active
     assert client.post(f"/settings/webhooks/{webhook.id}/explode").status_code == 404
+    assert client.post(f"/settings/webhooks/{webhook.id}/on").status_code == 303
+    for delivery in (1, 2**63, 10**30):
+        assert client.post(f"/settings/webhooks/{webhook.id}/again", data={"delivery": delivery}).status_code == 303
     assert client.post(f"/settings/webhooks/{webhook.id}/remove").status_code == 303
     assert studio.webhooks.all() == []
     assert client.post(f"/settings/webhooks/{webhook.id}/test").status_code == 404

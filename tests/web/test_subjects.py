@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 
 from limner.settings import Settings
+from limner.store.models import now
+from limner.store.web_models import ErasedRow
 from limner.studio import Studio
 from limner.web.app import create_app
 from tests.pipeline.conftest import draw_photos
@@ -184,12 +188,46 @@ def test_erasing_says_what_goes_and_asks_for_the_slug(client: TestClient, studio
     assert refused.status_code == 422
     assert 'value="zibb"' in refused.text
     assert len(studio.photos("zibbo")) == 3
-    done = client.post("/subjects/zibbo/erase", data={"typed": "zibbo"})
-    assert done.status_code == 200
-    assert "Zibbo is erased" in done.text
+    assert client.get("/subjects/zibbo/erased").status_code == 404
+    for _ in range(2):  # sent twice, or again after the answer was lost
+        done = client.post("/subjects/zibbo/erase", data={"typed": "zibbo"})
+        assert (done.status_code, done.headers["Location"]) == (303, "/subjects/zibbo/erased")
+        report = client.get("/subjects/zibbo/erased").text
+        assert "zibbo is erased" in report
+        assert re.search(r"<dt>Photos</dt>\s*<dd>3", report)
     assert studio.subjects() == []
+    with studio._workspace.database.write() as session:
+        session.execute(update(ErasedRow).values(created_at=now() - timedelta(days=31)))
+    studio.add_subject("rex", kind="pet")
+    studio.remove_subject("rex")
+    assert [one.subject for one in studio.erasures()] == ["rex"]
+    assert client.post("/subjects/zibbo/erase", data={"typed": "zibbo"}).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/subjects/nobody", "/subjects/nobody/erase", "/subjects/..%2f..", "/subjects/%00"])
 def test_a_subject_that_is_not_there(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
+
+
+def test_photos_of_the_same_file_name_are_told_apart(client: TestClient, studio: Studio, tmp_path: Path) -> None:
+    studio.add_subject("zibbo", kind="character")
+    drawn = draw_photos(tmp_path / "drawn", 2)
+    first, second = ((drawn / f"photo-{number}.png").read_bytes() for number in range(2))
+
+    def drop(*files: bytes) -> None:
+        sent = [("photos", ("image.png", data, "image/png")) for data in files]
+        assert client.post("/subjects/zibbo/drop", files=sent).status_code == 303
+        studio.work(idle_seconds=0.0)
+
+    drop(first)
+    drop(second)
+    earlier, later = studio.photos("zibbo")
+    page = client.get("/subjects/zibbo").text
+    report = page[page.index("h-report") :]
+    assert f"/photos/{later.digest}/thumb?w=160" in report
+    assert f'name="photo" value="{later.digest}"' in report
+    drop(second)
+    page = client.get("/subjects/zibbo").text
+    report = page[page.index("h-report") :]
+    assert f"/photos/{later.digest}/thumb?w=160" in report
+    assert f"/photos/{earlier.digest}/thumb?w=160" not in report

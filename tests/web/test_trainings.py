@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 from collections.abc import Mapping
@@ -11,11 +12,13 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from limner.pipeline import jobs, training_stage, trainings
+from limner.pipeline import jobs, training_stage, trainings, worker
 from limner.store.models import BlobRow, CheckpointRow, DatasetRow, PhotoRow, SampleRow, TrainingRow, now
 from limner.studio import Studio
 from limner.types import JobState
 from limner.web.pages.curves import MOST_POINTS, curve
+from limner.web.pages.train_form import read_form
+from tests.pipeline.photos_kept import keep
 
 PROMPT = 'a <b>dog</b> & "sea"'
 
@@ -90,6 +93,16 @@ def test_the_same_form_sent_twice_starts_one_training(
     assert training.sample_prompts == (PROMPT,)
 
 
+def test_a_form_that_was_changed_is_trained_though_its_id_was_used(
+    client: TestClient, rex: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("limner.pipeline.freezing.freeze", lambda *_, **__: frozen(rex))
+    sent = fields(client.get("/subjects/rex/train").text)
+    for steps in ("40", "50", "40"):
+        assert send(client, "/subjects/rex/train", {**sent, "r_steps": steps}).status_code == 303
+    assert sorted(one.recipe["steps"] for one in rex.trainings("rex")) == [40, 50]
+
+
 def frozen(studio: Studio) -> Any:
     with studio._workspace.database.write() as session:
         if session.get(DatasetRow, "d" * 64) is None:
@@ -155,6 +168,62 @@ def test_the_parts_that_depend_on_the_form_come_as_partials(client: TestClient, 
     shown = {**sent, "shown": "limner-tiny quick"}
     answer = client.post("/subjects/rex/train/offer", data=shown, headers={"Origin": "http://localhost", **more})
     assert "train-fields" not in answer.text  # what is being typed into is left alone
+
+
+def test_a_dataset_is_trained_on_itself_however_the_photos_are_now(client: TestClient, studio: Studio) -> None:
+    studio.add_subject("rex", kind="pet", class_word="dog")
+    photos = [keep(studio, "rex", number) for number in range(6)]
+    dataset = studio.freeze("rex", base="limner-tiny").digest
+    studio.remove_photo("rex", photos[0])
+    listed = client.get("/subjects/rex/datasets").text
+    link = re.search(r'href="(/subjects/rex/train[^"]+)"', listed)
+    assert link
+    page = client.get(link[1]).text
+    assert f'name="dataset" value="{dataset}"' in page
+    assert f"{dataset[:8]}</code></a>: 6 photos at" in page
+    sent = fields(page) | {"dataset": dataset}
+    refused = send(client, "/subjects/rex/train", {**sent, "r_rank": "0"})
+    assert refused.status_code == 422
+    assert f'name="dataset" value="{dataset}"' in refused.text
+    answer = send(client, "/subjects/rex/train", sent)
+    assert studio.training(answer.headers["location"].rpartition("/")[2]).dataset == dataset
+    assert [one.digest for one in studio.datasets("rex")] == [dataset]
+    now = send(client, "/subjects/rex/train", {**sent, "r_steps": "42", "do": "photos"})
+    assert now.status_code == 200
+    assert 'name="dataset" value=""' in now.text
+    assert 'name="r_steps" value="42"' in now.text
+    assert "5 photos</a>" in now.text
+
+
+def test_a_dataset_of_another_subject_is_refused(client: TestClient, rex: Studio) -> None:
+    rex.add_subject("max", kind="pet")
+    dataset = frozen(rex).digest
+    assert client.get(f"/subjects/max/train?dataset={dataset}").status_code == 409
+    assert client.get("/subjects/rex/train?dataset=none").status_code == 404
+
+
+def test_train_again_asks_for_the_whole_of_the_run(client: TestClient, rex: Studio) -> None:
+    frozen(rex)
+    workspace = rex._workspace
+    settings = {"steps": 77, "layer_ranks": [["attn", 4, 2.0]], "trainer.mood": "calm", "trainer.lift": 0.5}
+    prompts = [PROMPT, "{trigger} at sea"]
+    wanted = trainings.request(workspace, subject="rex", kind="pet", settings=settings, sample_prompts=prompts)
+    with workspace.database.write() as session:
+        training_stage.add_row(session, wanted, "d" * 64)
+        jobs.add_job(session, kind="train", stages=[wanted], subject="rex", target=wanted["training"])
+    shown = client.get(f"/trainings/{wanted['training']}").text
+    link = re.search(r'href="(/subjects/rex/train[?][^"]+)"', shown)
+    assert link
+    page = client.get(html.unescape(link[1])).text
+    assert f'name="dataset" value="{"d" * 64}"' in page
+    assert 'name="r_steps" value="77"' in page
+    areas = {
+        name: html.unescape(text) for name, text in re.findall(r'name="(\w+)" rows[^>]*>\n(.*?)</textarea>', page, re.S)
+    }
+    assert areas["prompts"].splitlines() == prompts
+    form = read_form({**areas, "r_steps": "77", "base": "limner-tiny"})
+    again = trainings.request(workspace, subject="rex", kind="pet", settings=form.settings())
+    assert again["recipe"] == wanted["recipe"]
 
 
 @pytest.mark.parametrize("slug", ["nobody", "..%2f..%2fetc", "<script>", "a" * 3000])
@@ -255,6 +324,23 @@ def test_cancelling_twice_and_in_two_tabs_is_harmless(client: TestClient, rex: S
     page = client.get(f"/trainings/{training}").text
     assert "Stopping at the next safe point" in page
     assert f"/trainings/{training}/cancel" not in page
+
+
+def test_a_training_cancelled_before_it_began_is_over_and_can_be_resumed(client: TestClient, rex: Studio) -> None:
+    training = a_training(rex, JobState.WAITING)
+    job = rex.cancel(training)
+    # What the worker does with it: it looks for the wish before it begins the stage.
+    run_stage = worker._runner(rex._workspace)
+    assert not asyncio.run(run_stage(job.id, 0))
+    jobs.end_job(rex._workspace.database, job.id)
+    assert rex.training(training).state is JobState.CANCELLED
+    page = client.get(f"/trainings/{training}").text
+    assert f"/trainings/{training}/resume" in page
+    assert "hx-sse:connect" not in page
+    assert client.get(f"/trainings/{training}/live").text.endswith("event: end\ndata: end\n\n")
+    sent = {"csrf_token": token(page), "wish": page.split('name="wish" value="')[1].split('"')[0]}
+    assert send(client, f"/trainings/{training}/resume", sent).status_code == 303
+    assert rex.training(training).state is JobState.WAITING
 
 
 def test_resuming_in_two_tabs_makes_one_job(client: TestClient, rex: Studio) -> None:

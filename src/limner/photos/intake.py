@@ -202,10 +202,10 @@ def _settle(looked: _Looked, seen: Seen) -> IntakeResult:
     size = (report.source_width, report.source_height)
     match = seen.find(stored.digest, measures.perceptual_hash, measures.thumb)
     if match:
-        likeness, first, first_size = match
-        findings = (*report.findings, checks.compare(likeness, first, first_size, size))
-        duplicate_of = first if likeness is Likeness.SAME else ""
-        report = replace(report, findings=findings, verdict=checks.verdict(findings), duplicate_of=duplicate_of)
+        findings = (*report.findings, checks.compare(match.likeness, match.source, match.size, size))
+        repeated = match.source if match.likeness is Likeness.SAME else ""
+        verdict = checks.verdict(findings)
+        report = replace(report, findings=findings, verdict=verdict, duplicate_of=repeated, like=match.digest)
     if report.verdict is Verdict.REFUSED:
         stored.file.unlink(missing_ok=True)
         return IntakeResult(report, None, None)

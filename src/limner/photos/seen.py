@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["KnownPhoto", "Likeness", "Seen"]
+__all__ = ["KnownPhoto", "Likeness", "Match", "Seen"]
 
 # Hashes that differ in more bits are not looked at further: of one picture saved twice they differ in 6 at most.
 NEAR_BITS = 12
@@ -50,6 +50,20 @@ class _Photo:
     file: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A photo that another is like; its size is (0, 0) where it is not known."""
+
+    likeness: Likeness
+    source: str
+    digest: str
+    size: tuple[int, int]
+
+
+def _match(likeness: Likeness, photo: _Photo) -> Match:
+    return Match(likeness, photo.source, photo.digest, (photo.width, photo.height))
+
+
 class Seen:
     """The photos so far, in order; the first that fits is named, so that the outcome does not hang on chance."""
 
@@ -70,11 +84,10 @@ class Seen:
         # A hash that is not there is near to none.
         self._hashes.append(-1 if bits is None else bits)
 
-    def find(self, digest: str, bits: int, thumb: NDArray[np.uint8]) -> tuple[Likeness, str, tuple[int, int]] | None:
-        """The first photo that is the same, else the first that is alike: likeness, name, size (0, 0 if unknown)."""
+    def find(self, digest: str, bits: int, thumb: NDArray[np.uint8]) -> Match | None:
+        """The first photo that is the same, else the first that is alike."""
         if digest in self._digests:
-            photo = self._photos[self._digests[digest]]
-            return Likeness.SAME, photo.source, (photo.width, photo.height)
+            return _match(Likeness.SAME, self._photos[self._digests[digest]])
         alike: _Photo | None = None
         for number, other in enumerate(self._hashes):
             distance = (other ^ bits).bit_count() if other >= 0 else 65
@@ -83,9 +96,9 @@ class Seen:
             photo = self._photos[number]
             likeness = self._compare(photo, distance, thumb)
             if likeness is Likeness.SAME:
-                return likeness, photo.source, (photo.width, photo.height)
+                return _match(likeness, photo)
             alike = alike or (photo if likeness else None)
-        return (Likeness.ALIKE, alike.source, (alike.width, alike.height)) if alike else None
+        return _match(Likeness.ALIKE, alike) if alike else None
 
     def _compare(self, photo: _Photo, distance: int, thumb: NDArray[np.uint8]) -> Likeness | None:
         if photo.thumb is None and photo.file is not None:

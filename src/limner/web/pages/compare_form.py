@@ -16,6 +16,8 @@ from limner.studio import Studio
 
 __all__ = ["CompareForm", "read_compare"]
 
+GENERATOR = "local"
+"""A checkpoint lies on this machine only, where no vendor can read it."""
 FEW = 6
 """Checkpoints that are chosen at first: those spread evenly, the last among them."""
 NUMBERS = ("seed", "steps", "width", "height", "guidance")
@@ -32,7 +34,6 @@ class CompareForm:
     steps_chosen: set[int] = field(default_factory=set)
     scales: str = "0.8, 1"
     prompts: str = ""
-    generator: str = "local"
     numbers: dict[str, str] = field(default_factory=dict)
     wish: str = field(default_factory=lambda: uuid4().hex)
     errors: dict[str, str] = field(default_factory=dict)
@@ -81,7 +82,7 @@ class CompareForm:
             "x": ("checkpoint", self.chosen),
             "y": ("scale", scales),
             "training": self.training.id,
-            "generator": self.generator,
+            "generator": GENERATOR,
         }
         for name in NUMBERS:
             words = self.numbers.get(name, "").strip()
@@ -104,10 +105,10 @@ class CompareForm:
         except LimnerError as refusal:
             self.refuse(refusal)
 
-    def start(self, studio: Studio, *, yes: bool) -> Grid:
-        """Start it. The errors of ``studio.grids.start``."""
+    def start(self, studio: Studio, *, yes: bool, wish: str) -> Grid:
+        """Start it, once for a wish. The errors of ``studio.grids.start``."""
         prompts, options = self._asked()
-        return studio.grids.start(prompts, yes=yes, wish=self.wish, **options)
+        return studio.grids.start(prompts, yes=yes, wish=wish, **options)
 
     def refuse(self, refusal: LimnerError) -> None:
         """Note what is wrong, beside its field where it has one."""

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from starlette.datastructures import FormData
 
-from limner.errors import ConsentNeeded, LimnerError, NotFound
+from limner.errors import Conflict, ConsentNeeded, LimnerError, NotFound
 from limner.studio import Studio
 from limner.web.live import event_stream, live_of
-from limner.web.pages import compare, create_grid
+from limner.web.pages import compare
 from limner.web.pages.create_form import CreateForm, from_link, from_sent
-from limner.web.pages.create_grid import generation_page
-from limner.web.pages.create_results import Results, results_of
+from limner.web.pages.create_grid import start_grid
+from limner.web.pages.create_results import Results, results_of, several_of
 from limner.web.pages.create_view import CreateView, view_of
-from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page
+from limner.web.visit import Notice, StudioOf, Visit, back, is_from_elsewhere, is_partial, page, wish_of
 
 __all__ = ["router"]
 
 router = APIRouter()
 router.include_router(compare.router)
-router.include_router(create_grid.router)
+
+GRIDS_SHOWN = 5
+MOST_FOLLOWED = 50
+"""Generations that one page follows."""
 
 
 async def _sent(request: Request) -> FormData:
@@ -44,7 +48,7 @@ def create(request: Request, visit: Visit, studio: StudioOf) -> Response:
             shown = results_of(studio, came_from)
         except NotFound:
             shown = None
-    return _form_page(request, visit, studio, view_of(studio, form), shown=shown)
+    return _form_page(request, visit, studio, view_of(studio, form, look=not is_from_elsewhere(request)), shown=shown)
 
 
 @router.post("/create")
@@ -56,15 +60,31 @@ def start(request: Request, visit: Visit, studio: StudioOf, sent: Sent) -> Respo
     view = view_of(studio, form)
     if view.errors:
         return _form_page(request, visit, studio, view, status=422)
+    if sent.get("do") == "grid":
+        return _grid(request, visit, studio, view, wish_of(sent))
     try:
         options = form.options(view.base)
-        job = studio.once(form.wish, lambda: studio.generate(form.prompt, yes=view.agreed, **options))
+        job = studio.once(wish_of(sent), lambda: studio.generate(form.prompt, yes=view.agreed, **options))
     except LimnerError as refused:
         view = view_of(studio, form, refused)
         return _form_page(request, visit, studio, view, status=refused.status)
     if not is_partial(request):
         return back(f"/generations/{job.target}")
-    return _started(request, visit, studio, form, job.target)
+    # What else is drawn on the page is followed by the same stream.
+    following = [job.target, *map(str, sent.getlist("following"))][:MOST_FOLLOWED]
+    return _started(request, visit, studio, form, job.target, following)
+
+
+def _grid(request: Request, visit: Visit, studio: Studio, view: CreateView, wish: str) -> Response:
+    """Draw the form's wish as a grid, or say why not and what it would cost."""
+    try:
+        grid = start_grid(studio, view.grid, view.form.prompt, view.wanted, wish)
+    except LimnerError as refused:
+        view.grid.error = refused.message if isinstance(refused, ConsentNeeded) else str(refused)
+        return _form_page(request, visit, studio, view, status=refused.status)
+    if is_partial(request):
+        return Response(headers={"HX-Redirect": f"/grids/{grid}"})
+    return back(f"/grids/{grid}")
 
 
 def _form_page(
@@ -78,7 +98,8 @@ def _form_page(
 ) -> Response:
     recent = studio.images(limit=12) if shown is None else []
     template = "fragments/create_form.html" if is_partial(request) else "pages/create.html"
-    answer = page(request, visit, template, status=status, view=view, results=shown, recent=recent)
+    grids = studio.grids.list(limit=GRIDS_SHOWN) if not is_partial(request) else ()
+    answer = page(request, visit, template, status=status, view=view, results=shown, recent=recent, grids=grids)
     if is_partial(request):
         # What is refused takes the form's place; the pictures below it stay.
         answer.headers["HX-Retarget"] = "#create-form"
@@ -86,12 +107,14 @@ def _form_page(
     return answer
 
 
-def _started(request: Request, visit: Visit, studio: Studio, form: CreateForm, generation: str) -> Response:
+def _started(
+    request: Request, visit: Visit, studio: Studio, form: CreateForm, generation: str, ids: list[str]
+) -> Response:
     """The new generation for the top of the results, and a form that is ready for the next wish."""
     shown = results_of(studio, generation)
     following = CreateForm().wish
     form.seed = str(shown.generation.seed) if form.lock else ""
-    answer = page(request, visit, "fragments/create_started.html", results=shown, form=form, wish=following)
+    answer = page(request, visit, "fragments/create_started.html", results=shown, form=form, wish=following, ids=ids)
     kept = {"from": generation} if form.lock else {"from": generation, "vary": "seed"}
     answer.headers["HX-Push-Url"] = f"/create?{urlencode(kept)}"
     return answer
@@ -106,31 +129,49 @@ def prices(request: Request, visit: Visit, studio: StudioOf, sent: Sent) -> Resp
 # --- a generation -----------------------------------------------------------------------------------------------
 
 
+@router.get("/generations/live")
+async def live(
+    request: Request,
+    visit: Visit,
+    studio: StudioOf,
+    ids: Annotated[list[str], Query(alias="id", min_length=1, max_length=MOST_FOLLOWED)],
+) -> Response:
+    """The pictures of all requests that a page shows as they come, as server-sent events.
+
+    One stream however many they are: a browser has six connections to a server.
+    """
+    wanted = tuple(sorted({one.generation.id for one in await asyncio.to_thread(several_of, studio, ids)}))
+    template = request.app.state.templates.get_template("fragments/generations_live.html")
+    shown: dict[str, Results] = {}
+
+    def render(now: tuple[Results, ...]) -> str:
+        news = [one for one in now if shown.get(one.generation.id) != one]
+        shown.update((one.generation.id, one) for one in news)
+        html: str = template.render(several=news, csrf_token=visit.csrf, question=None)
+        return html
+
+    source = live_of(request).follow(
+        ("generations", wanted), lambda: several_of(studio, wanted), lambda now: all(one.ended for one in now)
+    )
+    return event_stream(request, source, render)
+
+
 @router.get("/generations/{generation}")
 def show(request: Request, visit: Visit, studio: StudioOf, generation: str) -> Response:
     """The pictures of one request, live while it is drawn."""
     found = results_of(studio, generation)
     if found.generation.id != generation:
         return back(f"/generations/{found.generation.id}")
-    return generation_page(request, visit, found)
+    return _generation_page(request, visit, studio, found)
 
 
-@router.get("/generations/{generation}/live")
-async def live(request: Request, visit: Visit, studio: StudioOf, generation: str) -> Response:
-    """The pictures of one request as they come, as server-sent events."""
-    found = results_of(studio, generation)
-    template = request.app.state.templates.get_template("fragments/generation_inside.html")
-
-    def render(now: Results) -> str:
-        html: str = template.render(results=now, csrf_token=visit.csrf, question=None)
-        return html
-
-    source = live_of(request).follow(
-        ("generation", found.generation.id),
-        lambda: results_of(studio, found.generation.id),
-        lambda now: now.ended,
-    )
-    return event_stream(request, source, render)
+def _generation_page(
+    request: Request, visit: Visit, studio: Studio, found: Results, *, question: LimnerError | None = None
+) -> Response:
+    """The page of a generation, with a question that is open."""
+    grids = studio.grids.list(generation=found.generation.id)
+    context = {"results": found, "question": question, "grids": grids, "heading": False}
+    return page(request, visit, "pages/generation.html", status=402 if question else 200, **context)
 
 
 @router.post("/generations/{generation}/cancel")
@@ -151,11 +192,13 @@ def resume(request: Request, visit: Visit, studio: StudioOf, generation: str, se
     if found.job is None:
         raise NotFound("The job that drew this is gone.", remedy="Ask for the pictures anew.", thing=generation)
     if found.ended and found.drawn < found.generation.count:
-        stopped, wish = found.job, str(sent.get("wish", ""))
+        stopped = found.job
         try:
-            studio.once(wish, lambda: studio.resume(stopped, yes=bool(sent.get("yes"))))
+            studio.once(wish_of(sent), lambda: studio.resume(stopped, yes=bool(sent.get("yes"))))
         except ConsentNeeded as question:
-            return generation_page(request, visit, found, question=question, status=402)
+            return _generation_page(request, visit, studio, found, question=question)
+        except Conflict as refusal:
+            return back(f"/generations/{found.generation.id}", Notice("warning", refusal.message, refusal.remedy))
     return back(f"/generations/{found.generation.id}")
 
 

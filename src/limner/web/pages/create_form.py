@@ -14,6 +14,7 @@ from limner.options import GenerateOptions
 from limner.records import Lora, Wish
 from limner.studio import Studio
 from limner.types import Base
+from limner.web.pages.create_grid import GridForm, read_grid
 from limner.web.pages.create_sizes import OWN, shape_of, sizes
 
 __all__ = ["CreateForm", "Picked", "from_link", "from_sent"]
@@ -61,6 +62,7 @@ class CreateForm:
     wish: str = field(default_factory=lambda: uuid4().hex)
     begins_at_prompt: bool = False
     notes: list[str] = field(default_factory=list)
+    grid: GridForm = field(default_factory=GridForm)
 
     def scale_of(self, name: str) -> str:
         """The scale of a lora as it was written; 1 for one that is not chosen."""
@@ -139,6 +141,7 @@ def from_sent(sent: FormData) -> CreateForm:
         lock=bool(text("lock")),
         publish=bool(text("publish")),
         yes=tuple(texts("yes")),
+        grid=read_grid(sent),
     )
     for name in ("base", "generator", "model", "size", "width", "height", "steps", "guidance", "seed", "count", "wish"):
         setattr(form, name, text(name).strip() or getattr(form, name))
@@ -150,7 +153,7 @@ def from_sent(sent: FormData) -> CreateForm:
 
 def from_link(studio: Studio, query: QueryParams) -> CreateForm:
     """The form as a link fills it in. What it names and is not here is left out, with a note."""
-    form = CreateForm()
+    form = CreateForm(grid=read_grid(query))
     if query.get("from"):
         _from_wish(studio, form, query["from"], query.get("vary", ""))
     _loras_of_link(studio, form, query)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ from limner.errors import NotFound
 from limner.records import Generation, Image, Job, OpenPurchase
 from limner.studio import Studio
 from limner.types import JobState
+from limner.web.templating import plural
 
-__all__ = ["Results", "results_of"]
+__all__ = ["Results", "results_of", "several_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,8 @@ class Results:
 
     @property
     def state(self) -> JobState:
-        """The job's state where there is one: a row of a generation that was cancelled in time stays as it is."""
-        return self.generation.state if self.job is None or self._whole_job else self.job.state
-
-    @property
-    def _whole_job(self) -> bool:
-        return self.job is not None and self.job.kind != "generate"
+        """Where it is."""
+        return self.generation.state
 
     @property
     def ended(self) -> bool:
@@ -67,9 +64,9 @@ class Results:
     def said(self) -> str:
         """One sentence for those who hear the page."""
         if self.ended:
-            return f"{self.drawn} of {self.generation.count} pictures"
+            return f"{self.drawn} of {plural(self.generation.count, 'picture')}"
         left = f", {spoken(self.seconds_left)} left" if self.seconds_left else ""
-        return f"{self.drawn} of {self.generation.count} pictures{left}"
+        return f"{self.drawn} of {plural(self.generation.count, 'picture')}{left}"
 
 
 def results_of(studio: Studio, generation: str) -> Results:
@@ -80,10 +77,23 @@ def results_of(studio: Studio, generation: str) -> Results:
     except NotFound:
         job = None
     by_place = {image.position: image for image in found.images}
-    error = found.error or (job.error if job is not None else None)
+    error = found.error
     undecided: tuple[OpenPurchase, ...] = ()
     if found.state.ended and error:
         undecided = tuple(
             one for one in studio.open_purchases() if one.state == "undecided" and one.tag.startswith(f"{found.id}-")
         )
     return Results(found, job, tuple(by_place.get(place) for place in range(found.count)), error, undecided)
+
+
+def several_of(studio: Studio, generations: Iterable[str]) -> tuple[Results, ...]:
+    """Look several up; those that are gone are left out. NotFound: all are."""
+    found, gone = [], None
+    for one in generations:
+        try:
+            found.append(results_of(studio, one))
+        except NotFound as failure:
+            gone = failure
+    if gone is not None and not found:
+        raise gone
+    return tuple(found)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from limner.errors import LimnerError
+from limner.errors import InputRefused, LimnerError
+from limner.options import GenerateOptions
 from limner.records import Choice, Choices, Lora, PromptTemplate, Subject
 from limner.studio import Studio
 from limner.types import Base, Estimate, Finding
 from limner.web.pages.create_form import CreateForm
+from limner.web.pages.create_grid import GridForm, GridView, grid_view
 from limner.web.pages.create_sizes import Size, sizes
 
 __all__ = ["CreateView", "LoraRow", "Option", "view_of"]
 
-FIELD_OF = {"count": "count", "loras": "loras", "consent_above": "yes", "wish": "wish"}
+FIELD_OF = {"count": "count", "loras": "loras", "address": "address", "consent_above": "yes", "wish": "wish"}
 """Which field an error's thing belongs to, where it names one."""
 
 
@@ -73,6 +75,8 @@ class CreateView:
     options: list[Option] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
     refused: LimnerError | None = None
+    looked: bool = True
+    grid: GridView = field(default_factory=lambda: GridView(GridForm()))
 
     @property
     def picked(self) -> Option | None:
@@ -90,6 +94,11 @@ class CreateView:
         """What is noticed about the prompt."""
         return () if self.choices is None else self.choices.findings
 
+    @property
+    def wanted(self) -> GenerateOptions:
+        """The options of what the form asks for, by the generator that is chosen."""
+        return {**self.form.options(self.base), "generator": self.form.generator}
+
     def suits(self, template: PromptTemplate) -> bool:
         """Whether a template is for a kind of subject that is chosen, or that there is."""
         return not self.kinds or bool(self.kinds & set(template.kinds))
@@ -100,8 +109,15 @@ class CreateView:
         return self.picked is not None and self.picked.yes in self.form.yes
 
 
-def view_of(studio: Studio, form: CreateForm, refused: LimnerError | None = None) -> CreateView:
-    """Judge a form: which loras go together, and who could draw it at what price. Errors become those of fields."""
+NOT_LOOKED_AT = "A page elsewhere sent you here with this address, so it was not looked at. Draw, if you know it."
+
+
+def view_of(studio: Studio, form: CreateForm, refused: LimnerError | None = None, *, look: bool = True) -> CreateView:
+    """Judge a form: which loras go together, and who could draw it at what price. Errors become those of fields.
+
+    Without ``look`` no address in it is asked for anything.
+    """
+    looked = look or not form.addresses
     loras = studio.loras()
     subjects = {subject.slug: subject for subject in studio.subjects()}
     catalog = studio.bases()
@@ -109,6 +125,8 @@ def view_of(studio: Studio, form: CreateForm, refused: LimnerError | None = None
     errors = form.wrong()
     choices = None
     try:
+        if not looked:
+            raise InputRefused(NOT_LOOKED_AT, thing="address")
         choices = studio.choices(form.prompt, **form.options(base))
         if choices.base != base.id:
             # The base of a lora from elsewhere is known only now: the shapes are those of that base.
@@ -133,8 +151,10 @@ def view_of(studio: Studio, form: CreateForm, refused: LimnerError | None = None
         options=_options(studio, form, choices) if choices is not None else [],
         errors=errors,
         refused=refused,
+        looked=looked,
     )
     _choose(studio, view)
+    view.grid = grid_view(studio, form.grid, form.prompt, view.wanted) if looked else GridView(form.grid)
     return view
 
 

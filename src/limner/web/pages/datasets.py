@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import FileResponse, Response
-from starlette.background import BackgroundTask
+from fastapi.responses import Response
 
 from limner.errors import InputRefused, NotFound
 from limner.studio import Studio
 from limner.web.access.identity import Visitor
+from limner.web.sent_files import made_file
+from limner.web.templating import plural
 from limner.web.visit import Notice, StudioOf, Visit, back, page
 
 __all__ = ["LAYOUTS", "router"]
@@ -83,7 +83,7 @@ def freeze(
         dataset = studio.freeze(slug, base=base, resolution=size, allow_few=allow_few)
     except InputRefused as refused:
         return _page(request, visit, studio, slug, typed=typed, refused=refused)
-    words = f"Frozen: {dataset.photos} photos at {dataset.resolution} px."
+    words = f"Frozen: {plural(dataset.photos, 'photo')} at {dataset.resolution} px."
     return back(f"/subjects/{slug}/datasets#d-{dataset.digest[:12]}", Notice("note", words))
 
 
@@ -102,14 +102,8 @@ def package(studio: StudioOf, slug: str, digest: str, layout: str) -> Response:
     dataset = _digest(studio, slug, digest)
     if layout not in dict(LAYOUTS):
         raise NotFound(f"There is no layout '{layout[:40]}'.", remedy=f"One of {', '.join(dict(LAYOUTS))}.")
-    folder = Path(tempfile.mkdtemp(prefix="limner-package-"))
-    try:
-        path = studio.package(dataset, layout, folder / f"{slug}-{dataset[:8]}-{layout}.zip", zipped=True)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    clean_up = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
-    return FileResponse(path, media_type="application/zip", filename=path.name, background=clean_up)
+    name = f"{slug}-{dataset[:8]}-{layout}.zip"
+    return made_file(lambda folder: studio.package(dataset, layout, folder / name, zipped=True), "application/zip")
 
 
 def _digest(studio: Studio, slug: str, name: str) -> str:

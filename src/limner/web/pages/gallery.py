@@ -43,7 +43,15 @@ def _body(request: Request, visit: Visit, studio: Studio, asked: Asked, cursor: 
     gallery = studio.gallery
     # Looking whether anything changed costs a tenth of looking at everything.
     typed = () if not asked.errors else tuple(sorted(asked.typed.items()))
-    key = (str(studio.settings.home), visit.owner, asked.query, typed, cursor, gallery.version())
+    key = (
+        str(studio.settings.home),
+        visit.owner,
+        asked.query,
+        str(asked.wanted.zone),
+        typed,
+        cursor,
+        gallery.version(),
+    )
     with _guard:
         if key in _kept:
             _kept.move_to_end(key)
@@ -116,6 +124,19 @@ def place(
 ) -> Response:
     """Where a picture stands in the long list."""
     return JSONResponse({"index": studio.gallery.position(image, asked.wanted, newest=newest)})
+
+
+@router.get("/gallery/ids")
+def ids(
+    studio: StudioOf,
+    asked: FilterOf,
+    offset: Annotated[int, Query(ge=0, le=10**9)],
+    limit: Annotated[int, Query(ge=1, le=10**9)],
+    newest: Newest = None,
+) -> Response:
+    """The numbers of the pictures of the long list from a place in it on, so that a long range can be chosen."""
+    numbers = [number for number in studio.gallery.ids(asked.wanted) if newest is None or number <= newest]
+    return JSONResponse({"ids": numbers[offset : offset + limit]})
 
 
 @router.post("/gallery/chosen")

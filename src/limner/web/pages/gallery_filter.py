@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, tzinfo
 from typing import Annotated, Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Request
 
@@ -14,6 +15,8 @@ from limner.records import GalleryFilter
 __all__ = ["Asked", "FilterOf", "query_of"]
 
 LONGEST = 1_000
+ZONE_COOKIE = "limner_zone"
+"""What app.js says of where the visitor is, such as ``Europe/Vienna``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +95,17 @@ def _asked(request: Request) -> Asked:
         since=day("since"),
         until=day("until"),
         seed=seed,
+        zone=_zone(request.cookies.get(ZONE_COOKIE, "")),
     )
     return Asked(wanted, typed, errors)
+
+
+def _zone(name: str) -> tzinfo:
+    """The visitor's time zone, in which the pages tell them times; UTC where it is not known, as without a script."""
+    try:
+        return ZoneInfo(name[:64]) if name else UTC
+    except (KeyError, ValueError, OSError):
+        return UTC
 
 
 async def _read(request: Request) -> Asked:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import FileResponse, Response
-from starlette.background import BackgroundTask
+from fastapi.responses import Response
 from starlette.datastructures import FormData
 
 from limner.errors import ConsentNeeded, InputRefused, LimnerError
@@ -20,13 +16,15 @@ from limner.studio import Studio
 from limner.web.access.identity import Visitor
 from limner.web.live import event_stream, live_of
 from limner.web.pages.compare_form import CompareForm, read_compare
-from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page
+from limner.web.sent_files import made_file
+from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page, wish_of
 
 __all__ = ["router"]
 
 router = APIRouter()
 
 MOST_SKIPPED = 300
+MOST_LISTED = 30
 
 
 async def _sent(request: Request) -> FormData:
@@ -55,7 +53,7 @@ def compare(request: Request, visit: Visit, studio: StudioOf, training: str, sen
     if sent.get("do") == "price":
         return _compare(request, visit, studio, form)
     try:
-        grid = form.start(studio, yes=sent.get("yes") == "yes")
+        grid = form.start(studio, yes=sent.get("yes") == "yes", wish=wish_of(sent))
     except ConsentNeeded as question:
         form.question = question.message
         return _compare(request, visit, studio, form, question.status)
@@ -86,6 +84,21 @@ def pick(visit: Visit, studio: StudioOf, training: str, sent: Sent) -> Response:
         raise InputRefused("Which checkpoint?", remedy="Choose a step.", thing="step")
     lora = studio.pick_checkpoint(training, int(step))
     return back(f"/loras/{lora.name}", Notice("note", f"Step {int(step)} is {lora.name} now.", "Publish it from here."))
+
+
+# --- all grids ----------------------------------------------------------------------------------------------------
+
+
+@router.get("/grids")
+def grids(request: Request, visit: Visit, studio: StudioOf, before: str = "") -> Response:
+    """The grids, newest first; those older than the one named by ``before``."""
+    last = studio.grids.grid(before) if before else None
+    found = studio.grids.list(limit=MOST_LISTED + 1, before=(last.created_at, last.id) if last else None)
+    shown = found[:MOST_LISTED]
+    older = f"/grids?before={shown[-1].id}" if len(found) > MOST_LISTED else ""
+    return page(
+        request, visit, "pages/grids.html", grids=shown, older=older, newest="/grids" if before else "", nav="create"
+    )
 
 
 # --- a grid -------------------------------------------------------------------------------------------------------
@@ -159,7 +172,7 @@ def delete(visit: Visit, studio: StudioOf, grid: str) -> Response:
     del visit
     found = studio.grids.grid(grid)
     studio.grids.delete(found.id)
-    to = f"/trainings/{found.training}/compare" if found.training else "/gallery"
+    to = f"/trainings/{found.training}/compare" if found.training else "/grids"
     return back(to, Notice("note", "The grid is gone. Its pictures are in the gallery."))
 
 
@@ -168,7 +181,7 @@ def sheet(visit: Visit, studio: StudioOf, grid: str) -> Response:
     """The whole grid as one labelled picture."""
     del visit
     found = studio.grids.grid(grid)
-    return _file(lambda path: studio.grids.sheet(found.id, path), f"{found.id}.png", "image/png")
+    return made_file(lambda folder: studio.grids.sheet(found.id, folder / f"{found.id}.png"), "image/png")
 
 
 @router.get("/grids/{grid}/zip")
@@ -176,18 +189,7 @@ def archive(visit: Visit, studio: StudioOf, grid: str) -> Response:
     """All pictures of a grid, each named by its cell."""
     del visit
     found = studio.grids.grid(grid)
-    return _file(lambda path: studio.grids.archive(found.id, path), f"{found.id}.zip", "application/zip")
-
-
-def _file(write: Callable[[Path], Path], name: str, media_type: str) -> Response:
-    """A file that is made for this answer and goes with it."""
-    folder = tempfile.TemporaryDirectory(prefix="limner-grid-")
-    try:
-        path = write(Path(folder.name) / name)
-    except BaseException:
-        folder.cleanup()
-        raise
-    return FileResponse(path, media_type=media_type, filename=name, background=BackgroundTask(folder.cleanup))
+    return made_file(lambda folder: studio.grids.archive(found.id, folder / f"{found.id}.zip"), "application/zip")
 
 
 # --- votes --------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from limner.web.pages.jobs import running
 from limner.web.visit import Notice, StudioOf, Visit, back, page
 
 __all__ = ["router"]
@@ -16,8 +17,7 @@ router = APIRouter()
 def home(request: Request, visit: Visit, studio: StudioOf) -> Response:
     """The subjects as cards."""
     cards = studio.subject_cards()
-    jobs = [job for job in studio.jobs(limit=50) if not job.state.ended]
-    return page(request, visit, "pages/home.html", cards=cards, jobs=jobs)
+    return page(request, visit, "pages/home.html", cards=cards, running=running(studio))
 
 
 @router.post("/demo")

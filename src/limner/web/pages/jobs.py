@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from starlette.datastructures import FormData
 
@@ -18,16 +19,18 @@ from limner.studio import Studio
 from limner.types import JobState
 from limner.web.access.identity import Visitor
 from limner.web.live import event_stream, live_of
-from limner.web.visit import Notice, StudioOf, Visit, back, page
+from limner.web.visit import Notice, StudioOf, Visit, back, page, wish_of
 
-__all__ = ["JobLine", "line_of", "router"]
+__all__ = ["JobLine", "Running", "line_of", "router", "running"]
 
 router = APIRouter()
 
 MOST = 60
+MOST_RUNNING = 1000
+OPEN = (JobState.WAITING, JobState.RUNNING)
 TABS = {
     "all": ("All", tuple(JobState)),
-    "now": ("Now", (JobState.WAITING, JobState.RUNNING)),
+    "now": ("Now", OPEN),
     "stopped": ("Stopped", (JobState.FAILED, JobState.CANCELLED)),
     "done": ("Done", (JobState.DONE,)),
 }
@@ -35,15 +38,16 @@ KINDS = {
     "intake": "Take in photos of {}",
     "train": "Train {}",
     "publish": "Publish {}",
+    "import": "Import a LoRA of {}",
     "generate": "Draw pictures of {}",
     "run": "Photos to pictures of {}",
-    "grid": "Draw a grid of {}",
 }
 STAGES = {
     "intake": "Take in photos",
     "freeze": "Freeze the dataset",
     "train": "Train",
     "publish": "Publish",
+    "import": "Import the LoRA",
     "generate": "Draw pictures",
 }
 
@@ -66,7 +70,7 @@ class JobLine:
 
     @property
     def resumable(self) -> bool:
-        return self.job.state in (JobState.FAILED, JobState.CANCELLED)
+        return self.job.state in (JobState.FAILED, JobState.CANCELLED) and not self.job.resumed_as
 
 
 def line_of(job: Job) -> JobLine:
@@ -80,30 +84,82 @@ def line_of(job: Job) -> JobLine:
         makes, makes_title = f"/generations/{quote(job.target)}", "The pictures"
     elif job.kind == "publish" and job.target:
         makes, makes_title = f"/loras/{quote(job.target)}", "The LoRA"
+    elif job.kind == "import":
+        # Until it is done there may be no such subject.
+        made = str(job.result.get("lora", ""))
+        makes, makes_title = (f"/loras/{quote(made)}", "The LoRA") if made else ("", "")
     elif job.subject:
         makes, makes_title = f"/subjects/{quote(job.subject)}/photos", "The photos"
     return JobLine(job, title, makes, makes_title)
 
 
-def _lines(studio: Studio, slug: str, state: str) -> list[JobLine]:
-    wanted = TABS[state][1]
-    return [line_of(job) for job in studio.jobs(slug, limit=MOST * 4) if job.state in wanted][:MOST]
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Work of one sort for one subject that goes on now: the job that is furthest, and how many more there are."""
+
+    line: JobLine
+    more: int
+
+
+def running(studio: Studio, slug: str = "", *, but: str = "") -> list[Running]:
+    """What has not ended, of one sort and subject together: the cells of a grid must not hide a training."""
+    groups: dict[tuple[str, str | None], list[Job]] = {}
+    for job in studio.jobs(slug, limit=MOST_RUNNING, states=OPEN):
+        if job.kind != but:
+            groups.setdefault((job.kind, job.subject), []).append(job)
+    found = [Running(line_of(max(some, key=_furthest)), len(some) - 1) for some in groups.values()]
+    return sorted(found, key=lambda one: _furthest(one.line.job), reverse=True)
+
+
+def _furthest(job: Job) -> tuple[bool, float]:
+    return job.state is JobState.RUNNING, -job.created_at.timestamp()
+
+
+Before = Annotated[str, Query(max_length=100)]
+"""The time and id of the last job of the part before, joined by a comma."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some of the jobs, newest first, and where the part with older ones begins ("" if there are none)."""
+
+    lines: list[JobLine]
+    older: str
+
+
+def _part(studio: Studio, slug: str, state: str, before: str) -> _Part:
+    found = studio.jobs(slug, limit=MOST + 1, states=TABS[state][1], before=_place(before))
+    last = found[MOST - 1] if len(found) > MOST else None
+    return _Part([line_of(job) for job in found[:MOST]], f"{last.created_at.isoformat()},{last.id}" if last else "")
+
+
+def _place(before: str) -> tuple[datetime, str] | None:
+    at, _, job = before.partition(",")
+    try:
+        return (datetime.fromisoformat(at), job) if job else None
+    except ValueError:
+        return None  # of a link that was cut off: begin with the newest
 
 
 @router.get("/jobs")
-def jobs(request: Request, visit: Visit, studio: StudioOf, state: str = "all", subject: str = "") -> Response:
-    """The newest jobs; live."""
+def jobs(
+    request: Request, visit: Visit, studio: StudioOf, state: str = "all", subject: str = "", before: Before = ""
+) -> Response:
+    """Jobs, newest first; the first part of them is live."""
     state = state if state in TABS else "all"
-    query = urlencode({"state": state, **({"subject": subject} if subject else {})})
+    part = _part(studio, subject, state, before)
+    asked = {"state": state, **({"subject": subject} if subject else {})}
     return page(
         request,
         visit,
         "pages/jobs.html",
-        lines=_lines(studio, subject, state),
+        lines=part.lines,
+        older=f"/jobs?{urlencode({**asked, 'before': part.older})}" if part.older else "",
+        newest=f"/jobs?{urlencode(asked)}" if before else "",
         tabs=[(key, words, f"/jobs?{urlencode({'state': key})}") for key, (words, _) in TABS.items()],
         state=state,
         subject=subject,
-        query=query,
+        query=urlencode(asked),
         nav="jobs",
     )
 
@@ -122,7 +178,7 @@ async def jobs_live(
 
     source = live_of(request).follow(
         ("jobs", visit.owner, subject, state),
-        lambda: _lines(studio, subject, state),
+        lambda: _part(studio, subject, state, "").lines,
         lambda _: False,
         lambda lines: any(not line.job.state.ended for line in lines),
     )
@@ -131,16 +187,19 @@ async def jobs_live(
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job with its events."""
+    """A job with its events, and the grid that it draws a cell of ("" for none)."""
 
     line: JobLine
     events: tuple[JobEvent, ...]
     waiting: tuple[str, ...]
+    grid: str
 
 
 def _view(studio: Studio, job: str) -> JobView:
     found = studio.job(job)
-    return JobView(line_of(found), tuple(studio.job_events(found.id)), tuple(found.stage_names[len(found.stages) :]))
+    grids = studio.grids.list(generation=found.target, limit=1) if found.kind == "generate" else ()
+    waiting = tuple(found.stage_names[len(found.stages) :])
+    return JobView(line_of(found), tuple(studio.job_events(found.id)), waiting, grids[0].id if grids else "")
 
 
 @router.get("/jobs/{job}")
@@ -193,9 +252,9 @@ def resume(request: Request, visit: Visit, studio: StudioOf, job: str, sent: Sen
     """Do a stopped job again from where it stopped, as a new job."""
     agreed = sent.get("yes") == "yes"
     try:
-        again = studio.once(str(sent.get("wish") or uuid4().hex), lambda: studio.resume(job, yes=agreed))
+        again = studio.once(wish_of(sent), lambda: studio.resume(job, yes=agreed))
     except ConsentNeeded as question:
         return _page(request, visit, _view(studio, job), question=question, status=question.status)
     except Conflict as refusal:
         return back(f"/jobs/{job}", Notice("warning", refusal.message, refusal.remedy))
-    return back(f"/jobs/{again.id}", Notice("note", "The job goes on."))
+    return back(f"/jobs/{again.id}", None if again.state.ended else Notice("note", "The job goes on."))

@@ -13,6 +13,7 @@ from limner.studio import Studio
 from limner.web.access.doorkeeper import Doorkeeper
 from limner.web.access.identity import require
 from limner.web.access.refusing import form_again, local_path, login_page
+from limner.web.access.throttle import client_address
 from limner.web.visit import Notice, StudioOf, Visit, back, page
 
 __all__ = ["router"]
@@ -42,7 +43,7 @@ Door = Annotated[Doorkeeper, Depends(_door)]
 
 @router.get("/login")
 def login(request: Request, visit: Visit, door: Door, next: str = "/") -> Response:  # noqa: A002
-    if visit.user or not door.rules.login:
+    if visit.user or not door.login:
         return back(local_path(next))
     return login_page(request, visit, next_page=local_path(next))
 
@@ -59,12 +60,12 @@ def log_in(
     kept_to: Text = "",
 ) -> Response:
     place = local_path(next)
-    if not door.rules.login:
+    if not door.login:
         return back(place)
     failure: LimnerError | None = None
     secret = None
     try:
-        secret = door.log_in(name, password, request.client.host if request.client else "")
+        secret = door.log_in(name, password, client_address(request, door.rules))
     except TooManyTries as refused:
         failure = refused
     if secret is None:
@@ -112,7 +113,7 @@ def log_out(request: Request, visit: Visit, door: Door, everywhere: Text = "") -
         door.members.close_sessions(visit.user)
     door.forget_all()
     words = "You are logged out everywhere." if everywhere else "You are logged out."
-    answer = back("/login" if door.rules.login else "/", Notice("note", words))
+    answer = back("/login" if door.login else "/", Notice("note", words))
     answer.headers.append("set-cookie", door.no_session_cookie())
     return answer
 
@@ -147,13 +148,6 @@ def add_user(
     password: Text = "",
     admin: Text = "",
 ) -> Response:
-    if not door.rules.login:
-        # Whoever adds the first one here could not be asked to log in by the server that runs, and would trust in it.
-        failure = Conflict(
-            "Nobody has to log in to this server, so users cannot be added here.",
-            remedy="In a terminal: limner users add NAME; then start limner serve again.",
-        )
-        return _users_page(request, visit, studio, status=failure.status, name=name, error=failure)
     try:
         made = studio.members.add(name.strip(), password, admin=bool(admin))
     except (InputRefused, Conflict) as refused:
@@ -194,18 +188,11 @@ def change_user(
 
 
 @router.post("/settings/password")
-def change_password(visit: Visit, studio: StudioOf, door: Door, old: Text = "", password: Text = "") -> Response:
-    if not visit.user:
-        raise Conflict("Nobody has to log in here, so there is no password.", remedy="limner users add NAME")
+def change_password(request: Request, visit: Visit, door: Door, old: Text = "", password: Text = "") -> Response:
     try:
-        door.throttle.begin(visit.user, "")
-        if studio.members.check_password(visit.user, old) is None:
-            raise AccessRefused("The old password is wrong.", remedy="Type it again.")
-        door.throttle.good(visit.user, "")
-        studio.members.set_password(visit.user, password)
+        door.change_password(visit.user, client_address(request, door.rules), old, password)
     except (AccessRefused, InputRefused) as refused:
         return back("/settings/tokens", Notice("refusal", refused.message, refused.remedy))
-    door.forget_all()
     answer = back("/settings/tokens", Notice("note", "You have another password. Other browsers were logged out."))
     answer.headers.append("set-cookie", door.session_cookie(door.members.open_session(visit.user)))
     return answer

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import FileResponse, Response
-from starlette.background import BackgroundTask
-from starlette.datastructures import FormData, UploadFile
+from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
 
 from limner.errors import InputRefused, LimnerError
-from limner.records import Lora
+from limner.records import Job, Lora
 from limner.studio import Studio
 from limner.types import SubjectKind, TensorNaming, Visibility
 from limner.web.access.identity import Visitor
 from limner.web.cards import card_html, split_card
-from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page
+from limner.web.lora_file import LoraForm
+from limner.web.sent_files import SentFile, made_file
+from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page, wish_of
 
 __all__ = ["router"]
 
@@ -78,37 +78,47 @@ def _list(
         bases=studio.bases(),
         form=form or dict.fromkeys(IMPORT_FIELDS, "") | {"kind": SubjectKind.STYLE, "subject": subject},
         refusal=refusal,
+        wish=uuid4().hex,
         nav="subjects",
     )
 
 
 @router.post("/loras/import")
-def import_one(request: Request, visit: Visit, studio: StudioOf, sent: Sent) -> Response:
+async def import_one(request: Request, visit: Visit, studio: StudioOf) -> Response:
     """Adopt a LoRA from a file that is sent along, the Hub or an https address."""
-    form = {name: str(sent.get(name, "")).strip()[:2000] for name in IMPORT_FIELDS}
-    file = sent.get("file")
+    sent = LoraForm(studio)
+
+    def form() -> dict[str, str]:
+        return {name: sent.fields.get(name, "").strip()[:2000] for name in IMPORT_FIELDS}
+
     try:
-        made = _imported(studio, form, file if isinstance(file, UploadFile) and file.filename else None)
+        await sent.receive(request)
+        if sent.file is None:
+            job = await run_in_threadpool(_fetched, studio, form(), wish_of(FormData(sent.fields)))
+            return back(f"/jobs/{job.id}")
+        made = await run_in_threadpool(_imported, studio, form(), sent.file)
     except LimnerError as refusal:
-        return _list(request, visit, studio, form=form, refusal=refusal)
+        return await run_in_threadpool(_list, request, visit, studio, form=form(), refusal=refusal)
+    finally:
+        await run_in_threadpool(sent.discard)
     return back(_path(made), Notice("note", f"{made.name} is here: {made.base}, rank {made.rank}."))
 
 
-def _imported(studio: Studio, form: dict[str, str], file: UploadFile | None) -> Lora:
-    options: dict[str, Any] = {name: form[name] for name in IMPORT_FIELDS if name != "source"}
+def _imported(studio: Studio, form: dict[str, str], file: Path) -> Lora:
+    return studio.import_lora(file, from_here=True, **_options(form))
+
+
+def _fetched(studio: Studio, form: dict[str, str], wish: str) -> Job:
+    options = _options(form)
+    if not form["source"]:
+        raise InputRefused("There is nothing to import.", remedy="Choose a file, or write an address.", thing="source")
+    return studio.once(wish, lambda: studio.fetch_lora(form["source"], **options))
+
+
+def _options(form: dict[str, str]) -> dict[str, Any]:
     if not form["subject"]:
         raise InputRefused("Whose LoRA is it?", remedy="Name a subject, an old one or a new one.", thing="subject")
-    if file is None:
-        if not form["source"]:
-            raise InputRefused(
-                "There is nothing to import.", remedy="Choose a file, or write an address.", thing="source"
-            )
-        return studio.import_lora(form["source"], **options)
-    with tempfile.TemporaryDirectory(prefix="limner-import-") as folder:
-        path = Path(folder) / "upload.safetensors"
-        with path.open("wb") as into:
-            shutil.copyfileobj(file.file, into, 1 << 20)
-        return studio.import_lora(path, from_here=True, **options)
+    return {name: form[name] for name in IMPORT_FIELDS if name != "source"}
 
 
 # --- one of them ----------------------------------------------------------------------------------------------------
@@ -189,18 +199,10 @@ def file(visit: Visit, studio: StudioOf, name: str, naming: str = "") -> Respons
     lora = studio.lora(name)
     stem = f"{lora.subject}-v{lora.version}"
     if naming in ("", lora.naming):
-        return FileResponse(lora.path, media_type="application/octet-stream", filename=f"{stem}.safetensors")
-    folder = tempfile.TemporaryDirectory(prefix="limner-export-")
-    try:
-        path = studio.export_lora(lora.name, Path(folder.name) / "lora.safetensors", naming=naming)
-    except BaseException:
-        folder.cleanup()
-        raise
-    return FileResponse(
-        path,
-        media_type="application/octet-stream",
-        filename=f"{stem}-{naming}.safetensors",
-        background=BackgroundTask(folder.cleanup),
+        return SentFile(lora.path, media_type="application/octet-stream", filename=f"{stem}.safetensors")
+    name = f"{stem}-{naming}.safetensors"
+    return made_file(
+        lambda folder: studio.export_lora(lora.name, folder / name, naming=naming), "application/octet-stream"
     )
 
 
@@ -223,7 +225,7 @@ def publish(request: Request, visit: Visit, studio: StudioOf, name: str, sent: S
     form = {key: str(sent.get(key, ""))[:200].strip() for key in ("hub", "repo", "visibility")}
     try:
         job = studio.once(
-            str(sent.get("wish", "")),
+            wish_of(sent),
             lambda: studio.publish(
                 lora.name, hub=form["hub"], repo=form["repo"], visibility=_visibility(form["visibility"])
             ),

@@ -117,6 +117,7 @@ def set_caption(
     digest: str,
     caption: Annotated[str, Form()] = "",
     show: Annotated[str, Form()] = "all",
+    base: Annotated[str, Form()] = "",
     whole: Annotated[bool, Form()] = False,
 ) -> Response:
     """Save one caption; ``whole`` says that it was edited on the photo's own page."""
@@ -130,13 +131,14 @@ def set_caption(
         typed = {"typed": {photo.digest: caption}, "errors": {photo.digest: refused}}
         if whole:
             return _photo_page(request, visit, studio, slug, photo.digest, status=422, **typed)
-        return _check_page(request, visit, studio, slug, show=show, base="", status=422, **typed)
+        return _check_page(request, visit, studio, slug, show=show, base=base, status=422, **typed)
     if is_partial(request):
         row = _Row(photo, studio.photo_findings(slug, photo.digest))
-        return page(request, visit, "fragments/caption_said.html", row=row, refused=None, saved=True)
+        return page(request, visit, "fragments/caption_said.html", row=row, refused=None)
     if whole:
         return back(f"/subjects/{slug}/photos/{photo.digest}", Notice("note", "The caption is saved."))
-    return back(f"/subjects/{slug}/photos?{urlencode({'show': show})}#p-{photo.digest[:12]}")
+    asked = urlencode({"show": show, **({"base": base} if base else {})})
+    return back(f"/subjects/{slug}/photos?{asked}#p-{photo.digest[:12]}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,12 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from limner.errors import Conflict, InputRefused, LimnerError, NotFound
-from limner.records import IntakeEntry, Job, PhotoEntry
+from limner.records import IntakeEntry, Job, PhotoEntry, UploadBatch
 from limner.studio import Studio
 from limner.types import Consent, SubjectKind, Verdict
 from limner.web.dropped_files import take_form
 from limner.web.live import live_of
+from limner.web.pages.jobs import running
 from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page
 
 __all__ = ["router"]
@@ -144,9 +145,8 @@ def add(
 def subject(request: Request, visit: Visit, studio: StudioOf, slug: str, report: str = "") -> Response:
     """A subject: photos and what was said of them, and what was made of it."""
     found, photos = studio.subject(slug), studio.photos(slug)
-    jobs = studio.jobs(slug, limit=20)
-    intakes = [job for job in jobs if job.kind == "intake"]
-    running = next((job for job in reversed(intakes) if not job.state.ended), None)
+    intakes = studio.jobs(slug, limit=20, kind="intake")
+    taking = next((job for job in reversed(intakes) if not job.state.ended), None)
     entries = studio.photo_report(slug, intakes[0].id if intakes else "")
     return page(
         request,
@@ -157,12 +157,12 @@ def subject(request: Request, visit: Visit, studio: StudioOf, slug: str, report:
         shown=photos[:SHOWN_PHOTOS],
         report=_report(entries, photos, whole=report == "all"),
         last=next((job for job in intakes if job.state.ended), None),
-        running=running,
+        taking=taking,
         pending=studio.uploads.pending(slug),
         trainings=studio.trainings(slug),
         loras=studio.loras(slug),
         images=studio.images(slug, limit=12),
-        jobs=[job for job in jobs if not job.state.ended and job.kind != "intake"],
+        running=running(studio, slug, but="intake"),
         limits=studio.settings,
         statement=STATEMENT,
     )
@@ -170,18 +170,14 @@ def subject(request: Request, visit: Visit, studio: StudioOf, slug: str, report:
 
 def _report(entries: list[IntakeEntry], photos: list[PhotoEntry], *, whole: bool) -> dict[str, Any]:
     """The newest intake's entries that ask for something, the refused ones first, each with the photo it is like."""
-    by_source = {photo.source: photo.digest for photo in photos}
+    here = {photo.digest for photo in photos}
     order = {Verdict.REFUSED: 0, Verdict.WARNED: 1, Verdict.ACCEPTED: 2}
     asking = [entry for entry in entries if entry.report.verdict is not Verdict.ACCEPTED]
     asking.sort(key=lambda entry: (order[entry.report.verdict], entry.position))
     rows = []
     for entry in asking if whole else asking[:SHOWN_ENTRIES]:
-        like = by_source.get(entry.report.duplicate_of, "")
-        for found in entry.report.findings:
-            if not like and found.code == "near-duplicate":
-                named = [source for source in by_source if f" {source};" in found.message]
-                like = by_source[max(named, key=len)] if named else ""
-        rows.append({"entry": entry, "like": like, "here": entry.photo in by_source.values()})
+        like = entry.report.like if entry.report.like in here else ""
+        rows.append({"entry": entry, "like": like, "here": entry.photo in here})
     counts = {verdict.name.lower(): sum(e.report.verdict is verdict for e in entries) for verdict in Verdict}
     return {"rows": rows, "asking": len(asking), "total": len(entries), **counts}
 
@@ -219,7 +215,7 @@ def _begun(job: Job) -> Notice:
 @router.post("/{slug}/uploads/{batch}/take")
 def take(studio: StudioOf, slug: str, batch: str) -> Response:
     """Take in what has arrived of an earlier drop; what has not is left out."""
-    files = studio.uploads.batch(batch).uploads
+    files = _batch_of(studio, slug, batch).uploads
     whole = [upload for upload in files if upload.whole]
     if not whole:
         studio.uploads.remove_batch(batch)
@@ -233,8 +229,16 @@ def take(studio: StudioOf, slug: str, batch: str) -> Response:
 @router.post("/{slug}/uploads/{batch}/discard")
 def discard(studio: StudioOf, slug: str, batch: str) -> Response:
     """Throw away what has arrived of an earlier drop."""
-    studio.uploads.remove_batch(batch)
+    studio.uploads.remove_batch(_batch_of(studio, slug, batch).id)
     return back(f"/subjects/{slug}", Notice("note", "The files of that drop were thrown away."))
+
+
+def _batch_of(studio: Studio, slug: str, name: str) -> UploadBatch:
+    """A batch of this subject; NotFound for one of another."""
+    found = studio.uploads.batch(name)
+    if found.subject != slug:
+        raise NotFound(f"'{slug[:64]}' has no such drop.", remedy="Drop the photos again.", thing=name[:80])
+    return found
 
 
 @router.post("/{slug}/remove-photo")
@@ -280,19 +284,32 @@ def _erase_page(
         typed=typed,
         error=error,
         keep=keep,
-        erasure=None,
     )
 
 
 @router.post("/{slug}/erase")
 def erase(request: Request, visit: Visit, studio: StudioOf, slug: str, typed: Text = "", keep: Text = "") -> Response:
-    """Erase a subject everywhere; say what was erased and what could not be."""
-    subject = studio.subject(slug)
+    """Erase a subject everywhere; say what was erased and what could not be. The same again shows the same."""
+    try:
+        studio.subject(slug)
+    except NotFound:
+        if not studio.erasures(slug):
+            raise
+        return back(f"/subjects/{slug}/erased")
     if typed.strip() != slug:
         said = f"Type {slug} to erase it."
         return _erase_page(request, visit, studio, slug, typed=typed, error=said, keep=bool(keep))
     try:
-        erasure = studio.remove_subject(slug, publications=not keep)
+        studio.remove_subject(slug, publications=not keep)
     except Conflict as busy:
         return _erase_page(request, visit, studio, slug, typed=typed, error=str(busy), keep=bool(keep))
-    return page(request, visit, "pages/subject_erase.html", subject=subject, contents=None, erasure=erasure)
+    return back(f"/subjects/{slug}/erased")
+
+
+@router.get("/{slug}/erased")
+def erased(request: Request, visit: Visit, studio: StudioOf, slug: str) -> Response:
+    """What was erased, and what could not be; kept for a while, since somebody has to see to that."""
+    reports = studio.erasures(slug)
+    if not reports:
+        raise NotFound(f"There is no report of an erasure of '{slug[:64]}'.", remedy="Reports are kept for 30 days.")
+    return page(request, visit, "pages/subject_erased.html", erasure=reports[0])

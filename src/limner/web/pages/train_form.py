@@ -10,11 +10,11 @@ from uuid import uuid4
 from limner.errors import LimnerError, RecipeRefused
 from limner.money.prices import usd
 from limner.options import TrainOptions, parse_setting
-from limner.records import RecipeField, TrainerChoice, TrainingChoices
+from limner.records import Dataset, RecipeField, TrainerChoice, Training, TrainingChoices
 from limner.studio import Studio
 from limner.types import SubjectKind
 
-__all__ = ["PRESETS", "TrainForm", "TrainView", "read_form", "train_view"]
+__all__ = ["PRESETS", "TrainForm", "TrainView", "form_again", "read_form", "train_view"]
 
 PRESETS = (
     ("quick", "Quick", "A first look, at the least cost."),
@@ -28,8 +28,12 @@ MOST_WORDS = 20_000
 
 @dataclass(slots=True)
 class TrainForm:
-    """What the fields hold, as text, so that a form that is refused comes back as it was sent."""
+    """What the fields hold, as text, so that a form that is refused comes back as it was sent.
 
+    ``dataset`` names a frozen one; "": the photos as they are now.
+    """
+
+    dataset: str = ""
     base: str = ""
     trainer: str = ""
     preset: str = "balanced"
@@ -54,6 +58,7 @@ class TrainForm:
     def options(self) -> TrainOptions:
         """The options of ``Studio.train``."""
         return {
+            "dataset": self.dataset,
             "base": self.base,
             "trainer": self.trainer,
             "preset": self.preset,
@@ -66,12 +71,16 @@ class TrainForm:
 
 @dataclass(frozen=True, slots=True)
 class TrainView:
-    """The form with what there is to choose, and what is wrong with it. ``asked`` is the sum that needs a yes."""
+    """The form with what there is to choose, and what is wrong with it. ``asked`` is the sum that needs a yes.
+
+    ``dataset`` is None where the photos are frozen as they are now.
+    """
 
     form: TrainForm
     choices: TrainingChoices
     errors: Mapping[str, str]
     refusal: LimnerError | None = None
+    dataset: Dataset | None = None
 
     @property
     def chosen(self) -> TrainerChoice | None:
@@ -136,6 +145,7 @@ def read_form(sent: Mapping[str, Any]) -> TrainForm:
         return value[:MOST_WORDS].replace("\r\n", "\n") if isinstance(value, str) else ""
 
     form = TrainForm(
+        dataset=word("dataset"),
         base=word("base"),
         trainer=word("trainer"),
         preset=word("preset") or "balanced",
@@ -152,8 +162,23 @@ def read_form(sent: Mapping[str, Any]) -> TrainForm:
     return form
 
 
+def form_again(training: Training) -> TrainForm:
+    """The form that asks for the same run once more: on its dataset, with every setting of its recipe."""
+    recipe = dict(training.recipe)
+    layers, own = recipe.pop("layer_ranks", ()), recipe.pop("extra", {})
+    settings = {name: str(value) for name, value in recipe.items() if name != "base"}
+    return TrainForm(
+        dataset=training.dataset,
+        base=training.base,
+        trainer=training.trainer,
+        recipe={**settings, "layer_ranks": "\n".join(" ".join(map(str, row)) for row in layers)},
+        extra="\n".join(f"{name} = {value}" for name, value in own.items()),
+        prompts="\n".join(training.sample_prompts),
+    )
+
+
 def train_view(studio: Studio, slug: str, form: TrainForm, refusal: LimnerError | None = None) -> TrainView:
-    """The form with its choices. NotFound: there is no such subject, or no such base."""
+    """The form with its choices. NotFound: no such subject, base or dataset. Conflict: the dataset is another's."""
     choices = studio.training_choices(slug, **form.options())
     if form.prompts is None:
         form.prompts = "\n".join(_prompts(choices))
@@ -162,7 +187,7 @@ def train_view(studio: Studio, slug: str, form: TrainForm, refusal: LimnerError 
         errors |= refusal.fields
     if form.trainer and all(one.trainer != form.trainer for one in choices.choices):
         errors["trainer"] = "There is no such trainer. Choose one of these."
-    return TrainView(form, choices, errors, refusal)
+    return TrainView(form, choices, errors, refusal, studio.dataset(form.dataset) if form.dataset else None)
 
 
 def _prompts(choices: TrainingChoices) -> list[str]:

@@ -17,8 +17,8 @@ from limner.studio import Studio
 from limner.web.access.identity import Visitor
 from limner.web.live import event_stream, live_of
 from limner.web.pages.curves import curve
-from limner.web.pages.train_form import PRESETS, TrainView, read_form, train_view
-from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page
+from limner.web.pages.train_form import PRESETS, TrainView, form_again, read_form, train_view
+from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page, wish_of
 
 __all__ = ["router"]
 
@@ -39,17 +39,20 @@ Sent = Annotated[FormData, Depends(_sent)]
 
 
 @router.get("/subjects/{slug}/train")
-def train_page(request: Request, visit: Visit, studio: StudioOf, slug: str) -> Response:
-    """What a training could be, and what it would cost; a link may fill the form in."""
-    return _train(request, visit, train_view(studio, slug, read_form(request.query_params)))
+def train_page(request: Request, visit: Visit, studio: StudioOf, slug: str, again: str = "") -> Response:
+    """What a training could be, and what it would cost; a link fills the form in, or an earlier run: ``again``."""
+    form = form_again(studio.training(again)) if again else read_form(request.query_params)
+    return _train(request, visit, train_view(studio, slug, form))
 
 
 @router.post("/subjects/{slug}/train")
 def train(request: Request, visit: Visit, studio: StudioOf, slug: str, sent: Sent) -> Response:
-    """Start a training; or only look at the price, where the form says so."""
+    """Start a training; or only look at the price, or leave the dataset for the photos, where the form says so."""
     form = read_form(sent)
+    if sent.get("do") == "photos":
+        form.dataset = ""
     view = train_view(studio, slug, form)
-    if sent.get("do") == "price":
+    if sent.get("do") in ("price", "photos"):
         return _train(request, visit, view)
     if view.errors:
         return _train(request, visit, view, 422)
@@ -57,7 +60,7 @@ def train(request: Request, visit: Visit, studio: StudioOf, slug: str, sent: Sen
     if view.chosen is not None:
         options["trainer"] = view.chosen.trainer
     try:
-        job = studio.once(form.wish, lambda: studio.train(slug, yes=view.agreed, **options))
+        job = studio.once(wish_of(sent), lambda: studio.train(slug, yes=view.agreed, **options))
     except LimnerError as refusal:
         return _train(request, visit, train_view(studio, slug, form, refusal), refusal.status)
     return back(f"/trainings/{job.target}")
@@ -192,7 +195,7 @@ def resume(request: Request, visit: Visit, studio: StudioOf, training: str, sent
         return studio.resume_training(run.training.id, yes=agreed)
 
     try:
-        studio.once(str(sent.get("wish") or uuid4().hex), go_on)
+        studio.once(wish_of(sent), go_on)
     except ConsentNeeded as question:
         return _run_page(request, visit, studio, run, question=question, status=question.status)
     except Conflict as refusal:
