@@ -213,3 +213,62 @@ def test_file_names_as_attacks_are_words(it: Tab, served: Server, studio: Studio
     assert shown.isprintable() and "\u202e" not in shown and "49" not in shown
     assert not list(served.home.parent.rglob("traversed*"))
     it.quiet()
+
+
+def test_files_that_are_dropped_by_a_script_are_taken_in(it: Tab, studio: Studio) -> None:
+    """As a drag from another page gives them: files without entries of a file system."""
+    pet(studio, "handed")
+    page = it.go("/subjects/handed")
+    files = {f"{number}.jpg": list(jpeg(20 + number)) for number in range(3)} | {".DS_Store": [0]}
+    transfer = page.evaluate_handle(
+        """(files) => {
+          const transfer = new DataTransfer();
+          for (const [name, bytes] of Object.entries(files)) {
+            transfer.items.add(new File([new Uint8Array(bytes)], name, { type: 'image/jpeg' }));
+          }
+          return transfer;
+        }""",
+        files,
+    )
+    page.dispatch_event("[data-drop]", "drop", {"dataTransfer": transfer})
+    expect(page.locator("#h-report")).to_be_visible(timeout=WORK)
+    assert sorted(photo.source for photo in studio.photos("handed")) == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+def folder_of_photos(above: Path, first: int) -> Path:
+    """Photos in a folder and in one inside it, and what a Mac leaves beside them."""
+    folder = above / "holiday"
+    (folder / "sea").mkdir(parents=True)
+    (folder / "town.jpg").write_bytes(jpeg(first))
+    (folder / "sea" / "shore.jpg").write_bytes(jpeg(first + 1))
+    (folder / "sea" / ".DS_Store").write_bytes(b"x")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "town.jpg").write_bytes(b"x")
+    return folder
+
+
+def test_files_and_a_folder_dragged_from_the_desktop(it: Tab, studio: Studio, tmp_path: Path) -> None:
+    pet(studio, "dragged")
+    page = it.go("/subjects/dragged")
+    folder = folder_of_photos(tmp_path, 30)
+    loose = tmp_path / "loose.jpg"
+    loose.write_bytes(jpeg(32))
+    box = page.locator("[data-drop]").bounding_box()
+    assert box is not None
+    devtools = page.context.new_cdp_session(page)
+    at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    data = {"items": [], "files": [str(loose), str(folder)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        devtools.send("Input.dispatchDragEvent", {"type": kind, **at, "data": data})
+    expect(page.locator("#h-report")).to_be_visible(timeout=WORK)
+    taken = sorted(photo.source for photo in studio.photos("dragged"))
+    assert taken == ["holiday/sea/shore.jpg", "holiday/town.jpg", "loose.jpg"]
+
+
+def test_a_folder_that_is_chosen(it: Tab, studio: Studio, tmp_path: Path) -> None:
+    pet(studio, "chosen")
+    page = it.go("/subjects/chosen")
+    page.locator("input[type=file][webkitdirectory]").set_input_files(str(folder_of_photos(tmp_path, 40)))
+    expect(page.locator("#h-report")).to_be_visible(timeout=WORK)
+    taken = sorted(photo.source for photo in studio.photos("chosen"))
+    assert taken == ["holiday/sea/shore.jpg", "holiday/town.jpg"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -11,7 +12,9 @@ from playwright.sync_api import Browser, expect
 from limner.settings import Settings
 from limner.studio import Studio
 
+from ..lora_rows import add_lora
 from ..pipeline.photos_kept import keep
+from ..web.pictures_made import add_generation
 from .chromium import LOOKS, Tab, tab
 from .server import Server
 
@@ -51,58 +54,49 @@ SCRIPTS = (
 )
 
 
-def prompt_is_kept(it: Tab, studio: Studio, words: str) -> None:
-    """A prompt comes back whole with what was made of it, or with its refusal in the field."""
+@pytest.mark.parametrize(
+    "words",
+    ["a dog " * 1_667, SCRIPTS, "first line\nsecond line\ttab", "<b>{{ 7*7 }}</b> %s %00 ' OR 1=1 --"],
+    ids=["long", "scripts", "lines", "code"],
+)
+def test_prompts_of_every_kind_are_drawn_and_shown_whole(it: Tab, studio: Studio, words: str) -> None:
+    before = {one.id for one in studio.jobs(limit=500)}
     page = it.go("/create")
     page.locator("#f-prompt").fill(words)
     page.locator('input[name="generator"][value="local"]').check(force=True)
-    before = {one.id for one in studio.jobs(limit=500)}
     page.locator("#create-draw").click()
-    started = page.locator("#create-form .notice-refusal, #create-form .field-error, [data-generation]")
-    expect(started.first).to_be_visible()
-    new = [one for one in studio.jobs(limit=500) if one.id not in before]
-    if not new:
-        assert page.locator("#f-prompt").input_value() == words
-        return
-    assert len(new) == 1
-    studio.cancel(new[0].id)
-    kept = studio.generation(new[0].target).prompt
-    assert kept == words, "the prompt was changed on its way"
-    page.goto(f"{it.base}/generations/{new[0].target}")
+    expect(page.locator("[data-generation]").first).to_be_visible()
+    expect(page.locator("#f-prompt")).to_have_value(words)
+    (new,) = [one for one in studio.jobs(limit=500) if one.id not in before]
+    studio.cancel(new.id)
+    assert studio.generation(new.target).prompt == words, "the prompt was changed on its way"
+    page.goto(f"{it.base}/generations/{new.target}")
     shown = page.locator(".generation-prompt, main").first.text_content() or ""
     assert words.split("\n")[0][:400].strip() in shown
 
 
+def test_a_prompt_that_is_refused_stays_in_its_field(it: Tab, studio: Studio) -> None:
+    words = "<b>{{ 7*7 }}</b> {trigger} without a lora"
+    before = len(studio.jobs(limit=500))
+    page = it.go("/create")
+    page.locator("#f-prompt").fill(words)
+    page.locator("#create-draw").click()
+    expect(page.locator("#f-prompt-error")).to_contain_text("{trigger}")
+    expect(page.locator("#f-prompt")).to_have_value(words)
+    assert len(studio.jobs(limit=500)) == before
+
+
 @pytest.mark.parametrize(
-    "words",
-    ["a dog " * 1_667, SCRIPTS, "first line\nsecond line\ttab", "<b>{{ 7*7 }}</b> {trigger} %s %00 ' OR 1=1 --"],
-    ids=["long", "scripts", "lines", "code"],
+    "words", ["nul\x00here", "bell\x07 escape\x1b[31m", "\ud7ff\ufffe\uffff", "only\u2028line\u2029"], ids=ascii
 )
-def test_prompts_of_every_kind_come_back_whole(it: Tab, studio: Studio, words: str) -> None:
-    prompt_is_kept(it, studio, words)
-
-
-def test_control_characters_are_refused_with_the_text_kept_or_kept_whole(it: Tab, studio: Studio) -> None:
+def test_control_characters_are_drawn_as_they_are(it: Tab, studio: Studio, words: str) -> None:
     """A browser cannot type these; a program that posts the form as a browser does can."""
     page = it.go("/create")
     token = page.locator('meta[name="csrf-token"]').get_attribute("content") or ""
-    for number, words in enumerate(
-        ("nul\x00here", "bell\x07 escape\x1b[31m", "\ud7ff\ufffe\uffff", "only\u2028line\u2029")
-    ):
-        sent = {
-            "prompt": words,
-            "generator": "local",
-            "count": "1",
-            "csrf_token": token,
-            "wish": f"control-{number:08}",
-        }
-        answer = page.request.post(f"{it.base}/create", form=sent, max_redirects=0)
-        assert answer.status in (303, 422), (words, answer.status, answer.text()[:300])
-        if answer.status == 303:
-            generation = answer.headers["location"].rpartition("/")[2]
-            assert studio.generation(generation).prompt == words
-        else:
-            assert "prompt" in answer.text()
+    sent = {"prompt": words, "generator": "local", "count": "1", "csrf_token": token, "wish": uuid4().hex}
+    answer = page.request.post(f"{it.base}/create", form=sent, max_redirects=0)
+    assert answer.status == 303, (answer.status, answer.text()[:300])
+    assert studio.generation(answer.headers["location"].rpartition("/")[2]).prompt == words
 
 
 def test_a_form_sent_twice_does_it_once(it: Tab, studio: Studio) -> None:
@@ -153,6 +147,24 @@ def test_a_training_sent_twice_is_one_and_back_does_no_harm(it: Tab, studio: Stu
         studio.cancel(job.id)
 
 
+def test_a_training_gone_back_from_and_changed_is_another(it: Tab, studio: Studio) -> None:
+    pet(studio, "changed")
+    for number in range(6):
+        keep(studio, "changed", number, 512, 512)
+    page = it.go("/subjects/changed/train")
+    page.locator("#train-start").click()
+    page.wait_for_url("**/trainings/training_*")
+    first = page.url
+    page.go_back()
+    page.locator("#train-more > summary").click()
+    page.locator("#f-r_steps").fill("77")
+    page.locator("#train-start").click()
+    page.wait_for_url(lambda url: "/trainings/" in url and url != first)
+    assert sorted(one.recipe["steps"] == 77 for one in studio.trainings("changed")) == [False, True]
+    for job in studio.jobs("changed"):
+        studio.cancel(job.id)
+
+
 def test_back_after_a_refused_form_keeps_what_was_typed(it: Tab, studio: Studio) -> None:
     page = it.go("/subjects/new")
     page.get_by_label("Name", exact=True).fill("Half done")
@@ -163,3 +175,108 @@ def test_back_after_a_refused_form_keeps_what_was_typed(it: Tab, studio: Studio)
     page.go_back()
     expect(page.get_by_label("Name", exact=True)).to_have_value("Half done")
     assert not [one for one in studio.subjects() if one.slug == "half-done"]
+
+
+def test_a_link_stands_over_what_was_typed_before_which_can_be_brought_back(it: Tab, studio: Studio) -> None:
+    pet(studio, "linked")
+    lora = add_lora(studio, "linked")
+    (number,) = add_generation(studio, "linked", prompt="what the picture shows", subjects=["linked"], loras=[lora])
+    page = it.go("/create")
+    prompt = page.locator("#f-prompt")
+    prompt.press_sequentially("half a thought")
+    it.go(f"/create?from={number}")
+    expect(prompt).to_have_value("what the picture shows")
+    page.get_by_role("button", name="Bring back what you typed").click()
+    expect(prompt).to_have_value("half a thought")
+    page.get_by_role("button", name="Discard it").click()
+    expect(prompt).to_have_value("what the picture shows")
+    it.go("/create")
+    expect(prompt).to_have_value("")
+
+    # Typed into what a link asked for, it is of that link: a page loaded anew has it, and another link has not.
+    it.go(f"/create?lora={lora}")
+    prompt.press_sequentially("of this lora")
+    page.reload()
+    expect(prompt).to_have_value("of this lora")
+    it.go(f"/create?from={number}")
+    expect(prompt).to_have_value("what the picture shows")
+    # Nothing was typed here: what was typed there is not lost by looking on.
+    it.go(f"/create?lora={lora}")
+    expect(prompt).to_have_value("of this lora")
+
+
+def test_the_offer_follows_what_is_put_into_the_form_and_what_is_taken_back(it: Tab, studio: Studio) -> None:
+    pet(studio, "offered")
+    for number in range(6):
+        keep(studio, "offered", number, 512, 512)
+    page = it.go("/subjects/offered/train")
+    steps = page.locator("#train-offer .facts")
+    usual = steps.inner_text()
+    page.locator("#train-more > summary").click()
+    page.locator("#f-r_steps").press_sequentially("777")
+    expect(steps).to_contain_text("777")
+    it.go("/")
+    it.go("/subjects/offered/train")
+    expect(page.locator("main")).to_contain_text("What you had typed before is back")
+    expect(steps).to_contain_text("777")
+    page.reload()
+    expect(steps).to_contain_text("777")
+    page.goto(f"{it.base}/subjects/offered/train?r_steps=555")
+    expect(steps).to_contain_text("555")
+    page.get_by_role("button", name="Bring back what you typed").click()
+    expect(steps).to_contain_text("777")
+    page.get_by_role("button", name="Discard it").click()
+    expect(steps).to_contain_text("555")
+    it.go("/subjects/offered/train")
+    assert steps.inner_text() == usual
+
+
+def test_a_favourite_that_fails_is_told_of_and_tried_again(browser: Browser, served: Server, studio: Studio) -> None:
+    pet(studio, "liked")
+    (number,) = add_generation(studio, "liked", subjects=["liked"])
+    with tab(browser, served.url, LOOKS[3], allowed=("Failed to load", "net::ERR")) as it:
+        page = it.go("/generations/generation_liked")
+        heart = page.get_by_role("button", name="Favourite picture 1")
+        page.route("**/favourite", lambda route: route.abort(), times=1)
+        heart.click()
+        failed = page.locator("#notices [data-failed]")
+        expect(failed).to_contain_text("The favourite was not kept")
+        expect(failed).to_be_in_viewport()
+        it.sound("a-failure-told")
+        heart.click()
+        expect(heart).to_have_attribute("aria-pressed", "true")
+        expect(failed).to_have_count(0)
+        heart.click()
+        expect(heart).to_have_attribute("aria-pressed", "false")
+        assert not studio.image(number).favourite
+
+        # Over the viewer too, which covers the page.
+        it.go("/gallery")
+        page.locator("[data-shots] a").first.click()
+        page.locator(".pswp--open").wait_for()
+        page.route("**/favourite", lambda route: route.abort(), times=1)
+        page.keyboard.press("f")
+        failed = page.get_by_role("alert")
+        expect(failed).to_contain_text("could not be changed")
+        on_top = failed.evaluate(
+            """(e) => {
+              const { x, y } = e.getBoundingClientRect();
+              return e.contains(document.elementFromPoint(x + 9, y + 9));
+            }"""
+        )
+        assert on_top
+        it.quiet()
+
+
+def test_stopping_after_a_try_that_failed(browser: Browser, served: Server, studio: Studio) -> None:
+    job = studio.generate("a dog", generator="local")
+    with tab(browser, served.url, LOOKS[0], allowed=("Failed to load", "net::ERR")) as it:
+        page = it.go(f"/generations/{job.target}")
+        stop = page.get_by_role("button", name="Stop")
+        page.route("**/cancel", lambda route: route.abort(), times=1)
+        stop.click()
+        expect(page.locator("#notices")).to_contain_text("It was not stopped")
+        stop.click()
+        expect(stop).to_have_count(0)
+        assert studio.job(job.id).cancel_requested
+        it.quiet()

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from limner.errors import StorageFailed
 from limner.pipeline import jobs
 from limner.records import Job
 from limner.settings import Settings
 from limner.studio import Studio
 from limner.types import Progress
 
+from ..photos.making import encoded, picture
 from ..pipeline.photos_kept import keep
 from .broken_line import Line
 from .chromium import LOOKS, Tab, tab
@@ -192,3 +194,97 @@ def test_a_subject_that_is_erased_in_another_tab(browser: Browser, idle: Server,
         expect(page.locator("h1")).to_be_visible()
         expect(page.locator("main")).to_contain_text("There is no subject 'rex'")
         it.sound("subject-gone")
+
+
+def test_a_question_that_the_page_has_outrun_sends_nothing(browser: Browser, idle: Server, studio: Studio) -> None:
+    """The run fails while the dialog asks: in the place of Cancel there is Resume, which may be paid."""
+    job = begun(studio)
+    with tab(browser, idle.url, LOOKS[0]) as it:
+        sent: list[str] = []
+        it.page.on("request", lambda asked: sent.append(asked.url) if asked.method == "POST" else None)
+        page = it.go(f"/trainings/{job.target}")
+        page.get_by_role("button", name="Cancel").click()
+        dialog = page.locator("#confirm")
+        expect(dialog).to_contain_text("Stop this training?")
+        database = studio._workspace.database
+        jobs.end_stage(database, job.id, len(job.stages) - 1, error=StorageFailed("The disk is full."))
+        jobs.end_job(database, job.id)
+        expect(page.locator('#run-head form[action$="/resume"]')).to_be_attached()
+        dialog.get_by_role("button", name="Stop it").click()
+        expect(page.locator("#notices")).to_contain_text("Nothing was sent")
+        assert not sent
+        it.quiet()
+
+
+HEARD = """() => {
+  globalThis.heard = [];
+  new MutationObserver(() => {
+    const words = document.getElementById('live').textContent;
+    if (words) globalThis.heard.push(words);
+  }).observe(document.getElementById('live'), { childList: true });
+}"""
+
+
+def test_what_is_asked_every_second_tells_once_that_nobody_answers(
+    browser: Browser, idle: Server, studio: Studio, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.jpg"
+    file.write_bytes(encoded(picture(1), "JPEG"))
+    with Line(idle.url) as line, tab(browser, line.url, LOOKS[0], allowed=BROKEN) as it:
+        page = it.go("/subjects/rex")
+        page.locator("#f-photos").set_input_files(str(file))
+        expect(page.locator('[data-intake="waiting"]')).to_be_visible()
+        page.evaluate(HEARD)
+        line.dead(True)
+        for _ in range(3):
+            page.wait_for_event("requestfailed", lambda asked: "/intake/" in asked.url)
+        expect(page.locator("#connection")).to_be_visible()
+        assert page.locator("#notices [data-failed]").count() == 0
+        line.dead(False)
+        expect(page.locator("#connection")).to_be_hidden()
+        expect(page.locator("#live")).to_have_text("Connected again.")
+        heard = page.evaluate("globalThis.heard")
+        assert heard == ["Connection lost. Trying again; the work goes on.", "Connected again."]
+        it.quiet()
+
+
+def test_what_is_gone_is_said_and_not_asked_for_again(browser: Browser, idle: Server, studio: Studio) -> None:
+    job = begun(studio)
+    with Line(idle.url) as line, tab(browser, line.url, LOOKS[0], allowed=("Failed to load", *BROKEN)) as it:
+        page = open_job(it, job)
+        at(page, 10)
+        gone: list[str] = []
+        page.on("response", lambda one: gone.append(one.url) if one.status == 404 else None)
+        page.route("**/live", lambda route: route.fulfill(status=404, json={}))
+        line.cut()
+        expect(page.locator("#notices")).to_contain_text("This is gone", timeout=AGAIN)
+        expect(page.locator("#connection")).to_be_hidden()
+        expect(page.locator("#job-head")).to_be_visible()
+        # As long as it would have taken to try twice more.
+        page.wait_for_timeout(6_000)
+        assert len(gone) == 1
+        it.allowed += ("status 404",)
+        it.quiet()
+
+
+def test_many_generations_on_a_page_leave_connections_for_the_rest(
+    browser: Browser, idle: Server, studio: Studio
+) -> None:
+    with tab(browser, idle.url, LOOKS[0]) as it:
+        page = it.go("/create")
+        page.locator("#f-prompt").fill("a harbour")
+        page.locator('input[name="generator"][value="local"]').check(force=True)
+        for count in range(1, 8):
+            page.locator("#create-draw").click()
+            expect(page.locator("[data-generation]")).to_have_count(count)
+        status = page.evaluate("fetch('/system', { signal: AbortSignal.timeout(10000) }).then((one) => one.status)")
+        assert status == 200
+        drawn = [one for one in studio.jobs(limit=20) if one.kind == "generate"]
+        assert len(drawn) == 7
+        for job in drawn:
+            jobs.end_job(studio._workspace.database, job.id)
+        for job in drawn:
+            inside = page.locator(f"#inside-{job.target}")
+            expect(inside.get_by_role("button", name="Stop")).to_have_count(0)
+        expect(page.locator("input[name=following]")).to_have_count(0)
+        it.quiet()

@@ -111,3 +111,55 @@ def test_a_photo_is_removed_after_it_was_asked(page: Page, server: Server, studi
         page.locator("#confirm").get_by_role("button", name=answer, exact=True).click()
         expect(page.locator(".photo-row")).to_have_count(left)
         assert len(studio.photos("rex")) == left
+
+
+def test_a_crop_that_is_not_saved_is_not_left_without_a_question(page: Page, server: Server, studio: Studio) -> None:
+    digest = studio.photos("rex")[0].digest
+    page.goto(f"{server.url}/subjects/rex/photos/{digest}")
+    expect(page.locator("cropper-selection")).to_be_visible()
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.fill("#f-width", "200")
+    expect(page.locator("[data-crop-form]")).to_have_attribute("data-dirty", "")
+    page.locator("h1").click()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#live")).to_contain_text("Not saved yet")
+    assert asked == []
+    page.get_by_role("link", name="Next photo").click()
+    expect(page.locator("h1")).to_have_text("photo-0.png")
+    assert asked == ["beforeunload"]
+    # Put back by hand there is nothing to lose; and what is saved is not asked about.
+    page.fill("#f-width", page.locator("#f-width").evaluate("(one) => one.defaultValue"))
+    expect(page.locator("[data-crop-form]")).not_to_have_attribute("data-dirty", "")
+    page.fill("#f-width", "208")
+    page.get_by_role("button", name="Save the crop").click()
+    expect(page.locator("#notices")).to_contain_text("The crop is saved.")
+    button = page.get_by_role("button", name="Remove this photo")
+    button.focus()
+    page.keyboard.press("ArrowRight")
+    button.press("Enter")
+    expect(page.locator("#confirm")).to_be_visible()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    expect(page.locator("h1")).to_have_text("photo-0.png")
+    page.locator("h1").click()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("h1")).to_have_text("photo-1.png")
+    assert asked == ["beforeunload"]
+
+
+def test_a_caption_that_was_refused_is_not_left_without_a_question(page: Page, server: Server, studio: Studio) -> None:
+    page.goto(f"{server.url}/subjects/rex/photos")
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    text = page.locator(".caption-text").first
+    text.fill("{triger}")
+    text.press("Control+Enter")
+    expect(text).to_have_attribute("aria-invalid", "true")
+    page.get_by_role("link", name="Datasets").click()
+    expect(page.locator("h1")).to_have_text("Check")
+    assert asked == ["beforeunload"]
+    text.press("Escape")
+    page.get_by_role("link", name="Datasets").click()
+    page.wait_for_url("**/datasets")
+    assert asked == ["beforeunload"]

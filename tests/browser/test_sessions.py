@@ -15,6 +15,8 @@ from limner.store.web_models import SessionRow
 from limner.studio import Studio
 
 from ..photos.making import encoded, picture
+from ..pipeline.photos_kept import keep
+from .broken_line import Line
 from .chromium import LOOKS, Tab, tab
 from .server import Server
 
@@ -149,6 +151,28 @@ def test_files_that_are_dropped_after_the_session_are_told_of(it: Tab, studio: S
     page.wait_for_url("**/subjects/rex")
     page.locator("#f-photos").set_input_files(str(file))
     expect(page.locator('[data-intake="waiting"]')).to_be_visible()
+
+
+def test_a_page_that_is_live_leads_to_the_login_when_its_session_has_ended(
+    browser: Browser, guarded: Server, studio: Studio
+) -> None:
+    mine = studio.owned_by("anna")
+    mine.add_subject("lena", name="Lena", kind="pet", class_word="dog", trigger="lena_dog")
+    for number in range(6):
+        keep(mine, "lena", number, 512, 512)
+    job = mine.train("lena")
+    with Line(guarded.url) as line, tab(browser, line.url, LOOKS[0], allowed=(*CONSOLE, "ERR_", "network")) as it:
+        page = let_in(it, f"/jobs/{job.id}")
+        expect(page.locator("#job-head")).to_be_visible()
+        with page.expect_request("**/live"):
+            page.reload()
+        expect(page.locator("#connection")).to_be_hidden()
+        end_sessions(studio, page)
+        line.cut()
+        page.wait_for_url(re.compile("/login"))
+        log_in(page)
+        page.wait_for_url(f"**/jobs/{job.id}")
+        it.quiet()
 
 
 def test_two_people_in_two_browsers_see_their_own(browser: Browser, guarded: Server, studio: Studio) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import signal
 import time
 from pathlib import Path
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from limner.settings import Settings
 from limner.store.web_models import UploadRow
@@ -18,7 +19,7 @@ from .broken_line import Line
 from .chromium import LOOKS, tab
 from .server import Server
 
-COUNT = 120
+COUNT = 500
 LONG = 120_000
 
 
@@ -73,6 +74,8 @@ def test_a_line_cut_twice_and_a_server_killed_lose_nothing_and_double_nothing(br
             until(lambda: line.up > before + total // 6 or page.wait_for_timeout(50))
             server.stop(signal.SIGKILL)
             assert line.up < total, "everything was sent before the server was killed"
+            expect(page.locator("[data-sending=rest]")).to_contain_text("no answer, trying again")
+            expect(page.locator("#live")).to_contain_text("what arrived is kept")
             server.start()
             expect(page.locator('[data-intake="waiting"]')).to_be_visible(timeout=LONG)
             it.quiet()
@@ -129,5 +132,88 @@ def test_what_a_dead_line_leaves_is_told_and_tried_again(browser: Browser, tmp_p
             assert "here already" not in page.locator("main").inner_text()
             it.quiet()
         assert len(arrived(server.home)) == 3
+    finally:
+        server.stop()
+
+
+REFUSED = {"detail": "This file is not wanted.", "remedy": "Send another."}
+
+
+def test_a_file_that_stopped_half_way_is_left_out_of_the_rest(browser: Browser, tmp_path: Path) -> None:
+    """It takes two pieces, and the second is refused. Its row is legible in a narrow window."""
+    files = photos(tmp_path / "in", 2)
+    large = tmp_path / "in" / "large.jpg"
+    large.write_bytes(random.Random(1).randbytes(9 << 20))
+    server = Server(tmp_path / "home", environment={"LIMNER_START_WORKER": "false"}).start()
+    subject_in(server.home)
+
+    def answer(route: Route) -> None:
+        if route.request.method == "PATCH":
+            route.fulfill(status=400, json=REFUSED)
+        else:
+            route.continue_()
+
+    try:
+        with tab(browser, server.url, LOOKS[2], allowed=("Failed to load",)) as it:
+            page = it.go("/subjects/rex")
+            page.route("**/api/v1/uploads/upload_*", answer)
+            page.locator("#f-photos").set_input_files([str(file) for file in (*files, large)])
+            page.get_by_role("button", name="Take in the rest").wait_for()
+            row = page.locator(".file[data-state=failed]")
+            expect(row.locator(".file-state")).to_contain_text("not wanted")
+            name, state = row.locator(".file-name").bounding_box(), row.locator(".file-state").bounding_box()
+            assert name is not None and state is not None
+            assert name["width"] > 80 and state["y"] >= name["y"] + name["height"]
+            it.sound("one-file-failed")
+            page.get_by_role("button", name="Take in the rest").click()
+            expect(page.locator('[data-intake="waiting"]')).to_be_visible(timeout=LONG)
+            it.quiet()
+        rows = arrived(server.home)
+        assert sorted(name for name, _, _ in rows) == [file.name for file in files]
+        assert all(taken for _, _, taken in rows)
+    finally:
+        server.stop()
+
+
+def test_where_all_failed_nothing_is_called_here_already_and_a_row_is_tried_again(
+    browser: Browser, tmp_path: Path
+) -> None:
+    (file,) = photos(tmp_path / "in", 1)
+    server = Server(tmp_path / "home", environment={"LIMNER_START_WORKER": "false"}).start()
+    subject_in(server.home)
+    try:
+        with tab(browser, server.url, LOOKS[0], allowed=("Failed to load",)) as it:
+            page = it.go("/subjects/rex")
+            page.route("**/api/v1/uploads", lambda route: route.fulfill(status=400, json=REFUSED), times=1)
+            page.locator("#f-photos").set_input_files(str(file))
+            page.get_by_role("button", name="Take in the rest").click()
+            expect(page.locator("#sending")).to_contain_text("Nothing was taken in: 1 file did not arrive")
+            assert "here already" not in page.locator("#sending").inner_text()
+            page.locator(".file").get_by_role("button", name="Retry").click()
+            expect(page.locator('[data-intake="waiting"]')).to_be_visible(timeout=LONG)
+            it.quiet()
+        assert [name for name, _, _ in arrived(server.home)] == [file.name]
+    finally:
+        server.stop()
+
+
+def test_offline_nothing_fails_and_it_goes_on_by_itself(browser: Browser, tmp_path: Path) -> None:
+    files = photos(tmp_path / "in", 40)
+    server = Server(tmp_path / "home", environment={"LIMNER_START_WORKER": "false"}).start()
+    subject_in(server.home)
+    try:
+        with Line(server.url) as line, tab(browser, line.url, LOOKS[0], allowed=("Failed to load", "net::ERR")) as it:
+            page = it.go("/subjects/rex")
+            line.slow(0.01)
+            page.locator("#f-photos").set_input_files([str(file) for file in files])
+            page.locator(".file[data-state=sent]").first.wait_for()
+            page.context.set_offline(True)
+            line.cut()
+            expect(page.locator("#sending")).to_contain_text("Waiting for the connection")
+            assert page.locator(".file[data-state=failed]").count() == 0
+            page.context.set_offline(False)
+            expect(page.locator('[data-intake="waiting"]')).to_be_visible(timeout=LONG)
+            it.quiet()
+        assert sorted(name for name, _, _ in arrived(server.home)) == [file.name for file in files]
     finally:
         server.stop()

@@ -11,16 +11,30 @@ function say(text) {
 
 document.addEventListener("limner:say", (event) => say(event.detail));
 
+// What failed is seen by all, and read out as well: the notices are a status. Without words the last one is taken away.
+function fail(text) {
+  const notices = document.getElementById("notices");
+  const template = document.getElementById("failed-notice");
+  if (!notices || !template) return;
+  document.querySelector("[data-failed]")?.remove();
+  if (!text) return;
+  const notice = template.content.firstElementChild.cloneNode(true);
+  notice.querySelector("p").textContent = text;
+  notice.querySelector("button").addEventListener("click", () => notice.remove());
+  if (!notices.closest("[inert]")) return notices.replaceChildren(notice);
+  // Something covers the page, such as the viewer of pictures.
+  notice.setAttribute("role", "alert");
+  document.body.append(notice);
+}
+
+document.addEventListener("limner:fail", (event) => fail(event.detail));
+
 // --- requests ---
 
 document.addEventListener("htmx:config:request", (event) => {
   const { request } = event.detail.ctx;
   const token = document.querySelector('meta[name="csrf-token"]')?.content;
   if (token && request.method !== "GET") request.headers["X-CSRF-Token"] = token;
-});
-
-document.addEventListener("htmx:error", (event) => {
-  if (event.detail.error instanceof TypeError) say("Limner did not answer. Nothing was changed; try again.");
 });
 
 // --- dialogs: [data-opens=id] opens, [data-closes] closes; Escape is the browser's ---
@@ -90,6 +104,9 @@ function tell(time) {
 }
 
 const tellAll = (from) => from.querySelectorAll?.("time[data-when]").forEach(tell);
+
+// The server counts days and months as the times are told here.
+document.cookie = `limner_zone=${exact.resolvedOptions().timeZone}; Path=/; Max-Age=31536000; SameSite=Lax`;
 
 tellAll(document);
 document.addEventListener("htmx:after:swap", () => tellAll(document));

@@ -130,8 +130,7 @@ document.addEventListener("htmx:after:request", (event) => {
   }, 1500);
 });
 
-// What was typed and not sent is not lost by a click on a link elsewhere.
+// What the server has not got is not lost by a click on a link elsewhere: a caption, or a crop beside it.
 addEventListener("beforeunload", (event) => {
-  const open = document.activeElement?.closest?.(".caption-text");
-  if (open && saved.has(open) && open.value.trim() !== saved.get(open)) event.preventDefault();
+  if (document.querySelector("form[data-dirty]")) event.preventDefault();
 });

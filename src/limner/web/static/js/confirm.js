@@ -14,7 +14,8 @@ document.addEventListener(
     if (agreed.delete(form)) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    waiting = { form, submitter: event.submitter };
+    const action = form.getAttribute("action");
+    waiting = { form, submitter: event.submitter, asks, action, words: asks.dataset.confirm };
     dialog.querySelector("[data-slot=title]").textContent = asks.dataset.confirmTitle ?? "Are you sure?";
     dialog.querySelector("[data-slot=text]").textContent = asks.dataset.confirm;
     dialog.querySelector("[data-slot=action]").textContent =
@@ -28,8 +29,15 @@ document.addEventListener(
 dialog?.addEventListener("close", () => {
   const asked = waiting;
   waiting = null;
-  if (!asked || dialog.returnValue !== "yes" || !asked.form.isConnected) return;
-  agreed.add(asked.form);
-  asked.form.requestSubmit(asked.submitter?.isConnected ? asked.submitter : null);
-  agreed.delete(asked.form);
+  if (!asked || dialog.returnValue !== "yes") return;
+  // A page that is live may have changed behind the dialog: what was agreed to is done, or nothing.
+  const { form, asks, action, words } = asked;
+  const same = form.isConnected && form.getAttribute("action") === action && asks.dataset.confirm === words;
+  if (!same) {
+    document.dispatchEvent(new CustomEvent("limner:fail", { detail: "The page has changed meanwhile. Nothing was sent." }));
+    return;
+  }
+  agreed.add(form);
+  form.requestSubmit(asked.submitter?.isConnected ? asked.submitter : null);
+  agreed.delete(form);
 });

@@ -123,6 +123,8 @@ document.addEventListener("input", (event) => {
   if (event.target.id === "f-prompt") {
     fillIn();
     askSoon(900);
+  } else if (["x_values", "y_values"].includes(event.target.name)) {
+    askSoon(600);
   } else if (event.target.matches("[data-lora-filter]")) {
     const words = event.target.value.trim().toLowerCase();
     for (const row of document.querySelectorAll("[data-rest-list] [data-lora]")) {
@@ -185,6 +187,13 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// Enter in the grid's values draws the grid, not what the first button of the form draws.
+document.addEventListener("keydown", (event) => {
+  if (!["f-x_values", "f-y_values"].includes(event.target.id) || event.key !== "Enter") return;
+  event.preventDefault();
+  form().requestSubmit(form().querySelector("button[value=grid]"));
+});
+
 // A new generation is in sight, and is told of.
 document.addEventListener("htmx:after:swap", (event) => {
   const results = document.getElementById("results");
@@ -206,4 +215,4 @@ for (const made of document.querySelectorAll("#results [data-generation]")) made
 arrange();
 fillIn();
 // Fields that the browser or keepform.js filled in anew may not match the prices that were sent.
-askSoon(0);
+if (!form().hasAttribute("data-not-looked")) askSoon(0);

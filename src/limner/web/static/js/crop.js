@@ -11,6 +11,15 @@ const picture = stage.querySelector("[data-crop-stage] img");
 const preview = document.querySelector("[data-trained-picture]");
 const words = document.querySelector("[data-trained-words]");
 const SMALLEST = 64;
+const say = (text) => document.dispatchEvent(new CustomEvent("limner:say", { detail: text }));
+
+// What was refused stands in the fields as it was typed: it is not saved either.
+const refused = form.hasAttribute("data-dirty");
+
+function mark() {
+  const changed = Object.values(fields).some((field) => field.value !== field.defaultValue);
+  form.toggleAttribute("data-dirty", refused || changed);
+}
 
 const read = () => Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, Math.round(Number(field.value))]));
 
@@ -59,6 +68,7 @@ function write(crop) {
   following = true;
   for (const [name, field] of Object.entries(fields)) field.value = crop[name];
   following = false;
+  mark();
   show();
 }
 
@@ -153,6 +163,7 @@ async function start() {
   for (const field of Object.values(fields)) {
     field.addEventListener("input", () => {
       if (following) return;
+      mark();
       draw();
       show();
     });
@@ -161,11 +172,24 @@ async function start() {
   new ResizeObserver(fit).observe(stage);
 }
 
+// The browser puts back what was typed before it went away from here.
+mark();
 start();
+
+// Saved, chosen anew, or the photo is removed: nothing is left to be asked about.
+document.addEventListener("submit", (event) => {
+  if (!event.defaultPrevented && event.target.closest("#main") && !event.target.matches("[data-caption]")) {
+    form.removeAttribute("data-dirty");
+  }
+});
 
 // --- the photo before and after, by the arrow keys where nobody types ---
 
 document.addEventListener("keydown", (event) => {
-  if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest("input, textarea, select, summary")) return;
-  document.querySelector(`a[data-go="${event.key}"][href^="/"]`)?.click();
+  if (event.altKey || event.ctrlKey || event.metaKey || document.querySelector("dialog[open]")) return;
+  if (event.target.closest("input, textarea, select, summary, button")) return;
+  const link = document.querySelector(`a[data-go="${CSS.escape(event.key)}"][href^="/"]`);
+  if (!link) return;
+  if (!document.querySelector("form[data-dirty]")) link.click();
+  else say("Not saved yet: save it before you go to another photo.");
 });

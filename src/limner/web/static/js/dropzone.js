@@ -18,6 +18,7 @@ let shown = null;
 let began = 0;
 let drawing = false;
 let spoken = -1;
+let trying = false;
 
 const say = (words) => document.dispatchEvent(new CustomEvent("limner:say", { detail: words }));
 const plural = (count, one) => (count === 1 ? `1 ${one}` : `${count.toLocaleString("en")} ${one}s`);
@@ -50,9 +51,9 @@ function addRow(item) {
   const image = row.querySelector("img");
   rows.set(row, { item, image });
   item.row = row;
-  row.querySelector("button").addEventListener("click", () => batch.retry(item));
+  row.querySelector("button").addEventListener("click", retry.bind(null, shown, [item]));
   list.append(row);
-  if (/\.(jpe?g|png|webp|gif|avif|bmp)$/i.test(item.name)) looked.observe(row);
+  if (/\.(jpe?g|png|webp|gif|avif|bmp|hei[cf])$/i.test(item.name)) looked.observe(row);
 }
 
 const WORDS = { waiting: "Waiting", sending: "", sent: "Arrived", known: "Here already", failed: "Failed" };
@@ -81,12 +82,18 @@ function draw() {
   const seconds = (performance.now() - began) / 1000;
   const left = sent > 0 && sent < total ? Math.ceil((seconds * (total - sent)) / sent) : 0;
   part("words").textContent = over === items.length ? `${plural(over, "file")} arrived` : `Sending ${over} of ${plural(items.length, "file")}`;
-  part("rest").textContent = [failed && `${failed} failed`, left > 1 && `${left} s left`].filter(Boolean).join(", ");
+  const lost = items.some((item) => item.words && (item.state === "sending" || item.state === "waiting"));
+  const rest = lost ? "no answer, trying again" : left > 1 && `${left} s left`;
+  part("rest").textContent = [failed && `${failed} failed`, rest].filter(Boolean).join(", ");
+  if (lost !== trying) {
+    trying = lost;
+    if (lost) say("Limner does not answer. Trying again; what arrived is kept.");
+  }
   const bar = part("bar");
   bar.max = total || 1;
   bar.value = total ? sent : 1;
   const tenth = total ? Math.floor((10 * sent) / total) : 0;
-  if (tenth > spoken && tenth % 2 === 0 && items.length) {
+  if (!lost && tenth > spoken && tenth % 2 === 0 && items.length) {
     spoken = tenth;
     if (tenth) say(`${tenth * 10} percent of the files sent.`);
   }
@@ -122,6 +129,20 @@ function action(label, kind, act) {
   return button;
 }
 
+function retry(its, items) {
+  part("actions").replaceChildren();
+  its.retry(...items);
+}
+
+const failedOf = (its) => its.items.filter((item) => item.state === "failed");
+
+// What did not arrive, in words, with what can be done about it.
+function tellFailed(words, ...others) {
+  const its = batch;
+  refuse(words);
+  part("actions").append(action("Retry", "button-primary", () => retry(its, failedOf(its))), ...others);
+}
+
 async function take() {
   part("actions").replaceChildren();
   draw();
@@ -129,6 +150,13 @@ async function take() {
   try {
     const job = await current.commit();
     if (current !== batch) return;
+    const failed = failedOf(current).length;
+    if (!job && failed) {
+      const rest = failed < current.items.length ? " Nothing else is new." : "";
+      part("words").textContent = "Nothing was taken in";
+      tellFailed(`Nothing was taken in: ${plural(failed, "file")} did not arrive.${rest}`);
+      return;
+    }
     batch = null;
     if (!job) {
       say("Nothing new arrived: all of these photos are here already.");
@@ -150,19 +178,9 @@ async function take() {
 
 function ended() {
   if (!batch || batch.taken) return;
-  const failed = batch.items.filter((item) => item.state === "failed");
-  if (!failed.length) {
-    take();
-    return;
-  }
-  refuse(`${plural(failed.length, "file")} did not arrive.`);
-  part("actions").append(
-    action("Retry", "button-primary", () => {
-      part("actions").replaceChildren();
-      failed.forEach((item) => batch.retry(item));
-    }),
-    action("Take in the rest", "", take),
-  );
+  const failed = failedOf(batch).length;
+  if (failed) tellFailed(`${plural(failed, "file")} did not arrive.`, action("Take in the rest", "", take));
+  else take();
 }
 
 async function send(files) {
@@ -215,6 +233,9 @@ form.addEventListener("change", (event) => {
   send(files);
 });
 form.addEventListener("submit", (event) => event.preventDefault());
+addEventListener("online", () => {
+  if (batch?.goOn()) part("actions").replaceChildren();
+});
 addEventListener("beforeunload", (event) => {
   if (busy()) event.preventDefault();
 });

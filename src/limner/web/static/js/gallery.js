@@ -7,6 +7,7 @@ const form = document.getElementById("gallery-form");
 const MOST = 200;
 const REMEMBERED = 1500;
 const say = (words) => document.dispatchEvent(new CustomEvent("limner:say", { detail: words }));
+const fail = (words) => document.dispatchEvent(new CustomEvent("limner:fail", { detail: words }));
 const { page, query, lightbox, lightboxCss } = list?.dataset ?? {};
 const size = Number(page);
 let total = Number(list?.dataset.total ?? 0);
@@ -19,6 +20,8 @@ let row = 1;
 let current = 0;
 let anchor = -1;
 let everything = false;
+// The place that the viewer is at: what is around it is kept, however far the window is from there.
+let viewed = -Infinity;
 
 const indexOf = (tile) => Number(tile.dataset.i);
 const linkOf = (tile) => tile?.querySelector("a");
@@ -79,7 +82,8 @@ function loadSoon(start, end) {
   timer ||= setTimeout(() => {
     timer = 0;
     for (const [chunk, { stop }] of underWay) {
-      if ((chunk + 1) * size <= range[0] || chunk * size >= range[1]) stop.abort();
+      const outside = (chunk + 1) * size <= range[0] || chunk * size >= range[1];
+      if (outside && Math.abs(chunk - Math.floor(viewed / size)) > 1) stop.abort();
     }
     loadRange(...range);
     forget();
@@ -110,13 +114,24 @@ function load(chunk) {
       for (const tile of [...made.content.children]) take(document.adoptNode(tile));
       render();
     } catch (failure) {
-      if (failure.name !== "AbortError") say("Some pictures could not be loaded. Scroll to try again.");
+      if (failure.name !== "AbortError") fail("Some pictures could not be loaded. Scroll to try again.");
     } finally {
       underWay.delete(chunk);
     }
   })();
   underWay.set(chunk, { stop, done });
   return done;
+}
+
+/** The numbers of the pictures at two places and between them, those that were never in the page among them. */
+async function idsOf(from, to) {
+  const ids = [];
+  for (let at = from; at <= to; at++) ids.push(tiles.get(at)?.dataset.id);
+  if (ids.every(Boolean)) return ids;
+  const address = `/gallery/ids?${query ? `${query}&` : ""}newest=${newest}&offset=${from}&limit=${to - from + 1}`;
+  const answer = await fetch(address);
+  if (!answer.ok) throw new TypeError(answer.statusText);
+  return (await answer.json()).ids.map(String);
 }
 
 function take(tile) {
@@ -131,7 +146,8 @@ function take(tile) {
 function forget() {
   if (tiles.size <= REMEMBERED) return;
   const middle = (range[0] + range[1]) / 2;
-  for (const index of [...tiles.keys()]) if (Math.abs(index - middle) > REMEMBERED / 2) tiles.delete(index);
+  const far = (index, from) => Math.abs(index - from) > REMEMBERED / 2;
+  for (const index of [...tiles.keys()]) if (far(index, middle) && far(index, viewed)) tiles.delete(index);
 }
 
 function scrollToIndex(index) {
@@ -167,12 +183,26 @@ function count() {
   return everything ? total : chosen.size;
 }
 
+const pictures = (many) => (many === 1 ? "1 picture" : `${many.toLocaleString("en")} pictures`);
+
+/** Whether any of the chosen could be a favourite, and whether any could be none: what is not in the page could be either. */
+function favouritesChosen() {
+  if (everything) return new URLSearchParams(query).has("favourite") ? [true, false] : [true, true];
+  const known = [...tiles.values()].filter((tile) => chosen.has(tile.dataset.id));
+  const marked = known.filter((tile) => tile.hasAttribute("data-favourite")).length;
+  const unknown = chosen.size > known.length;
+  return [unknown || marked > 0, unknown || marked < known.length];
+}
+
 function showChosen() {
   const bar = document.querySelector("[data-bar]");
   const many = count();
   bar.hidden = many === 0;
   list.toggleAttribute("data-choosing", many > 0);
-  const words = many === 1 ? "1 picture" : `${many.toLocaleString("en")} pictures`;
+  const words = pictures(many);
+  const [some, others] = favouritesChosen();
+  bar.querySelector("[data-marks]").hidden = !others;
+  bar.querySelector("[data-unmarks]").hidden = !some;
   bar.querySelector("[data-count]").textContent = `${words} chosen`;
   bar.querySelector("[data-two]").disabled = many !== 2;
   bar.querySelector("[data-choose-all]").hidden = everything;
@@ -188,14 +218,23 @@ function choose(tile, wanted) {
   chosen[wanted ? "add" : "delete"](tile.dataset.id);
 }
 
+let cleared = 0;
 async function chooseTo(index, wanted) {
-  const [from, to] = [Math.min(anchor, index), Math.max(anchor, index)];
-  await loadRange(from, to + 1);
-  for (let at = from; at <= to; at++) choose(tiles.get(at), wanted);
-  showChosen();
+  const before = cleared;
+  try {
+    const ids = await idsOf(Math.min(anchor, index), Math.max(anchor, index));
+    // All were chosen, or none, while the answer was on its way.
+    if (before !== cleared) return;
+    for (const id of ids) chosen[wanted ? "add" : "delete"](id);
+    for (const tile of tiles.values()) boxOf(tile).checked = chosen.has(tile.dataset.id);
+    showChosen();
+  } catch {
+    fail("The pictures in between could not be chosen. Try again.");
+  }
 }
 
 function chooseAll(wanted) {
+  cleared += 1;
   everything = wanted;
   chosen.clear();
   for (const tile of tiles.values()) {
@@ -227,7 +266,9 @@ async function favourite(tile) {
     headers: { "HX-Request": "true", "X-CSRF-Token": document.querySelector('meta[name="csrf-token"]').content },
   }).catch(() => null);
   if (!answer?.ok) tile.toggleAttribute("data-favourite", !wanted);
-  say(!answer?.ok ? "This could not be changed. Try again." : wanted ? "Marked as a favourite" : "No longer a favourite");
+  showChosen();
+  fail(answer?.ok ? "" : "This could not be changed. Try again.");
+  if (answer?.ok) say(wanted ? "Marked as a favourite" : "No longer a favourite");
 }
 
 // --- keys ---
@@ -277,15 +318,26 @@ const source = {
   query,
   total: () => total,
   tile: (index) => tiles.get(index),
-  load: (index) => loadRange(index, index + 1),
-  show: (index) => move(index),
+  load(index) {
+    viewed = index;
+    return loadRange(index, index + 1);
+  },
+  show(index) {
+    viewed = -Infinity;
+    move(index);
+  },
   favourite,
+  marked(id, wanted) {
+    for (const tile of tiles.values()) if (tile.dataset.id === id) tile.toggleAttribute("data-favourite", wanted);
+    showChosen();
+  },
   async place(image) {
     const answer = await fetch(`/gallery/place?${query ? `${query}&` : ""}newest=${newest}&image=${image}`);
     return answer.ok ? (await answer.json()).index : -1;
   },
   removed(id) {
     chosen.delete(id);
+    anchor = -1;
     total -= 1;
     tiles.clear();
     list.replaceChildren();
@@ -293,12 +345,15 @@ const source = {
     render();
     showChosen();
     const words = document.querySelector("[data-total-words]");
-    words.textContent = total === 1 ? "1 picture" : `${total.toLocaleString("en")} pictures`;
+    const matching = query ? (total === 1 ? " matches" : " match") : "";
+    words.textContent = `${pictures(total)}${matching}`;
   },
 };
 
 function start() {
   list.tabIndex = -1;
+  // The list is placed here; the browser's own way would take back where the viewer was left.
+  history.scrollRestoration = "manual";
   for (const tile of [...list.children]) take(tile);
   const first = Number(list.dataset.first);
   current = first;
@@ -340,7 +395,7 @@ function start() {
     if (event.target.matches("input")) toggle(tile, event.shiftKey);
     else if (event.target.closest("a") && !event.ctrlKey && !event.metaKey && !event.shiftKey && event.button === 0) {
       event.preventDefault();
-      openViewer(source, indexOf(tile));
+      openViewer(source, indexOf(tile)).catch(() => location.assign(linkOf(tile).href));
     }
   });
   document.querySelector("[data-choose-all]").addEventListener("click", () => chooseAll(true));
@@ -352,9 +407,12 @@ function start() {
 async function openNamed() {
   const named = /^#\/image\/(\d+)$/.exec(location.hash);
   if (!named) return;
+  const alone = () => location.replace(`/images/${named[1]}`);
   const index = await source.place(named[1]);
-  if (index >= 0) openViewer(source, index);
-  else location.replace(`/images/${named[1]}`);
+  if (index < 0) return alone();
+  // The viewer has an entry of its own in the history: the one below it is the gallery without it.
+  history.replaceState(null, "", location.pathname + location.search);
+  openViewer(source, index).catch(alone);
 }
 
 if (list) start();

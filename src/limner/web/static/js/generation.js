@@ -19,18 +19,25 @@ document.addEventListener("change", (event) => {
 document.addEventListener("htmx:after:swap", allPicks);
 addEventListener("pageshow", allPicks);
 
+// Posts a form without leaving the page. Whether it was taken; what was not is told in these words.
+async function post(form, body, refused) {
+  const answer = await fetch(form.action, {
+    method: "POST",
+    body,
+    headers: { "HX-Request": "true", "X-CSRF-Token": document.querySelector('meta[name="csrf-token"]').content },
+  }).catch(() => null);
+  form.dispatchEvent(new CustomEvent("limner:free", { bubbles: true }));
+  document.dispatchEvent(new CustomEvent("limner:fail", { detail: answer?.ok ? "" : refused }));
+  return Boolean(answer?.ok);
+}
+
 // Stopping leaves the visitor where the pictures arrive.
 document.addEventListener("submit", async (event) => {
   const form = event.target;
   if (event.defaultPrevented || !form.action.endsWith("/cancel") || !form.closest("[data-generation]")) return;
   event.preventDefault();
-  const answer = await fetch(form.action, {
-    method: "POST",
-    body: new FormData(form),
-    headers: { "HX-Request": "true", "X-CSRF-Token": document.querySelector('meta[name="csrf-token"]').content },
-  }).catch(() => null);
-  const words = answer?.ok ? "Stopping. Pictures that are drawn are kept." : "That did not reach Limner; try again.";
-  document.dispatchEvent(new CustomEvent("limner:say", { detail: words }));
+  if (!(await post(form, new FormData(form), "It was not stopped. Try again."))) return;
+  document.dispatchEvent(new CustomEvent("limner:say", { detail: "Stopping. Pictures that are drawn are kept." }));
 });
 
 document.addEventListener("submit", async (event) => {
@@ -41,16 +48,7 @@ document.addEventListener("submit", async (event) => {
   const wanted = button.value === "1";
   const body = new FormData(form);
   body.set("favourite", button.value);
-  const answer = await fetch(form.action, {
-    method: "POST",
-    body,
-    headers: { "HX-Request": "true", "X-CSRF-Token": document.querySelector('meta[name="csrf-token"]').content },
-  }).catch(() => null);
-  button.removeAttribute("aria-busy");
-  if (!answer?.ok) {
-    document.dispatchEvent(new CustomEvent("limner:say", { detail: "That was not kept; try again." }));
-    return;
-  }
+  if (!(await post(form, body, "The favourite was not kept. Try again."))) return;
   button.value = wanted ? "0" : "1";
   button.setAttribute("aria-pressed", String(wanted));
 });

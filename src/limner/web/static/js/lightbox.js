@@ -1,8 +1,10 @@
 // One picture, large: the viewer over the gallery, its panel, and what the page of a picture has in common with it.
 
 const say = (words) => document.dispatchEvent(new CustomEvent("limner:say", { detail: words }));
+const fail = (words) => document.dispatchEvent(new CustomEvent("limner:fail", { detail: words }));
 const PANEL = 352;
-const WIDE = "(min-width: 60rem)";
+const SHEET = 0.55;
+const wide = matchMedia("(min-width: 60rem)");
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const info =
   '<svg class="pswp__icn" viewBox="0 0 32 32" width="32" height="32" aria-hidden="true"><circle cx="16" cy="16" r="8.500" fill="none" stroke="currentColor" stroke-width="2"/><path d="M16 15v5M16 11.200v.4" stroke="currentColor" stroke-width="2.4" stroke-linecap="round"/></svg>';
@@ -28,14 +30,21 @@ function styled(css) {
   return new Promise((resolve) => ["load", "error"].forEach((end) => link.addEventListener(end, resolve)));
 }
 
-/** Open the viewer on a list. source: {script, css, query, total(), tile(i), load(i), show(i), favourite(tile), removed(id)}. */
+/** Open the viewer on a list; fails where its script cannot be had.
+ * source: {script, css, query, total(), tile(i), load(i), show(i), favourite(tile), marked(id, wanted), removed(id)}. */
 export async function openViewer(source, index) {
   if (viewer) {
     if (viewer.pswp.currIndex !== index) viewer.pswp.goTo(index);
     return;
   }
   viewer = { source, pswp: { currIndex: index, goTo() {} } };
-  const [{ default: PhotoSwipe }] = await Promise.all([import(source.script), styled(source.css)]);
+  let PhotoSwipe;
+  try {
+    [{ default: PhotoSwipe }] = await Promise.all([import(source.script), styled(source.css)]);
+  } catch (failure) {
+    viewer = null;
+    throw failure;
+  }
   await source.load(index);
   const pswp = new PhotoSwipe({
     index,
@@ -45,6 +54,7 @@ export async function openViewer(source, index) {
     trapFocus: false,
     returnFocus: false,
     showHideAnimationType: calm.matches ? "none" : "fade",
+    zoomAnimationDuration: calm.matches ? 0 : 333,
     preload: [1, 2],
     closeTitle: "Close (Esc)",
     zoomTitle: "Zoom (Z)",
@@ -54,10 +64,11 @@ export async function openViewer(source, index) {
     initialZoomLevel: (zoom) => Math.min(zoom.panAreaSize.x / zoom.elementSize.x, zoom.panAreaSize.y / zoom.elementSize.y, 4),
     secondaryZoomLevel: (zoom) => Math.max(zoom.initial * 2.5, 1),
     maxZoomLevel: (zoom) => Math.max(zoom.initial * 6, 4),
-    getViewportSizeFn: () => ({ x: document.documentElement.clientWidth - (viewer?.panel ? PANEL : 0), y: innerHeight }),
+    getViewportSizeFn: room,
     padding: { top: 56, bottom: 24, left: 16, right: 16 },
   });
-  viewer = { source, pswp, panel: matchMedia(WIDE).matches };
+  // Beside the picture from the start where there is room; a sheet over it, where there is none, when it is asked for.
+  viewer = { source, pswp, panel: true, sheet: false };
   pswp.addFilter("numItems", () => source.total());
   pswp.addFilter("itemData", (_, at) => item(source, pswp, at));
   pswp.on("uiRegister", () => register(pswp));
@@ -76,6 +87,13 @@ export async function openViewer(source, index) {
   pswp.element.setAttribute("aria-label", "Picture viewer");
   pswp.element.setAttribute("aria-modal", "true");
   pswp.element.focus({ preventScroll: true });
+}
+
+/** What the panel beside the picture, or the sheet below it, leaves of the window. */
+function room() {
+  const { clientWidth } = document.documentElement;
+  if (wide.matches) return { x: clientWidth - (viewer.panel ? PANEL : 0), y: innerHeight };
+  return { x: clientWidth, y: innerHeight * (viewer.sheet ? 1 - SHEET : 1) };
 }
 
 const outside = () => document.querySelectorAll("body > .topbar, body > main, body > footer, body > .skip");
@@ -125,18 +143,26 @@ function register(pswp) {
 }
 
 function showPanel() {
-  const open = Boolean(viewer.panel || viewer.sheet);
+  const open = wide.matches ? viewer.panel : viewer.sheet;
   viewer.box.hidden = !open;
   viewer.pswp.element.toggleAttribute("data-panel", open);
   if (open) fill();
 }
 
 function togglePanel() {
-  if (matchMedia(WIDE).matches) viewer.panel = !viewer.panel;
+  if (wide.matches) viewer.panel = !viewer.panel;
   else viewer.sheet = !viewer.sheet;
+  arrange();
+}
+
+function arrange() {
+  if (!viewer?.box) return;
   showPanel();
   viewer.pswp.updateSize(true);
 }
+
+// A tablet is turned: what is beside the picture becomes a sheet over it, or the other way round.
+wide.addEventListener("change", arrange);
 
 function changed(pswp) {
   const tile = viewer.source.tile(pswp.currIndex);
@@ -170,12 +196,18 @@ async function fill() {
 function own(event) {
   const key = event.key.toLowerCase();
   if (key === "i") togglePanel();
-  else if (key === "f") {
-    const button = document.querySelector(".lightbox-panel [data-favourite] button");
-    if (button) button.click();
-    else viewer.source.favourite(viewer.source.tile(viewer.pswp.currIndex));
-  } else return;
+  else if (key === "f") mark();
+  else return;
   event.preventDefault();
+}
+
+function mark() {
+  const { source, pswp, box } = viewer;
+  const tile = source.tile(pswp.currIndex);
+  // The panel may still be of the picture before, or hidden since.
+  const button = box.querySelector(`.image-details[data-image="${tile?.dataset.id}"] [data-favourite] button`);
+  if (button) button.click();
+  else source.favourite(tile).then(fill);
 }
 
 function left() {
@@ -204,17 +236,18 @@ document.addEventListener("submit", async (event) => {
     const button = form.querySelector("button");
     const wanted = button.value === "1";
     const answer = await send(form, button);
-    if (!answer?.ok) return say("This could not be changed. Try again.");
+    if (!answer?.ok) return fail("This could not be changed. Try again.");
+    fail("");
     button.value = wanted ? "0" : "1";
     button.setAttribute("aria-pressed", String(wanted));
-    const tile = viewer?.source.tile(viewer.pswp.currIndex);
-    if (tile?.dataset.id === form.dataset.favourite) tile.toggleAttribute("data-favourite", wanted);
+    viewer?.source.marked(form.dataset.favourite, wanted);
     say(wanted ? "Marked as a favourite" : "No longer a favourite");
   } else if (form.dataset.deleteImage && viewer) {
     event.preventDefault();
     const { source, pswp } = viewer;
     const answer = await send(form);
-    if (!answer?.ok) return say("The picture could not be erased. Try again.");
+    if (!answer?.ok) return fail("The picture could not be erased. Try again.");
+    fail("");
     source.removed(form.dataset.deleteImage);
     say("Picture erased");
     if (!source.total()) return pswp.close();

@@ -1,5 +1,6 @@
 // A form that posts is sent once: further clicks do nothing until the answer is there.
 // A form whose answer is a download stays on the page: give it data-once="off".
+// A script that posts a form by itself dispatches limner:free on it when the answer is there.
 
 const sent = new Set();
 
@@ -30,6 +31,8 @@ document.addEventListener("htmx:finally:request", (event) => {
   const form = event.target.closest?.("form");
   if (form) free(form);
 });
+
+document.addEventListener("limner:free", (event) => free(event.target));
 
 addEventListener("pageshow", (event) => {
   if (event.persisted) for (const form of [...sent]) free(form);

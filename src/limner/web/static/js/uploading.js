@@ -9,6 +9,8 @@ const LARGEST_HASHED = 100 * 2 ** 20;
 // What lies beside photos and is none; captions are .txt, .csv and .jsonl, and are sent.
 const NOTES = /\.(md|json|toml|ya?ml|xml|xmp|aae|html?|log)$/i;
 const RETRIES = [0, 1000, 3000, 5000, 10000, 20000];
+// How long a browser that says it is offline waits before it looks again by itself: a server next door may answer all the same.
+const OFFLINE = 5000;
 
 const headers = () => ({ "X-CSRF-Token": document.querySelector('meta[name="csrf-token"]')?.content ?? "" });
 
@@ -36,7 +38,7 @@ async function insist(url, options) {
 export async function ask(method, path, body) {
   const answer = await insist(`${API}${path}`, {
     method,
-    headers: { ...headers(), ...(body ? { "Content-Type": "application/json" } : {}) },
+    headers: { ...headers(), "Tus-Resumable": "1.0.0", ...(body ? { "Content-Type": "application/json" } : {}) },
     body: body && JSON.stringify(body),
   });
   if (answer.status === 204 || (method === "DELETE" && answer.status === 404)) return null;
@@ -63,6 +65,8 @@ export class Batch {
     this.sending = 0;
     this.next = 0;
     this.taken = false;
+    this.committing = false;
+    this.paused = 0;
   }
 
   async open(pending) {
@@ -85,8 +89,9 @@ export class Batch {
       try {
         await this.recognise(group.filter((item) => item.state === "waiting"));
       } catch (failure) {
-        const words = failure instanceof Refused ? failure.message : this.lost();
-        for (const item of group) if (item.state === "waiting") this.fail(item, words);
+        const answered = failure instanceof Refused;
+        const words = answered ? failure.message : this.lost();
+        for (const item of group) if (item.state === "waiting") this.fail(item, words, answered);
       }
       this.queue.push(...group.filter((item) => item.state === "waiting"));
       this.pump();
@@ -132,18 +137,41 @@ export class Batch {
     this.changed(item);
   }
 
-  fail(item, words) {
+  // answered: the server, or the file itself, said no; trying the same again changes nothing by itself.
+  fail(item, words, answered = true) {
+    item.answered = answered;
     this.set(item, "failed", words);
   }
 
-  retry(item) {
-    if (item.state !== "failed") return;
-    this.set(item, "waiting");
-    this.queue.push(item);
+  retry(...items) {
+    // What is being taken in leaves out what failed.
+    if (this.taken || this.committing) return;
+    for (const item of items) {
+      if (item.state !== "failed") continue;
+      this.set(item, "waiting");
+      this.queue.push(item);
+    }
     this.pump();
   }
 
+  // There is a connection again: goes on at once, also with what had failed for want of one. Whether there was any such.
+  goOn() {
+    clearTimeout(this.paused);
+    this.paused = 0;
+    const unanswered = this.items.filter((item) => item.state === "failed" && !item.answered);
+    this.retry(...unanswered);
+    return unanswered.length > 0;
+  }
+
+  // Without a connection nothing is tried, so nothing fails: it waits at the head of the queue.
+  wait(item) {
+    this.set(item, "waiting", "Waiting for the connection");
+    this.queue.unshift(item);
+    this.paused ||= setTimeout(() => this.goOn(), OFFLINE);
+  }
+
   pump() {
+    if (this.paused) return;
     while (this.sending < AT_ONCE && this.queue.length) this.send(this.queue.shift());
     const waits = this.items.some((item) => item.state === "waiting" || item.state === "sending");
     if (!this.sending && !this.queue.length && !waits) this.ended();
@@ -165,6 +193,14 @@ export class Batch {
       uploadDataDuringCreation: true,
       storeFingerprintForResuming: false,
       headers: headers(),
+      // As tus has it, but for what the browser says of being online: Limner may run on this very machine.
+      onShouldRetry: (failure) => {
+        const status = failure.originalResponse?.getStatus() ?? 0;
+        if (!status && !navigator.onLine) return false;
+        const again = status < 400 || status >= 500 || status === 409 || status === 423;
+        if (again) this.set(item, "sending", "Trying again");
+        return again;
+      },
       metadata: {
         subject: this.subject,
         batch: this.id,
@@ -178,7 +214,7 @@ export class Batch {
       },
       onProgress: (sent) => {
         item.sent = sent;
-        this.changed(item);
+        this.set(item, "sending");
       },
       onSuccess: () => {
         item.sent = item.file.size;
@@ -186,7 +222,9 @@ export class Batch {
         done();
       },
       onError: (failure) => {
-        this.fail(item, this.reason(failure));
+        const answered = Boolean(failure.originalResponse);
+        if (!answered && failure.originalRequest && !navigator.onLine) this.wait(item);
+        else this.fail(item, this.reason(failure), answered || !failure.originalRequest);
         done();
       },
     });
@@ -210,6 +248,15 @@ export class Batch {
 
   // Takes the batch in; what failed is left out. Null: there was nothing new to take.
   async commit() {
+    this.committing = true;
+    try {
+      return await this.takeIn();
+    } finally {
+      this.committing = false;
+    }
+  }
+
+  async takeIn() {
     const sent = this.items.filter((item) => item.state === "sent");
     // The server may have more: files that failed half-way, or that an earlier drop brought and this one did not.
     const here = await ask("GET", `/batches/${this.id}`).catch((failure) => {
