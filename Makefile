@@ -38,7 +38,7 @@ serve: setup
 test: lint browser
 	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
-bench: setup
+bench: browser
 	$(BIN)/python benchmarks/table.py $(if $(PEER),--peer $(PEER))
 
 clean:

@@ -1,6 +1,6 @@
 """Photos dropped on the page in a real Chromium, beside the bare intake of the same folder, in one run.
 
-    python benchmarks/browser_intake.py [--count 500] [--rounds 2] [--photos FOLDER] [--chromium /usr/bin/chromium]
+    python benchmarks/browser_intake.py [--count 500] [--rounds 2] [--photos FOLDER]
 
 The bare intake is ``studio.add_photos`` of the folder until its job has ended, with a worker that it starts itself. The
 browser is given the same files; its time runs from the drop until the page shows the report. Each round does both, in
@@ -25,17 +25,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import chromium
 import intake
 
-SWITCHES = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 LONGEST = 1200.0
 # Handing the names over is no part of the drop: the clock starts when the page gets the files. To wait for a selector
 # would draw the page sixty times a second.
@@ -67,9 +59,7 @@ class Comparison:
         return self.bare / self.browser
 
 
-def measure(
-    photos: Path = intake.PHOTOS, *, count: int = 500, rounds: int = 2, chromium: str = "/usr/bin/chromium"
-) -> Comparison:
+def measure(photos: Path = intake.PHOTOS, *, count: int = 500, rounds: int = 2) -> Comparison:
     """Make the photos and take them in both ways."""
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch) / "photos"
@@ -86,7 +76,7 @@ def measure(
                 if way == "bare":
                     bare.append(bare_intake(home / way, made, count))
                 else:
-                    whole, until = browser_intake(home / way, made, count, chromium)
+                    whole, until = browser_intake(home / way, made, count)
                     browser.append(whole)
                     sent.append(until)
             shutil.rmtree(home, ignore_errors=True)
@@ -128,7 +118,7 @@ def bare_intake(home: Path, made: Path, count: int) -> float:
     return seconds
 
 
-def browser_intake(home: Path, made: Path, count: int, chromium: str) -> tuple[float, float]:
+def browser_intake(home: Path, made: Path, count: int) -> tuple[float, float]:
     """Seconds from the drop until the report is on the page, and until all bytes had arrived."""
     from playwright.sync_api import sync_playwright
 
@@ -139,7 +129,7 @@ def browser_intake(home: Path, made: Path, count: int, chromium: str) -> tuple[f
         studio.add_subject("bench", kind="style")
     files = [str(file) for file in sorted(made.iterdir())]
     with _serving(home) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(SWITCHES))
+        browser = chromium.launch(playwright)
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.goto(f"{address}/subjects/bench")
         page.evaluate(CLOCK)
@@ -198,13 +188,12 @@ def main() -> None:
     parser.add_argument(
         "--photos", type=Path, default=intake.PHOTOS, help="a folder with JPEGs to make the photos from"
     )
-    parser.add_argument("--chromium", default="/usr/bin/chromium")
     parser.add_argument("--make", nargs=3, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.make:
         make(Path(chosen.make[0]), Path(chosen.make[1]), int(chosen.make[2]))
         return
-    found = measure(chosen.photos.absolute(), count=chosen.count, rounds=chosen.rounds, chromium=chosen.chromium)
+    found = measure(chosen.photos.absolute(), count=chosen.count, rounds=chosen.rounds)
     print(f"{found.count} JPEGs of 12 megapixels, {found.megabytes / found.count:.1f} MB each")
     for name, seconds in (("bare intake", found.bare), ("from the browser", found.browser)):
         print(f"{name:18} {seconds:6.1f} s  {found.count / seconds:5.1f} photos/s")

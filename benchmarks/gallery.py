@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import gzip
 import json
-import os
 import re
 import socket
 import statistics
@@ -29,15 +28,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.request import urlopen
 
+import chromium
+
 USERS = 20
 PAGES = ("/", "/gallery", "/create")
 WIDTHS = ((1440, 900), (390, 844))
 MOST_PAINT = 1.0
 MOST_SHIFT = 0.05
 MOST_WEIGHT = 150_000
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync")  # fmt: skip
 WATCH_SHIFTS = """
 window.__shift = 0;
 new PerformanceObserver((list) => {
@@ -255,7 +253,7 @@ def _painted(port: int) -> Iterator[Painted]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM", CHROMIUM), args=list(FLAGS))
+        browser = chromium.launch(playwright)
         # The browser's own start and the server's first reading of its templates are nobody's page.
         tab = browser.new_page()
         for path in ("/hello", *PAGES):
