@@ -1,15 +1,19 @@
-"""One typed settings object: environment (``LIMNER_...``), then ``.env``, then ``limner.toml`` of the home folder."""
+"""One typed settings object: environment (``LIMNER_...``), then ``.env``, then ``limner.toml`` of the home folder.
+
+What a program that embeds Limner gives in code goes before all of them.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,6 +25,10 @@ from pydantic_settings import (
 from limner.errors import InputRefused
 
 __all__ = ["Settings", "home_folder", "read_settings"]
+
+FILE = "limner.toml"
+NONE = "null"
+"""What an environment variable says where code gave None."""
 
 
 def home_folder() -> Path:
@@ -36,7 +44,10 @@ def home_folder() -> Path:
 class Settings(BaseSettings):
     """What a user can set. Every field is also an environment variable ``LIMNER_<NAME>``."""
 
-    model_config = SettingsConfigDict(env_prefix="LIMNER_", env_file=".env", env_nested_delimiter="__", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="LIMNER_", env_file=".env", env_nested_delimiter="__", env_parse_none_str=NONE, extra="ignore"
+    )
+    _read: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     home: Path = Field(default_factory=home_folder, description="The folder that holds the database, blobs and runs.")
     base: str = Field(default="limner-tiny", description="The base used where none is named.")
@@ -126,18 +137,37 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         init = getattr(init_settings, "init_kwargs", {})
         home = init.get("home") or env_settings().get("home") or dotenv_settings().get("home") or home_folder()
-        toml = TomlConfigSettingsSource(settings_cls, Path(home).expanduser() / "limner.toml")
+        toml = TomlConfigSettingsSource(settings_cls, Path(home).expanduser() / FILE)
         return init_settings, env_settings, dotenv_settings, toml
 
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self._read = {name: getattr(self, name) for name in type(self).model_fields if name not in given}
+
+    @property
+    def given(self) -> frozenset[str]:
+        """What was given in code, here, by ``model_copy`` or by assignment: it goes before all that is read."""
+        here = {name: getattr(self, name) for name in type(self).model_fields}
+        return frozenset(name for name, value in here.items() if name not in self._read or self._read[name] != value)
+
+    def take(self, values: Mapping[str, Any]) -> None:
+        """Take what was read anew, in place: every part of a process reads its settings from this one object."""
+        self.__dict__.update(values)
+        self._settle()
+        self._read.update({name: getattr(self, name) for name in values})
+
     def as_environment(self) -> dict[str, str]:
-        """These settings as environment variables, for a process that is to see the same ones."""
-        values = self.model_dump(mode="json", exclude_none=True)
+        """The home, and what was given in code, as variables of a process that finds the rest where this one did."""
+        values = self.model_dump(mode="json", include={"home", *self.given})
         return {
             f"LIMNER_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
             for name, value in values.items()
         }
 
     def model_post_init(self, context: Any, /) -> None:  # noqa: ARG002
+        self._settle()
+
+    def _settle(self) -> None:
         self.home = self.home.expanduser().absolute()
         if self.hub_folder is None:
             self.hub_folder = self.home / "hub"

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from limner.cli.main import run
+from limner.hubs.hub import WEIGHTS_NAME
 from limner.pipeline import publishing
 from limner.pipeline.workspace import Workspace
 from limner.settings import Settings
+from limner.stand_ins.hub_repos import HubRepo
 from limner.stand_ins.huggingface import HuggingFaceStandIn
 from limner.types import Visibility
+from tests.pipeline.conftest import kill_all
 from tests.servers.hub import TOKEN, hub_server
 from tests.servers.quick_engine import quick_lora
 
@@ -70,3 +73,25 @@ def test_what_cannot_be_had_is_one_sentence(lora: Path, capsys: pytest.CaptureFi
         assert TOKEN not in said.err
     assert run(["lora", "unpublish", "zib"]) == 3
     assert run(["lora", "visibility", "zib", "everyone"]) == 2
+
+
+def test_what_is_on_the_hub_is_fetched_by_a_job(
+    lora: Path,
+    hub_server: HuggingFaceStandIn,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    repo = HubRepo("ann/zib", True, hub_server.contents)
+    repo.commit({WEIGHTS_NAME: repo.keep(lora.read_bytes(), lfs=True)}, summary="x", author="ann")
+    hub_server.repos["ann/zib"] = repo
+    job = printed(capsys, "lora", "import", "ann/zib", "--subject", "zib", "--detach")
+    assert (job["kind"], job["subject"], job["state"]) == ("import", "zib", "waiting")
+    monkeypatch.setenv("LIMNER_START_WORKER", "true")
+    monkeypatch.setenv("LIMNER_WORKER_IDLE_SECONDS", "1")
+    try:
+        made = printed(capsys, "lora", "import", "ann/zib", "--subject", "zib")
+    finally:
+        kill_all(tmp_path / "home")
+    assert (made["name"], made["base"]) == ("zib@v1", "limner-tiny")
+    assert {one["result"].get("lora") for one in printed(capsys, "jobs", "list")} <= {"zib@v1", None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from limner.generation.generator import Drawn, GenerationOrder
 from limner.generation.pixels import encode_png
 from limner.generation.provenance import read_record
 from limner.pipeline import drawing_stage, generating, jobs
+from limner.pipeline.gallery import Gallery
 from limner.store.models import GenerationRow, ImageRow, JobRow, LoraRow
 from limner.types import BackEnd, Estimate, JobState, Plan
 
@@ -89,6 +91,25 @@ def test_cancelling_stops_within_a_picture_and_resuming_goes_on(bench: Bench, mo
     bench.run(job)
     assert bench.state(job) is JobState.DONE
     assert len(bench.images(job)) == 3
+
+
+def test_what_was_deleted_is_not_drawn_again(bench: Bench, draws: list[int]) -> None:
+    job = bench.submit(count=3)
+    bench.run(job)
+    with bench.workspace.database.read() as session:
+        second = session.scalars(
+            select(ImageRow).where(ImageRow.generation == job.target, ImageRow.position == 1)
+        ).one()
+    left_over = bench.workspace.directory(job.target) / "0001-40.png"  # as a kill right after its row leaves it
+    shutil.copyfile(bench.workspace.blobs.path(second.digest), left_over)
+    assert Gallery(bench.workspace).delete([second.id]) == 1
+    bench.run(job)
+    assert bench.state(job) is JobState.DONE
+    assert draws == [7, 8, 9]
+    with bench.workspace.database.read() as session:
+        left = session.scalars(select(ImageRow.position).where(ImageRow.generation == job.target)).all()
+    assert sorted(left) == [0, 2]
+    assert not left_over.exists()
 
 
 def test_a_full_disk_loses_nothing(bench: Bench, draws: list[int], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,7 @@ def add_training(
                     "steps": max(steps, default=30),
                     "resolution": 64,
                     "learning_rate": 0.001,
+                    "schedule": "constant",
                 },
                 sample_prompts=["a drawing of {trigger}"],
                 state=JobState.DONE,

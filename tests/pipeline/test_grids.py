@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 
 from limner import Studio
 from limner.errors import ConsentNeeded, InputRefused, NotFound, SpendingRefused
@@ -20,7 +20,7 @@ from limner.generation.local import LocalGenerator
 from limner.pipeline import voting
 from limner.records import Grid
 from limner.settings import Settings
-from limner.store.models import GenerationRow, ImageRow, JobRow
+from limner.store.models import GenerationRow, ImageRow, JobRow, now
 from limner.store.web_models import GridRow, VoteRow
 from limner.types import Estimate, JobState
 
@@ -186,6 +186,39 @@ def test_the_sum_is_asked_about_and_held_against_the_budget(tmp_path: Path, monk
         with pytest.raises(SpendingRefused):
             studio.grids.start("x", generator="local", count=3, yes=True, **options)
         assert len(studio.grids.start("x", generator="local", count=2, yes=True, **options).generations) == 6
+
+
+def test_grids_are_listed_part_by_part_and_by_a_cell(studio: Studio) -> None:
+    made = [studio.grids.start("x", x=("seed", [1, 2]), steps=1, generator="local") for _ in range(5)]
+    first = studio.grids.list(limit=2)
+    assert [one.id for one in first] == [made[4].id, made[3].id]
+    older = studio.grids.list(limit=9, before=(first[-1].created_at, first[-1].id))
+    assert [one.id for one in older] == [made[2].id, made[1].id, made[0].id]
+    assert [one.id for one in studio.grids.list(generation=made[2].generations[1].id)] == [made[2].id]
+    assert studio.grids.list(generation="generation_0") == ()
+    assert studio.grids.list(limit=1) == (studio.grids.grid(made[4].id),)
+
+
+def test_grids_of_one_moment_are_each_listed_once(studio: Studio) -> None:
+    made = {studio.grids.start("x", x=("seed", [1, 2]), steps=1, generator="local").id for _ in range(4)}
+    with studio._workspace.database.write() as session:
+        session.execute(update(GridRow).values(created_at=now()))
+    walked, before = [], None
+    while part := studio.grids.list(limit=1, before=before):
+        walked.append(part[0].id)
+        before = (part[0].created_at, part[0].id)
+    assert sorted(walked) == sorted(made)
+
+
+def test_the_price_is_the_plans_and_asks_nobody(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalGenerator, "estimate", lambda self, order: Estimate(Decimal("0.10")))
+    options: dict[str, Any] = {"x": ("steps", [1, 2, 3]), "generator": "local", "count": 2}
+    plan = studio.grids.plan("x", **options)
+    monkeypatch.delattr(LocalGenerator, "plan")
+    pictures, estimate = studio.grids.price("x", **options)
+    assert (pictures, estimate.amount) == (plan.pictures, plan.what_if.estimate.amount) == (6, Decimal("0.30"))
+    with pytest.raises(InputRefused, match="999"):
+        studio.grids.price("x", x=("steps", [1, 999]), generator="local")
 
 
 def test_a_plan_says_what_stands_in_the_way_of_any_cell(studio: Studio) -> None:

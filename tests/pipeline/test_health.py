@@ -92,6 +92,21 @@ def test_framing_follows_the_face_in_the_part_that_is_trained(tmp_path: Path) ->
     assert shares(health, "framing")["close"] == 1 and "no-close-up" not in codes(health)
 
 
+def test_a_face_that_the_crop_leaves_out_is_not_counted(tmp_path: Path) -> None:
+    made = stored(tmp_path / "home", kind="person", name="Dan")
+    digests = [keep(made, "rex", number, 600, 900, face=(0.35, 0.05, 0.3, 0.4), faces=1) for number in range(6)]
+    assert shares(made.photo_health("rex"), "framing")["close"] == 6
+    for digest in digests[:4]:
+        made.set_crop("rex", digest, Crop(0, 500, 600, 400))  # the legs
+    made.set_crop("rex", digests[4], Crop(300, 0, 300, 900))  # its centre is on the edge, and so inside
+    made.set_crop("rex", digests[5], Crop(0, 200, 600, 700))  # the lower part of it
+    health = made.photo_health("rex")
+    assert shares(health, "framing") == {"close": 1, "half": 1, "whole": 0, "no face": 4}
+    for digest in digests[4:]:
+        made.set_crop("rex", digest, Crop(0, 500, 600, 400))
+    assert "no-close-up" in codes(made.photo_health("rex"))
+
+
 def test_what_is_alike_comes_in_groups() -> None:
     hashes = {"a": "0" * 16, "b": f"{0b111111:016x}", "c": f"{0b111111111111:016x}", "d": "f" * 16, "e": ""}
     assert alike_groups(hashes) == (("a", "b", "c"),)

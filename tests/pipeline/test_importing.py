@@ -277,8 +277,8 @@ def test_only_the_header_is_read_however_long(
     read: list[int] = []
     start = lora_sources.PublicWeb.start
 
-    def counted(self: Any, url: str, count: int, *, begin: int = 0) -> Any:
-        got = start(self, url, count, begin=begin)
+    def counted(self: Any, url: str, count: int, **options: Any) -> Any:
+        got = start(self, url, count, **options)
         read.append(len(got.data))
         return got
 

@@ -342,3 +342,45 @@ def test_the_worker_delivers_what_its_jobs_tell(
     ((headers, body),) = receiver.took
     verify(made.secret, headers, body)
     assert json.loads(body)["data"]["job"] == job.id
+
+
+def test_what_cannot_be_sent_for_an_unknown_reason_is_an_attempt_and_ends(
+    studio: Studio, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = studio.webhooks.add(url).webhook
+    happen(studio, *DONE)
+
+    async def broken(*_: object, **__: object) -> int:
+        raise UnicodeEncodeError("ascii", "x", 0, 1, "planted")
+
+    monkeypatch.setattr("limner.vendors.public_web.PublicWeb.post", broken)
+    assert not studio.webhooks.test(made.id).ok
+    for number in range(len(PAUSES) + 1):
+        assert deliver_due(studio._workspace) == 1, number
+        due_now(studio)
+    assert deliver_due(studio._workspace) == 0
+    sent = only(studio, made.id)
+    assert (sent.state, sent.attempts, sent.status) == ("given-up", len(PAUSES) + 1, None)
+    assert "UnicodeEncodeError" in sent.note
+
+
+def test_an_international_name_can_be_told(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx2
+
+    from limner.vendors import public_web
+
+    found = [(2, 1, 6, "", ("1.1.1.1", 443))]
+    monkeypatch.setattr(public_web.socket, "getaddrinfo", lambda *_, **__: found)
+    hosts: list[str] = []
+
+    def stream(self: Any, method: str, url: Any, **options: Any) -> Any:
+        hosts.append(options["headers"]["host"].encode("ascii").decode())
+        raise httpx2.ConnectError("far enough")
+
+    monkeypatch.setattr(httpx2.AsyncClient, "stream", stream)
+    made = studio.webhooks.add("https://b\u00fccher.example/hook").webhook
+    assert "cannot be reached" in studio.webhooks.test(made.id).note
+    happen(studio, *DONE)
+    assert deliver_due(studio._workspace) == 1
+    assert "cannot be reached" in only(studio, made.id).note
+    assert hosts == ["xn--bcher-kva.example"] * 2

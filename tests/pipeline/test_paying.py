@@ -57,7 +57,8 @@ def workspace(tmp_path: Path) -> Any:
 
 
 def budgeted(workspace: Workspace, **budgets: str) -> Workspace:
-    workspace.settings = workspace.settings.model_copy(update={k: Decimal(v) for k, v in budgets.items()})
+    for name, limit in budgets.items():
+        setattr(workspace.settings, name, Decimal(limit))
     return workspace
 
 

@@ -137,6 +137,7 @@ def test_a_budget_is_no_reason_to_try_the_next(bench: ServicesBench) -> None:
 def test_what_if_sends_nothing_and_shows_what_will_be_sent(photographed: ServicesBench) -> None:
     bench = photographed
     seen = bench.studio.train("zib", trainer="replicate", what_if=True, **TINY)
+    assert bench.studio.datasets() == []
     fal = bench.studio.train("zib", trainer="fal", what_if=True, **TINY)
     whole = bench.studio.run(
         "zib",
@@ -271,6 +272,51 @@ def test_commands_show_and_ask_before_they_pay(command_line: ServicesBench, caps
     nothing_sent(bench)
     assert run([*TRAIN, "--yes", "--detach"]) == 0
     assert {job.kind for job in bench.studio.jobs()} == {"intake", "publish", "train"}
+
+
+def test_going_on_and_drawing_again_are_shown_before_they_are_paid(
+    command_line: ServicesBench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = command_line
+    name = published(bench)
+
+    def shown(*words: str) -> list[dict[str, Any]]:
+        jobs, paid = bench.studio.jobs(), bench.paid
+        assert run([*words, "--what-if"]) == 0
+        assert "(paid)" in (told := capsys.readouterr().out) and "Nothing was sent that costs." in told
+        assert run([*words, "--what-if", "--json"]) == 0
+        assert (bench.studio.jobs(), bench.paid) == (jobs, paid)
+        plans: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["plans"]
+        return plans
+
+    job = generate(bench, name, yes=True)
+    each = generate(bench, name, what_if=True).estimate.amount / 10
+    poor = bench.open(budget_total=each * Decimal("3.5"))
+    assert bench.run(job, poor).state is JobState.FAILED
+    poor.close()
+    [picture, *_] = bench.studio.generation(job.target).images
+    [plan] = shown("jobs", "resume", job.id)
+    assert [call["times"] for call in plan["calls"] if call["costs"]] == [7]
+    [plan] = shown("reproduce", str(picture.path))
+    assert [call["times"] for call in plan["calls"] if call["costs"]] == [1]
+
+    training = bench.studio.train("zib", trainer="replicate", yes=True, **TINY)
+    whole = bench.studio.run(
+        "zib",
+        [bench.photos],
+        ["{trigger}"],
+        train={"trainer": "fal", **TINY},
+        publish={"hub": "huggingface", "visibility": "public"},
+        generate={"generator": "together", **SMALL},
+        yes=True,
+    )
+    for one in (training, whole):
+        bench.studio.cancel(one)
+        assert bench.run(one).state is JobState.CANCELLED
+    [plan] = shown("trainings", "resume", training.target)
+    assert plan["back_end"] == "replicate"
+    assert [plan["back_end"] for plan in shown("jobs", "resume", training.id)] == ["replicate"]
+    assert [plan["back_end"] for plan in shown("jobs", "resume", whole.id)] == ["fal", "together"]
 
 
 @pytest.mark.parametrize(("answer", "begun"), [("n", False), ("y", True)])

@@ -6,17 +6,21 @@ And the other way round: a vendor's webhook makes a sleeping job look at once.
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import select
 
-from limner.errors import ConsentNeeded
-from limner.pipeline import training_stage
+from limner.errors import Conflict, ConsentNeeded
+from limner.pipeline import drawing_stage, training_stage
 from limner.pipeline.listening import listening
 from limner.stand_ins.replicate_webhooks import sign
+from limner.store.models import IntentRow
 from limner.training.replicate import trainer as replicate_trainer
 from limner.types import JobState
 from tests.servers.quick_engine import quick_lora
@@ -66,6 +70,82 @@ def test_every_paid_picture_of_a_cancelled_fan_out_is_kept(
     assert again.error is None
     assert [image.seed for image in bench.studio.generation(job.target).images] == list(range(7, 31))
     assert len(bench.paid[generator]) == 24
+
+
+def test_a_stopped_fan_out_is_not_resumed_twice_and_nothing_under_way_is_decided(
+    bench: ServicesBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two jobs at one generation would take what the other has bought for lost, and ask whether to buy it again."""
+    monkeypatch.setattr("limner.generation.together.AT_ONCE", 3)
+    name = bench.import_lora("ink", quick_lora("limner-tiny", 4, b"ink"))
+    bench.run(bench.studio.publish(name, hub="huggingface", visibility="public"))
+    slow_down(bench, 0.3)
+    job = bench.studio.generate(
+        "a drawing of {trigger}", loras=[name], generator="together", count=24, yes=True, **SMALL
+    )
+    with bench.running(job):
+        until(lambda: bench.studio.generation(job.target).images)
+        bench.studio.cancel(job)
+    slow_down(bench, 0.0)
+    again = bench.studio.resume(job.id)
+    with pytest.raises(Conflict, match=again.id):
+        bench.studio.resume(job.id)
+    # Fetched, and not kept yet: the moment at which another job would find a purchase that nobody holds.
+    fetched, go_on = threading.Event(), threading.Event()
+    keep = drawing_stage._keep
+
+    def slowly(*given: Any) -> None:
+        fetched.set()
+        assert go_on.wait(20)
+        keep(*given)
+
+    monkeypatch.setattr(drawing_stage, "_keep", slowly)
+    with bench.running(again):
+        assert fetched.wait(20)
+        with pytest.raises(Conflict, match=again.id):
+            bench.studio.resume(job.id)
+        until(lambda: answered(bench))
+        for tag in answered(bench):
+            with pytest.raises(Conflict, match="is being bought"):
+                bench.studio.decide_purchase(tag, "again")
+        go_on.set()
+    assert bench.studio.job(again.id).error is None
+    assert len(bench.studio.generation(job.target).images) == 24 == len(bench.paid["together"])
+    assert bench.studio.open_purchases() == []
+
+
+@pytest.mark.parametrize("generator", ["together", "fal", "replicate"])
+def test_going_on_does_without_what_was_deleted_meanwhile(
+    bench: ServicesBench, generator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"limner.generation.{generator}.AT_ONCE", 3)
+    name = bench.import_lora("ink", quick_lora("limner-tiny", 4, b"ink"))
+    bench.run(bench.studio.publish(name, hub="huggingface", visibility="public"))
+    slow_down(bench, 0.3)
+    job = bench.studio.generate(
+        "a drawing of {trigger}", loras=[name], generator=generator, count=16, yes=True, **SMALL
+    )
+    with bench.running(job):
+        until(lambda: len(bench.studio.generation(job.target).images) >= 2)
+        bench.studio.cancel(job)
+    bad = bench.studio.generation(job.target).images[:2]
+    bench.studio.gallery.delete([image.id for image in bad])
+    slow_down(bench, 0.0)
+    again = bench.run(bench.studio.resume(job.id))
+    assert again.error is None
+    made = bench.studio.generation(job.target)
+    assert made.state is JobState.DONE
+    assert sorted(image.seed for image in made.images) == [
+        seed for seed in range(7, 23) if seed not in {image.seed for image in bad}
+    ]
+    assert len(bench.paid[generator]) == 16
+    assert bench.studio.open_purchases() == []
+
+
+def answered(bench: ServicesBench) -> list[str]:
+    """The purchases that are paid and not stored yet."""
+    with bench.studio._workspace.database.read() as session:
+        return list(session.scalars(select(IntentRow.tag).where(IntentRow.state == "answered")))
 
 
 @pytest.mark.parametrize("trainer", ["replicate", "fal"])

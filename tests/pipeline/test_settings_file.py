@@ -11,9 +11,10 @@ import pytest
 
 from limner.errors import ChangedMeanwhile, Conflict, InputRefused, StorageFailed
 from limner.pipeline import settings_file
-from limner.pipeline.setting_groups import GROUPS
+from limner.setting_groups import GROUPS
 from limner.settings import Settings, read_settings
 from limner.studio import Studio
+from tests.pipeline.conftest import draw_photos, kill_all, processes_of
 
 WRITTEN = """# what I may spend
 budget_day = "3.00"  # a coffee
@@ -164,6 +165,85 @@ def test_a_setting_that_is_none_is_refused(studio: Studio) -> None:
     for name in ("model_config", "nothing", "__class__"):
         with pytest.raises(InputRefused):
             studio.change_settings({name: "1"})
+
+
+def test_what_is_changed_elsewhere_is_taken_up_by_a_process_that_lives(studio: Studio, home: Path) -> None:
+    theirs = studio.owned_by("anna")
+    kept = studio.settings
+    with Studio(settings=read_settings(home)) as other:
+        other.change_settings({"budget_day": "8", "budget_total": "20", "hosts": "limner.example.org"})
+    for one in (studio, theirs):
+        assert one.settings is kept
+        assert (kept.budget_day, kept.budget_total) == (Decimal(8), Decimal(20))
+        assert one.settings_report()["budget_day"].value == "8"
+    assert kept.hosts == ""  # a server that runs was told its names when it began
+    (home / "limner.toml").unlink()
+    assert studio.settings.budget_day is None
+    assert studio.settings.base_paths == {}
+
+
+def test_a_file_that_cannot_be_used_changes_nothing_until_it_is_mended(
+    studio: Studio, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (home / "limner.toml").write_text('budget_day = "4"\nworkers = "many"\n')
+    assert studio.settings.budget_day == studio.settings.budget_day == Decimal("3.00")
+    assert len([one for one in caplog.records if "workers" in one.getMessage()]) == 1
+    (home / "limner.toml").write_text('budget_day = "4"\nworkers = "2"\n')
+    assert (studio.settings.budget_day, studio.settings.workers) == (Decimal(4), 2)
+
+
+def test_code_goes_before_the_environment_and_both_before_the_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMNER_BUDGET_DAY", "1")
+    monkeypatch.setenv("LIMNER_BUDGET_TOTAL", "1")
+    given = Settings(home=home, budget_day=Decimal(2), budget_subject=None).model_copy(update={"workers": 5})
+    with Studio(settings=given) as studio:
+        studio.settings.sign_images = False
+        (home / "limner.toml").write_text(
+            "budget_day = 7\nbudget_total = 7\nbudget_subject = 7\nworkers = 7\nsign_images = true\ndisk_reserve = 7\n"
+        )
+        now = studio.settings
+        assert (now.budget_day, now.budget_total, now.budget_subject) == (Decimal(2), Decimal(1), None)
+        assert (now.workers, now.sign_images, now.disk_reserve) == (5, False, 7)
+        report = studio.settings_report()
+        assert report["budget_day"].source == report["workers"].source == report["sign_images"].source == "program"
+        assert (report["budget_total"].source, report["disk_reserve"].source) == ("environment", "limner.toml")
+        with pytest.raises(Conflict, match="The program that uses Limner"):
+            studio.change_settings({"workers": "3"})
+        # The same in a process that is started from here.
+        for name, value in now.as_environment().items():
+            monkeypatch.setenv(name, value)
+        assert read_settings().model_dump() == now.model_dump()
+
+
+@pytest.fixture
+def lasting(home: Path) -> Iterator[Studio]:
+    """A studio whose worker lives on, so that it is told of nothing but by the file."""
+    with Studio(settings=Settings(home=home, worker_idle_seconds=120.0)) as made:
+        yield made
+    kill_all(home)
+
+
+def test_a_worker_that_lives_has_what_code_gave_and_takes_up_what_the_page_changes(
+    lasting: Studio, home: Path, tmp_path: Path
+) -> None:
+    """The budget that refused a job is raised, and the job resumed, while the worker of both lives."""
+    lasting.add_subject("zib", kind="character", trigger="zibbo")
+    photos = draw_photos(tmp_path / "photos", 1)
+    lasting.change_settings({"max_photo_pixels": "10"})
+    first = lasting.wait(lasting.add_photos("zib", [photos]))
+    assert [entry.photo for entry in lasting.photo_report("zib", first.id)] == [None]
+    [worker] = [number for number in processes_of(home) if b"limner.pipeline.worker" in command(number)]
+    lasting.change_settings({"max_photo_pixels": ""})
+    second = lasting.wait(lasting.add_photos("zib", [photos]))
+    assert len(lasting.photos("zib")) == 1, lasting.photo_report("zib", second.id)
+    environment = Path(f"/proc/{worker}/environ").read_bytes().split(b"\0")
+    assert b"LIMNER_WORKER_IDLE_SECONDS=120.0" in environment
+    assert not [one for one in environment if one.startswith(b"LIMNER_MAX_PHOTO_PIXELS")]
+    assert worker in processes_of(home)
+
+
+def command(process: int) -> bytes:
+    return Path(f"/proc/{process}/cmdline").read_bytes()
 
 
 def test_a_file_that_cannot_be_written_stays_as_it_was(

@@ -24,7 +24,7 @@ __all__ = ["add_to"]
 group = typer.Typer(cls=Noun, help="Grids: pictures side by side, and votes between them.")
 
 GridName = Annotated[str, typer.Argument(metavar="GRID", help="Its id, or the first digits of it.")]
-AXIS_HELP = "NAME=VALUE,VALUE...: scale, steps, seed, guidance, checkpoint (steps) or lora. Prompts: --prompt."
+AXIS_HELP = "NAME=VALUE,VALUE...: scale, steps, seed, guidance, checkpoint (steps) or lora."
 
 
 def add_to(app: typer.Typer) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from limner.cli.arguments import Detach, JobName, Json, OnlySlug, Yes
-from limner.cli.asking import with_consent
+from limner.cli.arguments import Detach, JobName, Json, OnlySlug, WhatIf, Yes
+from limner.cli.asking import show_what_if, with_consent
 from limner.cli.commands import Noun
 from limner.cli.output import ago, short, show, studio, table
 from limner.cli.progress import follow
@@ -74,9 +74,14 @@ def cancel(job: JobName, as_json: Json = False) -> None:
 
 
 @group.command("resume")
-def resume(job: JobName, yes: Yes = False, detach: Detach = False, as_json: Json = False) -> None:
+def resume(
+    job: JobName, yes: Yes = False, what_if: WhatIf = False, detach: Detach = False, as_json: Json = False
+) -> None:
     """Do a stopped job again from where it stopped."""
     with studio() as it:
+        if what_if:
+            show_what_if(it.resume(job, what_if=True), as_json)
+            return
         again = with_consent(lambda agreed: it.resume(job, yes=agreed), yes=yes, as_json=as_json)
         found = follow(it, again, detach=detach, as_json=as_json)
     if found is not None:

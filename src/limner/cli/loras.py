@@ -93,12 +93,14 @@ def import_one(
     trigger: Annotated[str, typer.Option(metavar="WORD", help="Its trigger, if neither file nor card says it.")] = "",
     name: Annotated[str, typer.Option(metavar="TEXT", help="A new subject's name.")] = "",
     base: BaseName = "",
+    detach: Detach = False,
     as_json: Json = False,
 ) -> None:
     """Adopt a LoRA from a file, the Hub or an https address.
 
     It is checked, its base is found out by its tensors, and it is written in diffusers' naming where that changes
-    nothing. The same weights again are no second lora.
+    nothing. The same weights again are no second lora. What has to be fetched is a job, which goes on where it broke
+    off.
 
     \b
     Examples:
@@ -106,11 +108,25 @@ def import_one(
       limner lora import ./old-kohya.safetensors --subject rex --kind pet
     """
     with studio() as it:
-        found = it.import_lora(source, subject=subject, kind=kind, trigger=trigger, name=name, base=base)
+        if _is_file(source):
+            found = it.import_lora(source, subject=subject, kind=kind, trigger=trigger, name=name, base=base)
+        else:
+            started = it.fetch_lora(source, subject=subject, kind=kind, trigger=trigger, name=name, base=base)
+            job = follow(it, started, detach=detach, as_json=as_json)
+            if job is None:
+                return
+            found = it.lora(job.result["lora"])
     words = f"Imported {found.name}: {found.base}, rank {found.rank}, {size(found.byte_size)}" + (
         f", trigger {found.trigger}." if found.trigger else "."
     )
     show(found, as_json, lambda out: out.print(words, soft_wrap=True))
+
+
+def _is_file(source: str) -> bool:
+    try:
+        return Path(source).expanduser().is_file()
+    except (OSError, RuntimeError):  # too long to be a name, or nobody's home
+        return False
 
 
 @group.command("pick")

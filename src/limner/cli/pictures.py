@@ -203,6 +203,7 @@ def reproduce(
     picture: Annotated[Path, typer.Argument(metavar="FILE", help="A picture that Limner made.")],
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Copy the new picture to this file.")] = None,
     yes: Yes = False,
+    what_if: WhatIf = False,
     as_json: Json = False,
 ) -> None:
     """Draw a picture again from what it says of itself.
@@ -210,6 +211,9 @@ def reproduce(
     Then say whether the pixels are the same. If not, the exit code is 1 and the versions that differ are named.
     """
     with studio() as it:
+        if what_if:
+            show_what_if(it.reproduce(picture, what_if=True), as_json)
+            return
         reproduction = _reproduced(it, picture, yes, as_json)
     if out is not None:
         shutil.copyfile(reproduction.image.path, out)

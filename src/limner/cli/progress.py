@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from limner.cli.output import console, short, show
+from limner.cli.output import console, short, show, size
 from limner.durations import spoken
 from limner.types import JobState, Progress
 
@@ -24,12 +24,14 @@ LONGEST_BAR, SHORTEST_BAR = 28, 8
 DETAILS = 70
 """The room that everything but the bar takes on a line."""
 PLAIN_SECONDS = 30.0
+BYTE = "byte"
 INTERRUPTED = 130
 STAGE_WORDS = {
     "intake": "Photos",
     "freeze": "Dataset",
     "train": "Training",
     "publish": "Publishing",
+    "import": "Import",
     "generate": "Pictures",
 }
 MARKS = {
@@ -44,6 +46,8 @@ MARKS = {
 def _rate(progress: Progress) -> str:
     unit = progress.unit.removesuffix("s") or "step"
     rate = progress.rate or 0.0
+    if unit == BYTE:
+        return f"{size(round(rate))}/s"
     return f"{rate:.1f} {unit}s/s" if rate >= 1 else f"{1 / rate:.1f} s a {unit}"
 
 
@@ -53,7 +57,8 @@ def details(progress: Progress | None) -> str:
         return ""
     if not progress.total:
         return progress.message
-    parts = [f"{progress.done}/{progress.total}"]
+    done, total = progress.done, progress.total
+    parts = [f"{size(done)} of {size(total)}" if progress.unit == BYTE else f"{done}/{total}"]
     if progress.rate:
         parts.append(_rate(progress))
     if progress.seconds_left is not None and progress.done < progress.total:
@@ -73,7 +78,7 @@ def _summary(run: StageRun) -> str:
         return f"{result.get('accepted', 0) + result.get('warned', 0)} accepted{warned}{refused}"
     if run.stage == "freeze" and result:
         return f"{result.get('photos')} photos, {short(str(result.get('dataset')))}"
-    if run.stage == "train" and result:
+    if run.stage in ("train", "import") and result:
         return str(result.get("lora"))
     if run.stage == "publish" and result:
         return f"{result.get('repo')} at {short(str(result.get('revision')))}"

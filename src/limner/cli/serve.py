@@ -25,7 +25,8 @@ def serve(
     ] = "",
     login: Annotated[bool, typer.Option("--login", help="Ask for a login on this machine too.")] = False,
     secure: Annotated[
-        bool, typer.Option("--secure", help="A proxy with https is before it: cookies go by https alone.")
+        bool,
+        typer.Option("--secure", help="A proxy with https is before it: needs a login; cookies go by https alone."),
     ] = False,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the browser.")] = False,
     as_json: Json = False,

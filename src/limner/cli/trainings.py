@@ -222,12 +222,17 @@ def cancel(training: TrainingName, as_json: Json = False) -> None:
 
 
 @group.command("resume")
-def resume(training: TrainingName, yes: Yes = False, detach: Detach = False, as_json: Json = False) -> None:
+def resume(
+    training: TrainingName, yes: Yes = False, what_if: WhatIf = False, detach: Detach = False, as_json: Json = False
+) -> None:
     """Go on with a stopped training from its last checkpoint.
 
     A vendor keeps no checkpoints: there it starts anew, at its price, unless it still runs.
     """
     with studio() as it:
+        if what_if:
+            show_what_if(it.resume_training(training, what_if=True), as_json)
+            return
         job = with_consent(lambda agreed: it.resume_training(training, yes=agreed), yes=yes, as_json=as_json)
         if follow(it, job, detach=detach, as_json=as_json) is None:
             return

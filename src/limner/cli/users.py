@@ -43,7 +43,7 @@ def add_user(
     password_from_stdin: FromStdin = False,
     as_json: Json = False,
 ) -> None:
-    """Add a user. From then on everybody has to log in to the web app.
+    """Add a user. From then on everybody has to log in to the web app, at a server that runs already too.
 
     The first one is an admin, and all that is here so far becomes theirs. The command line sees everything, whoever
     owns it; what is made with it belongs to the first admin, or to whom its subject belongs.
@@ -56,7 +56,6 @@ def add_user(
     password = _password(name, password_from_stdin, as_json)
     with studio() as it:
         made = it.members.add(name, password, admin=admin)
-        first = len(it.members.users()) == 1
     if as_json:
         show(made, True, lambda _: None)
         return
@@ -64,8 +63,6 @@ def add_user(
     out.print(f"Added {made.name}{', an admin' if made.admin else ''}.", soft_wrap=True)
     if made.adopted:
         out.print(f"What was here so far, {made.adopted} things, belongs to {made.name} now.", soft_wrap=True)
-    if first:
-        hanging(console(stderr=True), "→", "A server that runs already asks for no login: start it again.", indent=2)
 
 
 @users.command("list")
@@ -99,7 +96,8 @@ def remove_user(
 ) -> None:
     """Remove a user with their sessions and tokens.
 
-    What they own goes to the user named with --give-to. When the last user goes, nobody has to log in any more.
+    What they own goes to the user named with --give-to. When the last user goes, nobody has to log in
+    from the next start of the server on.
     """
     if not yes and not as_json and sys.stdin.isatty():
         typer.confirm(f"Remove {name}?", abort=True)
