@@ -36,7 +36,7 @@ serve: setup
 	$(BIN)/limner serve
 
 test: lint browser
-	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 bench: browser
 	$(BIN)/python benchmarks/table.py $(if $(PEER),--peer $(PEER))

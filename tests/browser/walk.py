@@ -15,6 +15,7 @@ from .server import Server
 __all__ = [
     "PHOTOS",
     "add_subject",
+    "begin_training",
     "choose_trainer",
     "create",
     "drop",
@@ -44,11 +45,11 @@ def from_photos_to_pictures_and_away(browser: Browser, server: Server, look: Loo
         training = train(it, slug)
         pick(it, training, STEPS // 3 * 2)
         publish(it, f"{slug}@v2", "folder")
-        create(it, {f"{slug}@v1": "0.5", f"{slug}@v2": "0.6"})
+        generation = create(it, {f"{slug}@v1": "0.5", f"{slug}@v2": "0.6"})
         gallery(it, 2)
         look_around(it, slug)
         with tab(browser, server.url, other_scheme(look)) as second:
-            in_other_colours(second, slug, training)
+            in_other_colours(second, slug, training, generation)
         erase(it, slug)
 
 
@@ -82,6 +83,20 @@ def drop(tab: Tab, slug: str, photos: list[Path]) -> None:
 
 def train(tab: Tab, slug: str, *, steps: int = 24, trainer: str = "local") -> str:
     """Train and watch it; on this machine with samples and checkpoints on the way. Gives the training's id."""
+    training, page = begin_training(tab, slug, steps=steps, trainer=trainer), tab.page
+    if trainer == "local":
+        # The first sample is there while the training goes on: nothing was reloaded.
+        page.locator('main img[src^="/samples/"]').first.wait_for(timeout=WORK)
+        assert page.get_by_role("button", name=re.compile("cancel", re.I)).count(), "no sample came before the end"
+    tab.sound("training-live")
+    expect(page.get_by_role("heading", level=1, name=re.compile("^Trained", re.I))).to_be_visible(timeout=WORK)
+    page.reload()
+    tab.sound("training")
+    return training
+
+
+def begin_training(tab: Tab, slug: str, *, steps: int, trainer: str = "local") -> str:
+    """Fill the form in and start; three samples and checkpoints on this machine. Gives the training's id."""
     page = tab.go(f"/subjects/{slug}/train")
     choose_trainer(tab, trainer)
     tab.sound("train")
@@ -99,16 +114,7 @@ def train(tab: Tab, slug: str, *, steps: int = 24, trainer: str = "local") -> st
         page.locator("#train-offer input[name=yes]").check()
     page.locator("#train-start").click()
     page.wait_for_url(re.compile(r"/trainings/training_[0-9a-f]+$"))
-    training = page.url.rpartition("/")[2]
-    if trainer == "local":
-        # The first sample is there while the training goes on: nothing was reloaded.
-        page.locator('main img[src^="/samples/"]').first.wait_for(timeout=WORK)
-        assert page.get_by_role("button", name=re.compile("cancel", re.I)).count(), "no sample came before the end"
-    tab.sound("training-live")
-    expect(page.get_by_role("heading", level=1, name=re.compile("^Trained", re.I))).to_be_visible(timeout=WORK)
-    page.reload()
-    tab.sound("training")
-    return training
+    return page.url.rpartition("/")[2]
 
 
 def choose_trainer(tab: Tab, trainer: str) -> None:
@@ -141,7 +147,9 @@ def pick(tab: Tab, training: str, step: int) -> None:
     page.goto(grid.split("?")[0] + "/vote")
     tab.sound("vote")
     page.keyboard.press("ArrowLeft")
-    page.wait_for_timeout(500)
+    expect(page.locator(".vote-said")).to_contain_text("You chose")
+    page.goto(grid.split("?")[0])
+    expect(page.locator("main")).to_contain_text("1 vote")
     tab.go(f"/trainings/{training}")
     page.locator("form", has=page.locator(f'input[name="step"][value="{step}"]')).get_by_role("button").click()
     page.wait_for_url(re.compile(r"/loras/"))
@@ -156,8 +164,7 @@ def publish(tab: Tab, lora: str, hub: str, *, public: bool = False) -> None:
     if public:
         form.locator('input[name="visibility"][value="public"]').check(force=True)
     form.get_by_role("button").last.click()
-    _confirmed(page)
-    page.wait_for_load_state()
+    page.wait_for_url(re.compile("/jobs/job_"))
     for _ in range(120):
         tab.go(f"/loras/{lora}")
         if page.locator(f'form[action$="/loras/{lora}/unpublish"]').count():
@@ -191,33 +198,33 @@ def create(tab: Tab, loras: dict[str, str], *, generator: str = "local", count: 
     tab.sound("create")
     page.locator("#create-draw").click()
     page.wait_for_url(re.compile(r"generation_[0-9a-f]+"))
-    pictures = page.locator('main img[src^="/images/"][src*="thumb"], main img[src^="/images/"][src*="picture"]')
-    generation = re.search(r"generation_[0-9a-f]+", page.url)
-    assert generation is not None
-    expect(page.locator(f'[id*="{generation[0]}"] img, main img[src^="/images/"]').nth(count - 1)).to_be_visible(
-        timeout=WORK
-    )
-    for _ in range(240):
-        tab.go(f"/generations/{generation[0]}")
-        if pictures.count() >= count:
-            break
-        page.wait_for_timeout(500)
-    assert pictures.count() >= count
+    found = re.search(r"generation_[0-9a-f]+", page.url)
+    assert found is not None
+    # They arrive on the page as it stands, whatever else it shows.
+    arrived = page.locator(f'#results [data-generation="{found[0]}"] img[src^="/images/"]')
+    expect(arrived).to_have_count(count, timeout=WORK)
+    tab.go(f"/generations/{found[0]}")
+    expect(page.locator('main img[src^="/images/"]')).to_have_count(count)
     tab.sound("generation")
-    return generation[0]
+    return found[0]
 
 
 def gallery(tab: Tab, count: int) -> None:
     """Find the pictures, mark one, look at where it comes from."""
     page = tab.go("/gallery")
     tab.sound("gallery")
-    assert page.locator('main input[name="image"]').count() >= count
-    page.get_by_label("Words of the prompt").fill("on the beach")
-    page.get_by_role("button", name="Find").click()
-    assert page.locator('main input[name="image"]').count() >= count
-    newest = page.locator('main input[name="image"]').first.get_attribute("value")
+    shown = page.locator('main input[name="image"]')
+    assert shown.count() >= count
+    newest = shown.first.get_attribute("value")
+    for words in ("in a submarine", "on the beach"):
+        page.get_by_label("Words of the prompt").fill(words)
+        page.get_by_role("button", name="Find").click()
+        page.wait_for_url(re.compile(words.replace(" ", r"(\+|%20)")))
+        if words == "in a submarine":
+            expect(shown).to_have_count(0)
+    expect(shown.nth(count - 1)).to_be_visible()
     page.locator("main a[href^='/images/']").first.click()
-    page.wait_for_timeout(700)
+    expect(page.locator(".pswp--ui-visible")).to_be_visible()
     tab.sound("lightbox")
     tab.go(f"/images/{newest}")
     expect(page.get_by_text(re.compile("on the beach")).first).to_be_visible()
@@ -255,11 +262,65 @@ def look_around(tab: Tab, slug: str) -> None:
         tab.sound(path.replace("/", "-"))
     tab.go(f"/subjects/{slug}/datasets")
     tab.sound("datasets")
+    tab.go(f"/subjects/{slug}/captions")
+    tab.sound("captions")
+    _asked_before_deleting(tab)
+    _made_once(tab)
 
 
-def in_other_colours(tab: Tab, slug: str, training: str) -> None:
+def _asked_before_deleting(tab: Tab) -> None:
+    """The questions of gallery and picture, which are answered by no."""
+    page = tab.go("/gallery")
+    page.locator('main input[name="image"]').first.check(force=True)
+    page.get_by_role("button", name="Delete").last.click()
+    expect(page.locator("dialog#confirm")).to_be_visible()
+    tab.sound("gallery-asks")
+    page.keyboard.press("Escape")
+    page.goto(f"{tab.base}{_first(tab, '/gallery', '/images/')}")
+    page.get_by_role("button", name="Delete").last.click()
+    expect(page.locator("dialog#confirm")).to_be_visible()
+    tab.sound("image-asks")
+    page.keyboard.press("Escape")
+
+
+def _made_once(tab: Tab) -> None:
+    """A token and a webhook as they are shown once. The webhook hears of nothing that happens in the walk."""
+    page = tab.go("/settings/tokens")
+    page.get_by_label("What it is for").fill("the walk")
+    page.locator('form[action="/settings/tokens"] button[type=submit]').click()
+    expect(page.locator("#new-token")).to_have_value(re.compile("^lim_"))
+    tab.sound("token-made")
+    page = tab.go("/settings/webhooks")
+    page.locator('form[action="/settings/webhooks"] input[name="url"]').fill("https://1.1.1.1/limner")
+    for event in page.locator('input[name="events"]').all():
+        event.set_checked(event.get_attribute("value") == "job.cancelled", force=True)
+    page.locator('form[action="/settings/webhooks"] button[type=submit]').click()
+    expect(page.locator("main")).to_contain_text("is told from now on")
+    tab.sound("webhook-made")
+
+
+def _first(tab: Tab, path: str, link: str) -> str:
+    """Where the first link of a page leads that begins so."""
+    found = tab.go(path).locator(f'main a[href^="{link}"]').first.get_attribute("href")
+    assert found is not None
+    return found
+
+
+def in_other_colours(tab: Tab, slug: str, training: str, generation: str) -> None:
     """The pages of the way once more, opened anew in a tab of the other scheme."""
+    grid = _first(tab, "/grids", "/grids/grid_")[1:].partition("?")[0]
     pages = {
+        "photo": _first(tab, f"/subjects/{slug}/photos", f"/subjects/{slug}/photos/")[1:],
+        "erase": f"subjects/{slug}/erase",
+        "compare": f"trainings/{training}/compare",
+        "grid": grid,
+        "vote": f"{grid}/vote",
+        "image": _first(tab, "/gallery", "/images/")[1:],
+        "generation": f"generations/{generation}",
+        "job": _first(tab, "/jobs", "/jobs/job_")[1:],
+        "tokens": "settings/tokens",
+        "users": "settings/users",
+        "webhooks": "settings/webhooks",
         "home": "",
         "subject": f"subjects/{slug}",
         "photos": f"subjects/{slug}/photos",
@@ -286,19 +347,8 @@ def erase(tab: Tab, slug: str) -> None:
     tab.sound("erase")
     page.locator("#f-typed").fill(slug)
     page.locator(f'form[action="/subjects/{slug}/erase"] button[type=submit]').click()
-    _confirmed(page)
     expect(page.get_by_role("heading", level=1, name=re.compile("erased", re.I))).to_be_visible(timeout=60_000)
     tab.sound("erased")
     tab.go("/gallery")
     assert page.locator('main input[name="image"]').count() == 0
     tab.sound("gallery-empty")
-
-
-def _confirmed(page: Page) -> None:
-    """Say yes where the page asks once more."""
-    yes = page.locator('dialog[open] button[value="yes"]')
-    try:
-        yes.wait_for(timeout=1_500)
-    except Exception:
-        return
-    yes.click()

@@ -175,6 +175,11 @@ def test_a_grid_shows_what_is_drawn_and_what_is_not(client: TestClient, studio: 
     assert client.get(f"/images/{grid.images[0].id}/thumb?w=640").status_code == 200
 
 
+def test_a_grid_with_one_side_has_a_head_for_its_row(client: TestClient, studio: Studio) -> None:
+    grid = studio.grids.start("a harbour", x=("seed", [1, 2]), generator="local")
+    assert '<th scope="row"><span class="hidden">pictures</span></th>' in client.get(f"/grids/{grid.id}").text
+
+
 def test_the_live_part_is_sent_until_all_is_drawn(client: TestClient, studio: Studio) -> None:
     grid = drawn(client, studio)
     answer = client.get(f"/grids/{grid.id}/live")

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
+
 from limner.stand_ins.serving import serve
 from limner.web.access import Rules
 from limner.web.app import create_app
@@ -16,7 +18,7 @@ from tests.web.api.seeded import Seeded
 __all__ = ["fuzz"]
 
 ROOT = Path(__file__).parents[3]
-REFUSALS = "401, 402, 403, 404, 409, 412, 413, 415, 422, 424, 502, 507"
+REFUSALS = "401, 402, 403, 404, 409, 412, 413, 415, 422, 424, 429, 502, 507"
 CONFIG = f"""
 [checks.not_a_server_error]
 # A vendor or hub that does not answer is not our mistake.
@@ -33,7 +35,7 @@ expected-statuses = [400, {REFUSALS}, 405, 406, 460]
 expected-statuses = [400, 401, 412, 415, 422]
 
 [[operations]]
-# It goes on as long as its job does; tests/web/api/test_events.py looks at it.
+# It goes on as long as its job does; tests/web/api/test_client.py looks at it.
 include-operation-id = "follow_job"
 enabled = false
 """
@@ -78,7 +80,11 @@ def fuzz(seeded: Seeded, folder: Path, *, seconds: int, seed: int, more: tuple[s
         "hub": "folder",
     }
     app = create_app(seeded.settings, rules=Rules(login=True))
+    asking = {"Authorization": f"Bearer {seeded.token}"}
     with serve(app) as url:
+        (own,) = [
+            one for one in httpx2.get(f"{url}/api/v1/tokens", headers=asking).json()["items"] if one["name"] == "all"
+        ]
         command = [
             str(Path(sys.executable).with_name("schemathesis")),
             "--config-file",
@@ -86,7 +92,7 @@ def fuzz(seeded: Seeded, folder: Path, *, seconds: int, seed: int, more: tuple[s
             "run",
             f"{url}/api/v1/openapi.json",
             "--header",
-            f"Authorization: Bearer {seeded.token}",
+            f"Authorization: {asking['Authorization']}",
             "--checks=all",
             f"--max-time={seconds}",
             f"--seed={seed}",
@@ -99,9 +105,12 @@ def fuzz(seeded: Seeded, folder: Path, *, seconds: int, seed: int, more: tuple[s
         environment = os.environ | {
             "LIMNER_FUZZ_NAMES": json.dumps(names),
             "LIMNER_FUZZ_BODIES": json.dumps(bodies),
+            "LIMNER_FUZZ_KEPT": json.dumps([own["owner"], own["id"], own["name"]]),
             "SCHEMATHESIS_HOOKS": "tests.web.api.fuzz_hooks",
             "PYTHONPATH": str(ROOT),
             "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
         }
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        asked = httpx2.get(f"{url}/api/v1/users", headers=asking)
+        assert asked.status_code == 200, f"it lost its right to ask on the way: {asked.text[:300]}"
     return done.returncode, done.stdout + done.stderr

@@ -77,7 +77,8 @@ for (const name of ["htmx:error", "htmx:response:error"]) {
 
 document.addEventListener("htmx:after:request", (event) => {
   const { ctx } = event.detail;
-  if (ctx.response.status >= 400) return;
+  // A stream's request ends when its line breaks: no success that takes back what was said since.
+  if (ctx.response.status >= 400 || isStream(ctx.sourceElement)) return;
   if (isPoll(ctx.sourceElement)) found(ctx.sourceElement);
   else say("limner:fail", "");
 });
