@@ -13,7 +13,7 @@ from typing import Literal
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright
 
-__all__ = ["LOOKS", "Look", "Tab", "launch", "tab"]
+__all__ = ["EVERY_LOOK", "LOOKS", "Look", "Tab", "launch", "tab"]
 
 FLAGS = (
     "--no-sandbox",
@@ -44,7 +44,8 @@ class Look:
 
 
 LOOKS = (Look(1440, 900, "light"), Look(1440, 900, "dark"), Look(390, 844, "light"), Look(390, 844, "dark"))
-WALKED = LOOKS if os.environ.get("LIMNER_WALK_LOOKS") == "all" else (LOOKS[0], LOOKS[3])
+EVERY_LOOK = os.environ.get("LIMNER_WALK_LOOKS") == "all"
+WALKED = LOOKS if EVERY_LOOK else (LOOKS[0], LOOKS[3])
 """The looks in which the whole pipeline is walked; its pages are then opened in the other scheme too."""
 
 

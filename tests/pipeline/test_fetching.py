@@ -303,7 +303,7 @@ def test_a_slug_of_another_user_is_refused_at_once(
 
 def test_imports_wait_for_each_other_and_can_be_stopped_while_they_do(studio: Studio, home: Path, site: Site) -> None:
     site.holds = True
-    several = [studio.fetch_lora(f"{site.url}?{n}", subject=f"ink-{n}") for n in range(fetching.AT_ONCE + 1)]
+    several = [studio.fetch_lora(f"{site.url}?{n}", subject="ink") for n in range(fetching.AT_ONCE + 1)]
     wait_for(lambda: len(site.asked) == fetching.AT_ONCE)
     wait_for(lambda: sum((home / "runs" / job.id / WEIGHTS_NAME).exists() for job in several) == fetching.AT_ONCE)
     (last,) = [job for job in several if not (home / "runs" / job.id / WEIGHTS_NAME).exists()]
@@ -312,6 +312,5 @@ def test_imports_wait_for_each_other_and_can_be_stopped_while_they_do(studio: St
         studio.wait(last)
     site.holds = False
     site.over.set()
-    assert {studio.wait(job).result["lora"] for job in several if job.id != last.id} <= {
-        f"ink-{n}@v1" for n in range(fetching.AT_ONCE + 1)
-    }
+    # They are the same weights, so whichever comes first makes the version and the others give it.
+    assert {studio.wait(job).result["lora"] for job in several if job.id != last.id} == {"ink@v1"}
