@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 DEMO_OUT ?= demo-output
 PEER ?=
 
-.PHONY: help demo serve test browser lint bench setup clean
+.PHONY: help demo serve test test-all browser lint bench setup clean
 
 help:
 	@echo "make demo    photos to pictures with the model that ships with Limner; ends with a contact sheet"
 	@echo "make serve   the web app, in the browser"
 	@echo "make test    everything that CI runs: lint, types, import rules, tests"
+	@echo "make test-all  the same and the tests of a minute each, in every window and colour scheme"
 	@echo "make bench   the README's benchmark table (PEER=path/to/diffusers for the trainer's peer)"
 	@echo "make lint    ruff, mypy, import rules"
 
@@ -36,7 +37,10 @@ serve: setup
 	$(BIN)/limner serve
 
 test: lint browser
-	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not long" --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test-all: lint browser
+	LIMNER_WALK_LOOKS=all $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 bench: browser
 	$(BIN)/python benchmarks/table.py $(if $(PEER),--peer $(PEER))

@@ -9,7 +9,7 @@ from . import walk
 from .chromium import WALKED, Look
 from .server import Server
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(900 + 10 * walk.STEPS)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900 + 10 * walk.STEPS)]
 
 
 @pytest.mark.parametrize("look", [look for look in WALKED if look.width > 1000], ids=str)

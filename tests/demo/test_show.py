@@ -17,6 +17,7 @@ from tests.pipeline.conftest import QUICK, kill_all
 pytestmark = pytest.mark.engine
 
 
+@pytest.mark.long
 def test_the_demo_ends_with_its_sheet_and_can_be_run_again(tmp_path: Path) -> None:
     titles = []
 

@@ -22,7 +22,9 @@ def test_a_run_leaves_no_stray_blob(alone: tuple[Outcome, int]) -> None:
     assert moments > 60
 
 
-@pytest.mark.parametrize("everything", [False, True], ids=["worker", "everything"])
+@pytest.mark.parametrize(
+    "everything", [pytest.param(False, marks=pytest.mark.long), True], ids=["worker", "everything"]
+)
 def test_a_run_killed_many_times_ends_as_one_that_was_left_alone(
     tmp_path: Path, alone: tuple[Outcome, int], everything: bool
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.web.api.fuzzing import fuzz
 from tests.web.api.seeded import seed
 
-SHORT = 25
+SHORT = 18
 LEAST = 20
 """Operations that the short run reaches wherever it runs; a long one reaches all."""
 DESCRIBED = Path(__file__).with_name("openapi.json")
