@@ -358,6 +358,10 @@ class JobState(StrEnum):
         return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
 
+UNDER_WAY = tuple(state for state in JobState if not state.ended)
+"""The states of a job that has not ended, for queries."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a long piece of work is. ``rate`` is units a second; ``seconds_left`` an estimate, None if unknown."""

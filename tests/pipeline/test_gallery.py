@@ -15,7 +15,7 @@ import pytest
 from limner import Studio
 from limner.errors import InputRefused, NotFound
 from limner.generation.png import read_chunks, read_texts
-from limner.pipeline import picture_archive
+from limner.pipeline import erasing, picture_archive
 from limner.records import GalleryFilter
 from limner.settings import Settings
 from limner.store.models import BlobRow, GenerationRow
@@ -237,11 +237,9 @@ def test_nothing_is_deleted_if_one_is_missing(many: Studio) -> None:
 
 
 def test_more_images_than_one_statement_names(studio: Studio) -> None:
-    from limner.pipeline import gallery as module
-
     add_generation(studio, "aa", count=9)
     small = pytest.MonkeyPatch()
-    small.setattr(module, "AT_ONCE", 4)
+    small.setattr(erasing, "AT_ONCE", 4)
     small.setattr(picture_archive, "AT_ONCE", 4)
     try:
         assert len(studio.gallery.archive(range(1, 10)).files) == 9

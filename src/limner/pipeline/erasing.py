@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import delete, select, union_all
 from sqlalchemy.dialects.sqlite import insert
@@ -30,9 +31,11 @@ from limner.store.models import (
     SampleRow,
 )
 
-__all__ = ["NAMING", "Kind", "add_blob", "finish", "finish_later", "let_go", "note"]
+__all__ = ["NAMING", "Kind", "add_blob", "finish", "finish_later", "let_go", "note", "portions"]
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 NAMING = (PhotoRow, DatasetPhotoRow, CheckpointRow, SampleRow, LoraRow, ImageRow)
 """The rows that name a blob."""
@@ -69,10 +72,10 @@ def let_go(session: Session, digests: Iterable[str]) -> list[str]:
     The session has to see everybody's rows: the same bytes may be somebody else's too.
     """
     orphans: list[str] = []
-    for some in _portions(sorted(set(digests)), AT_ONCE):
+    for some in portions(sorted(set(digests))):
         used = union_all(*(select(row.digest).where(row.digest.in_(some)) for row in NAMING))
         orphans += sorted(set(some) - set(session.scalars(used)))
-    for some in _portions(orphans, AT_ONCE):
+    for some in portions(orphans):
         session.execute(delete(BlobRow).where(BlobRow.digest.in_(some)))
     note(session, Kind.BLOB, orphans)
     return orphans
@@ -80,7 +83,7 @@ def let_go(session: Session, digests: Iterable[str]) -> list[str]:
 
 def note(session: Session, kind: Kind, names: Iterable[str]) -> None:
     """Write down, in the caller's transaction, what ``finish`` is to erase."""
-    for some in _portions(sorted(set(names)), AT_ONCE):
+    for some in portions(sorted(set(names))):
         rows = [{"kind": kind, "name": name} for name in some]
         session.execute(insert(ErasureRow).values(rows).on_conflict_do_nothing())
 
@@ -97,7 +100,7 @@ def finish(workspace: Workspace) -> dict[str, str]:
         for row in session.scalars(select(ErasureRow).order_by(ErasureRow.name)):
             noted.setdefault(Kind(row.kind), []).append(row.name)
     left: dict[str, str] = {}
-    for some in _portions(noted.get(Kind.BLOB, ()), UNLINKED_AT_ONCE):
+    for some in portions(noted.get(Kind.BLOB, ()), UNLINKED_AT_ONCE):
         left |= _erase_blobs(workspace, some)
     for kind, words, erase in (
         (Kind.FOLDER, "the working folder", _erase_folder),
@@ -164,10 +167,12 @@ def _done(workspace: Workspace, kind: Kind, names: Sequence[str]) -> None:
     if not names:
         return
     with workspace.database.write() as session:
-        for some in _portions(names, AT_ONCE):
+        for some in portions(names):
             session.execute(delete(ErasureRow).where(ErasureRow.kind == kind, ErasureRow.name.in_(some)))
 
 
-def _portions(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+def portions(names: Sequence[T], size: int = 0) -> Iterator[Sequence[T]]:
+    """The names in runs of that size, by default of as many as one statement takes."""
+    size = size or AT_ONCE
     for start in range(0, len(names), size):
         yield names[start : start + size]

@@ -27,8 +27,6 @@ from limner.store.models import GenerationRow, GenerationSubjectRow, ImageRow
 __all__ = ["Gallery"]
 
 EVERYTHING = GalleryFilter()
-AT_ONCE = 500
-"""Images that one statement names."""
 
 
 class Gallery:
@@ -118,7 +116,7 @@ class Gallery:
         """Mark images as favourites, or no longer; how many there were. NotFound, before any is marked."""
         wanted = self._all_there(images)
         with self._workspace.database.write() as session:
-            for some in _portions(wanted):
+            for some in erasing.portions(wanted):
                 session.execute(update(ImageRow).where(ImageRow.id.in_(some)).values(favourite=favourite))
         return len(wanted)
 
@@ -132,7 +130,7 @@ class Gallery:
         # Seen by everybody: the same bytes may be somebody else's too.
         with self._workspace.everyone.database.write() as session:
             digests: set[str] = set()
-            for some in _portions(wanted):
+            for some in erasing.portions(wanted):
                 digests |= _note_places(session, some)
                 session.execute(delete(ImageRow).where(ImageRow.id.in_(some)))
             orphans = erasing.let_go(session, digests)
@@ -153,7 +151,7 @@ class Gallery:
             raise InputRefused("No picture was chosen.", remedy="Choose at least one, then try again.", thing="images")
         found: set[int] = set()
         with self._workspace.database.read() as session:
-            for some in _portions([number for number in wanted if 0 <= number < 2**63]):
+            for some in erasing.portions([number for number in wanted if 0 <= number < 2**63]):
                 found |= set(session.scalars(select(ImageRow.id).where(ImageRow.id.in_(some))))
         missing = [number for number in wanted if number not in found]
         if missing:
@@ -218,7 +216,3 @@ def _note_places(session: Session, images: Sequence[int]) -> set[str]:
         digests.add(digest)
     session.flush()
     return digests
-
-
-def _portions(numbers: Sequence[Any]) -> list[Sequence[Any]]:
-    return [numbers[start : start + AT_ONCE] for start in range(0, len(numbers), AT_ONCE)]

@@ -20,7 +20,7 @@ from limner.pipeline.grid_axes import Wanted, as_axis, cells_of
 from limner.records import Generation, Grid, GridAxis, GridCell, GridPlan, Pair, Ranking, Vote, WhatIf
 from limner.store.models import GenerationRow, ImageRow, JobRow
 from limner.store.web_models import GridRow, VoteRow
-from limner.types import Estimate, Finding, JobState, Severity
+from limner.types import UNDER_WAY, Estimate, Finding, Severity
 
 if TYPE_CHECKING:
     from limner.options import GenerateOptions
@@ -169,9 +169,7 @@ class Grids:
     def jobs(self, grid: str) -> tuple[str, ...]:
         """The ids of its jobs that have not ended."""
         targets = [made.id for made in self.grid(grid).generations]
-        query = select(JobRow.id).where(
-            JobRow.target.in_(targets), JobRow.state.in_([JobState.WAITING, JobState.RUNNING])
-        )
+        query = select(JobRow.id).where(JobRow.target.in_(targets), JobRow.state.in_(UNDER_WAY))
         with self._workspace.database.read() as session:
             return tuple(session.scalars(query.order_by(JobRow.created_at)))
 

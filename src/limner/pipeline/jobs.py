@@ -17,7 +17,7 @@ from limner.pipeline import notifying, wishes
 from limner.store import Database
 from limner.store.models import GenerationRow, JobRow, SubjectRow, TrainingRow, now
 from limner.store.web_models import EventRow
-from limner.types import JobState, Progress
+from limner.types import UNDER_WAY, JobState, Progress
 from limner.vendors.redaction import redact
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
 ]
 
 PROGRESS_SECONDS = 0.25
-UNDER_WAY = (JobState.WAITING, JobState.RUNNING)
 
 
 def new_id(kind: str) -> str:

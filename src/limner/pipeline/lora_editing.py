@@ -13,7 +13,7 @@ from limner.pipeline import erasing, published, publishing, reading, repos
 from limner.pipeline.workspace import Workspace
 from limner.records import Erasure, Lora
 from limner.store.models import JobRow, PublicationRow
-from limner.types import JobState
+from limner.types import UNDER_WAY
 
 __all__ = ["card_text", "delete_lora", "set_card"]
 
@@ -82,7 +82,7 @@ def delete_lora(workspace: Workspace, lora: str, *, unpublish: bool = False) -> 
 
 
 def _refuse_while_used(session: Session, name: str) -> None:
-    open_jobs = session.scalars(select(JobRow).where(JobRow.state.in_([JobState.WAITING, JobState.RUNNING])))
+    open_jobs = session.scalars(select(JobRow).where(JobRow.state.in_(UNDER_WAY)))
     for job in open_jobs:
         for stage in job.request["stages"]:
             named = [*(use[0] for use in stage.get("loras", ())), stage.get("lora", "")]

@@ -21,12 +21,11 @@ from limner.store.models import (
     PublicationRow,
     SubjectRow,
 )
-from limner.types import JobState, SubjectKind
+from limner.types import UNDER_WAY, SubjectKind
 
 __all__ = ["DEMO", "add_demo", "cards", "contents", "propose"]
 
 DEMO = "zibbo"
-OPEN = (JobState.WAITING, JobState.RUNNING)
 
 
 def cards(workspace: Workspace) -> list[SubjectCard]:
@@ -43,7 +42,7 @@ def cards(workspace: Workspace) -> list[SubjectCard]:
         digests = select(PhotoRow.subject, PhotoRow.digest).join(first, PhotoRow.id == first.c.id)
         photos = {row.subject: row.digest for row in session.execute(digests)}
         running: dict[str, list[Job]] = {}
-        waiting = select(JobRow).where(JobRow.state.in_(OPEN), JobRow.subject.is_not(None))
+        waiting = select(JobRow).where(JobRow.state.in_(UNDER_WAY), JobRow.subject.is_not(None))
         for job in session.scalars(waiting.order_by(JobRow.created_at.desc())):
             running.setdefault(job.subject or "", []).append(reading.to_job(job))
         return [
@@ -125,7 +124,7 @@ def add_demo(workspace: Workspace) -> Job:
             newest = select(JobRow).where(JobRow.subject == DEMO, JobRow.kind == "intake")
             row = session.scalars(newest.order_by(JobRow.created_at.desc()).limit(1)).first()
             photos = session.scalar(select(func.count()).where(IntakeRow.subject == DEMO))
-            if row is not None and (photos or row.state in OPEN):
+            if row is not None and (photos or row.state in UNDER_WAY):
                 return reading.to_job(row)
             own = session.get(SubjectRow, DEMO)
         if own is None:

@@ -23,7 +23,7 @@ from limner.pipeline.intents import PENDING, IntentState, Standing
 from limner.pipeline.workspace import Workspace
 from limner.records import OpenPurchase
 from limner.store.models import GenerationRow, IntentRow, JobRow
-from limner.types import JobState
+from limner.types import UNDER_WAY, JobState
 
 __all__ = ["DECISIONS", "StoredPayments", "decide", "given_up", "undecided"]
 
@@ -217,8 +217,7 @@ def undecided(workspace: Workspace) -> list[OpenPurchase]:
         .where(
             or_(
                 IntentRow.state == IntentState.UNDECIDED,
-                IntentRow.state.in_(PENDING)
-                & or_(JobRow.state.is_(None), JobRow.state.not_in([JobState.WAITING, JobState.RUNNING])),
+                IntentRow.state.in_(PENDING) & or_(JobRow.state.is_(None), JobRow.state.not_in(UNDER_WAY)),
             )
         )
         .order_by(IntentRow.created_at, IntentRow.tag)

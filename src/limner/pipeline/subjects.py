@@ -37,7 +37,7 @@ from limner.store.models import (
     now,
 )
 from limner.store.web_models import AnswerRow, ErasedRow, UploadRow
-from limner.types import Consent, JobState, SubjectKind
+from limner.types import UNDER_WAY, Consent, SubjectKind
 
 __all__ = [
     "CLASS_WORDS",
@@ -187,7 +187,7 @@ def _strays(session: Session, stored: list[str]) -> tuple[list[str], list[str]]:
     """
     named = set(session.scalars(select(BlobRow.digest)))
     strays = [digest for digest in stored if digest not in named]
-    busy = select(JobRow.id).where(JobRow.state.in_([JobState.WAITING, JobState.RUNNING])).limit(1)
+    busy = select(JobRow.id).where(JobRow.state.in_(UNDER_WAY)).limit(1)
     if not strays or not session.scalar(busy):
         return strays, []
     return [], [
@@ -199,7 +199,7 @@ def _strays(session: Session, stored: list[str]) -> tuple[list[str], list[str]]:
 def busy(session: Session, slug: str) -> list[JobRow]:
     """The jobs that have not ended and are the subject's, or draw it."""
     drawn_in = set(session.scalars(_drawn_in(slug)))
-    alive = select(JobRow).where(JobRow.state.in_([JobState.WAITING, JobState.RUNNING])).order_by(JobRow.created_at)
+    alive = select(JobRow).where(JobRow.state.in_(UNDER_WAY)).order_by(JobRow.created_at)
     return [
         job
         for job in session.scalars(alive)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from email.message import Message
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ PIECE = 1 << 20
 MOST_HEADERS = 16_384
 
 
-class FormParts:
+class FormParts(ABC):
     """Somebody who is told of a form's parts, in threads: of each its names, its bytes in pieces, and its end."""
 
     def __init__(self) -> None:
@@ -30,17 +31,17 @@ class FormParts:
         self._headers: dict[str, str] = {}
         self._read = 0
 
+    @abstractmethod
     def begin(self, name: str, filename: str, /) -> None:
         """A part begins; ``filename`` is "" for what is no file, or none that was chosen."""
-        raise NotImplementedError
 
+    @abstractmethod
     def data(self, data: bytes) -> None:
         """More bytes of the part."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self) -> None:
         """The part has ended."""
-        raise NotImplementedError
 
     def callbacks(self) -> MultipartCallbacks:
         """What a multipart parser calls."""

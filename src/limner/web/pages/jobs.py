@@ -16,7 +16,7 @@ from starlette.datastructures import FormData
 from limner.errors import Conflict, ConsentNeeded
 from limner.records import Job, JobEvent
 from limner.studio import Studio
-from limner.types import JobState
+from limner.types import UNDER_WAY, JobState
 from limner.web.access.identity import Visitor
 from limner.web.live import event_stream, live_of
 from limner.web.visit import Notice, StudioOf, Visit, back, page, wish_of
@@ -27,10 +27,9 @@ router = APIRouter()
 
 MOST = 60
 MOST_RUNNING = 1000
-OPEN = (JobState.WAITING, JobState.RUNNING)
 TABS = {
     "all": ("All", tuple(JobState)),
-    "now": ("Now", OPEN),
+    "now": ("Now", UNDER_WAY),
     "stopped": ("Stopped", (JobState.FAILED, JobState.CANCELLED)),
     "done": ("Done", (JobState.DONE,)),
 }
@@ -104,7 +103,7 @@ class Running:
 def running(studio: Studio, slug: str = "", *, but: str = "") -> list[Running]:
     """What has not ended, of one sort and subject together: the cells of a grid must not hide a training."""
     groups: dict[tuple[str, str | None], list[Job]] = {}
-    for job in studio.jobs(slug, limit=MOST_RUNNING, states=OPEN):
+    for job in studio.jobs(slug, limit=MOST_RUNNING, states=UNDER_WAY):
         if job.kind != but:
             groups.setdefault((job.kind, job.subject), []).append(job)
     found = [Running(line_of(max(some, key=_furthest)), len(some) - 1) for some in groups.values()]
