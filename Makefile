@@ -4,8 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-output
 PEER ?=
+FUZZ ?=
 
-.PHONY: help demo serve test test-all browser lint bench setup clean
+.PHONY: help demo serve test test-all browser lint bench fuzz setup clean
 
 help:
 	@echo "make demo    photos to pictures with the model that ships with Limner; ends with a contact sheet"
@@ -13,6 +14,7 @@ help:
 	@echo "make test    everything that CI runs: lint, types, import rules, tests"
 	@echo "make test-all  the same and the tests of a minute each, in every window and colour scheme"
 	@echo "make bench   the README's benchmark table (PEER=path/to/diffusers for the trainer's peer)"
+	@echo "make fuzz    a minute of random input for each reader of outsiders' bytes (FUZZ='lora --seconds 600')"
 	@echo "make lint    ruff, mypy, import rules"
 
 setup: $(VENV)/.ready
@@ -42,8 +44,12 @@ test: lint browser
 test-all: lint browser
 	LIMNER_WALK_LOOKS=all $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+fuzz: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz $(FUZZ)
+
 bench: browser
 	$(BIN)/python benchmarks/table.py $(if $(PEER),--peer $(PEER))
 
 clean:
-	rm -rf $(VENV) demo-output bench-output
+	rm -rf $(VENV) demo-output bench-output fuzz-output

@@ -256,9 +256,10 @@ def main() -> None:
         f"{sum(result.deaths for result in results)} workers killed, {len(bad)} broke a promise"
     )
     if arguments.write:
-        from tests.faults.table import page
+        from tests.faults.table import page_with
 
-        arguments.write.write_text(page(results), encoding="utf-8")
+        before = arguments.write.read_text(encoding="utf-8") if arguments.write.exists() else ""
+        arguments.write.write_text(page_with(before, results), encoding="utf-8")
     sys.exit(1 if bad else 0)
 
 

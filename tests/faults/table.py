@@ -1,4 +1,4 @@
-"""The page about the faults survived, made from a campaign's results."""
+"""The part of the page about faults that is made from a campaign's results."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from tests.servers.faults import KINDS
 if TYPE_CHECKING:
     from tests.faults.campaign import Result
 
-__all__ = ["page"]
+__all__ = ["HEADING", "page_with"]
 
+HEADING = "## Through the services\n"
 HEAD = """\
-# Faults survived
-
 Made by `python -m tests.faults.campaign --runs {runs} --write docs/faults.md`; the short form is part of `make test`.
 
 Each run takes photos through a trainer, the Hugging Face Hub and a generator, against stand-ins of the vendors on real
@@ -37,10 +36,15 @@ about a purchase, {broken} runs broke a promise.
 """
 
 
-def page(results: Sequence[Result]) -> str:
-    """The page in Markdown."""
+def page_with(text: str, results: Sequence[Result]) -> str:
+    """The page in Markdown with these results at its end; what stands before their heading is kept."""
+    return text.partition(HEADING)[0] + _part(results)
+
+
+def _part(results: Sequence[Result]) -> str:
     asked = sum(error.get("code") == "undecided" for result in results for error in result.failures)
     parts = [
+        f"{HEADING}\n",
         HEAD.format(
             runs=len(results),
             routes=len({result.scenario.route for result in results}),
@@ -48,14 +52,14 @@ def page(results: Sequence[Result]) -> str:
             deaths=sum(result.deaths for result in results),
             asked=asked,
             broken=sum(bool(result.problems) for result in results),
-        )
+        ),
     ]
-    parts.append("\n## By fault\n\n| fault | what happens | runs | struck | resumed by the user | broken promises |\n")
+    parts.append("\n### By fault\n\n| fault | what happens | runs | struck | resumed by the user | broken promises |\n")
     parts.append("|---|---|--:|--:|--:|--:|\n")
     parts += _rows(results)
-    parts.append("\n## By route\n\n| route | runs | workers killed | broken promises |\n|---|--:|--:|--:|\n")
+    parts.append("\n### By route\n\n| route | runs | workers killed | broken promises |\n|---|--:|--:|--:|\n")
     parts += _route_rows(results)
-    parts.append("\n## What users were told\n\nEach sentence once, with how often it came; ids are left out.\n\n")
+    parts.append("\n### What users were told\n\nEach sentence once, with how often it came; ids are left out.\n\n")
     parts += _sentences(results)
     return "".join(parts)
 

@@ -17,7 +17,7 @@ from tests.faults.campaign import Campaign, Life, campaign
 from tests.faults.judging import broken_promises, is_well_said
 from tests.faults.scenarios import ROUTES, Route, Scenario, draw_scenarios, pattern_of, points_of
 from tests.faults.states import STATES
-from tests.faults.table import page
+from tests.faults.table import page_with
 from tests.faults.world import KILLS, Kill
 from tests.servers.contracts import Validated
 from tests.servers.faults import KINDS, Fault
@@ -219,7 +219,7 @@ def test_patterns_stand_for_any_id() -> None:
 
 def test_the_page(ended: tuple[Life, dict[str, Validated]], tmp_path: Path) -> None:
     life, _ = ended
-    words = page([life.result])
+    words = page_with("# Faults\n", [life.result])
     assert "1 runs on 1 routes" in words
     assert "| replicate → huggingface → together | 1 | 0 | 0 |" in words
     assert str(tmp_path) not in words

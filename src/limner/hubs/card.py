@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CardFacts", "CardSample", "card_header", "model_card"]
 
+LONGEST_HEADER = 64 * 1024
+"""Characters of a card in which its header has to end: reading YAML costs microseconds each."""
 _HEADER = re.compile(r"\A---\r?\n(.*?)^---\s*?$", re.DOTALL | re.MULTILINE)
 _FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 _HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+")
@@ -102,10 +104,11 @@ def card_header(text: str) -> dict[str, Any]:
     """The YAML header of a card; InputRefused where there is none or it cannot be read."""
     import yaml
 
-    found = _HEADER.match(text)
+    found = _HEADER.match(text[:LONGEST_HEADER])
     try:
         header = yaml.safe_load(found[1]) if found else None
-    except yaml.YAMLError as failure:
+    # ValueError: a date or a number that cannot be; RecursionError: brackets within brackets
+    except (yaml.YAMLError, ValueError, RecursionError) as failure:
         reason = " ".join(str(failure).split())[:120]
         raise InputRefused(f"The model card's header is no YAML: {reason}.", remedy="Correct the header.") from failure
     if not isinstance(header, dict):

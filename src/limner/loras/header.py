@@ -23,7 +23,9 @@ BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16,
     "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "F64": 64, "I64": 64, "U64": 64, "C64": 64,
 }  # fmt: skip
-LONGEST_HEADER = 100_000_000  # the limit of the safetensors library itself
+LONGEST_HEADER = 32 * 2**20
+MOST_BRACKETS = 200_000  # a tensor has two; the largest FLUX checkpoints have 2,000 tensors
+MOST_COMMAS = 1_000_000  # captions and tag counts of a trainer included
 MOST_DIMENSIONS = 8
 CHUNK = 1 << 22
 
@@ -101,7 +103,7 @@ def _read(path: Path, file: BinaryIO, size: int) -> Header:
         raise _refusal(path, *_other_kind(start))
     length = int.from_bytes(start[:8], "little")
     if length > LONGEST_HEADER:
-        raise _refusal(path, f"gives its header's length as {length} bytes, more than any safetensors file has")
+        raise _refusal(path, f"gives its header's length as {length} bytes, more than any LoRA has")
     if 8 + length > size:
         raise _refusal(path, f"gives its header's length as {length} bytes, but the whole file has {size}: truncated")
     file.seek(8)
@@ -137,6 +139,9 @@ def _parse(path: Path, text: bytes) -> dict[str, Any]:
             raise ValueError("a name stands in it twice")
         return found
 
+    # counted before it is parsed: Python's objects take up to forty times the bytes of the text
+    if text.count(b"{") + text.count(b"[") > MOST_BRACKETS or text.count(b",") > MOST_COMMAS:
+        raise _refusal(path, "has a header with more entries than any LoRA has", "Name a LoRA, not a whole model.")
     try:
         parsed = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
     except (ValueError, RecursionError) as failure:

@@ -40,16 +40,19 @@ __all__ = [
 ]
 
 SEEDS = 2**31
+LONGEST_LORA = 2_000
+"""Characters that name a lora: the longest address that the web takes everywhere."""
+_LORA = re.compile(r"(?P<name>[a-z]{1,20}://.+?|[^:]+?)(?::(?P<scale>[-+]?(?:\d{1,9}(?:\.\d{1,30})?|\.\d{1,30})))?")
 
 
 def parse_lora(words: str) -> tuple[str, float]:
     """``zibbo@v2:0.8`` into its name and scale; the scale is 1 where none is given. A name may be a Hub repo or URL."""
-    match = re.fullmatch(r"(?P<name>[a-z]+://.+?|[^:]+?)(?::(?P<scale>[-+]?\d*\.?\d+))?", words.strip())
+    match = _LORA.fullmatch(words.strip()) if len(words) <= LONGEST_LORA else None
     if match is None:
         raise InputRefused(
-            f"'{words}' does not name a lora.",
+            f"'{words[:100]}' does not name a lora.",
             remedy="Write slug, slug@v2, slug@v2:0.8, owner/repo of the Hugging Face Hub, or an https address.",
-            thing=words,
+            thing=words[:100],
         )
     return match["name"], float(match["scale"] or 1.0)
 
