@@ -62,15 +62,23 @@ def test_a_home_of_its_own_reads_its_own_settings_file(home: Path) -> None:
         assert (studio.settings.base, studio.settings.hub_namespace) == ("flux1-dev", "ann")
 
 
-def test_the_environment_goes_before_dotenv_and_that_before_the_file(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_goes_before_the_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home.mkdir()
     (home / "limner.toml").write_text('base = "from-file"\nhub = "from-file"\ntrainer = "from-file"\n')
-    Path(".env").write_text(f"LIMNER_HOME={home}\nLIMNER_HUB=from-dotenv\nLIMNER_TRAINER=from-dotenv\nOTHER=1\n")
+    monkeypatch.setenv("LIMNER_HOME", str(home))
     monkeypatch.setenv("LIMNER_TRAINER", "from-environment")
     found = read_settings()
-    assert (found.home, found.base, found.hub, found.trainer) == (home, "from-file", "from-dotenv", "from-environment")
+    assert (found.home, found.base, found.hub, found.trainer) == (home, "from-file", "from-file", "from-environment")
+
+
+def test_nothing_is_taken_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a folder that was unpacked somewhere says: no setting of it holds, those of next year included."""
+    monkeypatch.chdir(tmp_path)
+    before = read_settings().model_dump()
+    words = "".join(f"LIMNER_{name.upper()}=http://127.0.0.1:9/{name}\n" for name in Settings.model_fields)
+    for name in (".env", "limner.toml", "bases.toml", "hosted.toml", "prices.toml"):
+        (tmp_path / name).write_text(words if name == ".env" else "replicate_url = 'http://127.0.0.1:9'\n")
+    assert read_settings().model_dump() == before
 
 
 def test_settings_survive_the_way_to_a_worker(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,4 +17,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    from limner.processes import forget_current_folder
+
+    forget_current_folder()
     main()

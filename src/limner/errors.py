@@ -62,6 +62,7 @@ __all__ = [
     "VendorFailed",
     "VendorRefused",
     "WorkFailed",
+    "WorkerFailed",
 ]
 
 
@@ -256,6 +257,13 @@ class WorkFailed(LimnerError):
     exit_code = 8
     status = 502
     code = "work-failed"
+
+
+class WorkerFailed(WorkFailed):
+    """The worker, which does the jobs, could not be started; the jobs that waited for it have failed."""
+
+    status = 503
+    code = "worker-failed"
 
 
 class VendorBusy(WorkFailed):

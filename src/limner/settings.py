@@ -1,6 +1,7 @@
-"""One typed settings object: environment (``LIMNER_...``), then ``.env``, then ``limner.toml`` of the home folder.
+"""One typed settings object: environment (``LIMNER_...``), then ``limner.toml`` of the home folder.
 
-What a program that embeds Limner gives in code goes before all of them.
+What a program that embeds Limner gives in code goes before both. Nothing is taken from the folder that the user stands
+in: it may be somebody else's, and settings say where photos and tokens go.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from limner.errors import InputRefused
 __all__ = ["Settings", "home_folder", "read_settings"]
 
 FILE = "limner.toml"
+GIVEN = "LIMNER_GIVEN"
+"""Names, by commas, the variables with which a process of ours hands on what code gave it."""
 NONE = "null"
 """What an environment variable says where code gave None."""
 
@@ -45,7 +48,7 @@ class Settings(BaseSettings):
     """What a user can set. Every field is also an environment variable ``LIMNER_<NAME>``."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LIMNER_", env_file=".env", env_nested_delimiter="__", env_parse_none_str=NONE, extra="ignore"
+        env_prefix="LIMNER_", env_nested_delimiter="__", env_parse_none_str=NONE, extra="ignore"
     )
     _read: dict[str, Any] = PrivateAttr(default_factory=dict)
 
@@ -132,13 +135,13 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         init = getattr(init_settings, "init_kwargs", {})
-        home = init.get("home") or env_settings().get("home") or dotenv_settings().get("home") or home_folder()
+        home = init.get("home") or env_settings().get("home") or home_folder()
         toml = TomlConfigSettingsSource(settings_cls, Path(home).expanduser() / FILE)
-        return init_settings, env_settings, dotenv_settings, toml
+        return init_settings, env_settings, toml
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
@@ -150,6 +153,12 @@ class Settings(BaseSettings):
         here = {name: getattr(self, name) for name in type(self).model_fields}
         return frozenset(name for name, value in here.items() if name not in self._read or self._read[name] != value)
 
+    def only_from_environment(self, name: str) -> bool:
+        """Whether a variable of the environment alone says what this setting is: neither code nor ``limner.toml``."""
+        variable = f"LIMNER_{name.upper()}"
+        said = variable in os.environ and variable not in os.environ.get(GIVEN, "").split(",")
+        return said and name not in self.given
+
     def take(self, values: Mapping[str, Any]) -> None:
         """Take what was read anew, in place: every part of a process reads its settings from this one object."""
         self.__dict__.update(values)
@@ -159,10 +168,11 @@ class Settings(BaseSettings):
     def as_environment(self) -> dict[str, str]:
         """The home, and what was given in code, as variables of a process that finds the rest where this one did."""
         values = self.model_dump(mode="json", include={"home", *self.given})
-        return {
+        found = {
             f"LIMNER_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
             for name, value in values.items()
         }
+        return {**found, GIVEN: ",".join(sorted(found))}
 
     def model_post_init(self, context: Any, /) -> None:  # noqa: ARG002
         self._settle()
@@ -181,12 +191,12 @@ def read_settings(home: Path | None = None) -> Settings:
         wrong = [(".".join(map(str, error["loc"])), error) for error in failure.errors()]
         raise InputRefused(
             " ".join(f"The setting '{name}' is {error['input']!r}: {error['msg']}." for name, error in wrong),
-            remedy=f"Correct LIMNER_{wrong[0][0].split('.')[0].upper()}, .env or limner.toml in the home folder.",
+            remedy=f"Correct LIMNER_{wrong[0][0].split('.')[0].upper()}, or limner.toml in the home folder.",
             thing=", ".join(name for name, _ in wrong),
         ) from failure
     except (SettingsError, TOMLDecodeError) as failure:
         raise InputRefused(
             f"The settings cannot be read: {failure}.",
-            remedy="Correct the environment, .env, or limner.toml in the home folder.",
+            remedy="Correct the environment, or limner.toml in the home folder.",
             thing="settings",
         ) from failure

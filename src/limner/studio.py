@@ -747,6 +747,10 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
             self._workspace.ensure_worker()
         return made
 
+    def wait_for_worker(self, seconds: float = 30.0) -> None:
+        """Wait until a worker that was just started is at work. WorkerFailed: none could be started."""
+        self._workspace.worker_start.wait(seconds)
+
     def jobs(
         self,
         slug: str = "",
@@ -889,7 +893,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         """The last lines of the worker's log, without secrets."""
         from limner.pipeline.log_tail import log_tail
 
-        return log_tail(self._workspace, lines)
+        return log_tail(self._workspace.log_file, lines)
 
     # --- accounts -----------------------------------------------------------------------------------------------
 

@@ -51,13 +51,12 @@ def test_each_setting_says_where_it_comes_from(home: Path, tmp_path: Path, monke
         found = studio.settings_report()
         assert (found["budget_day"].value, found["budget_day"].source) == ("3.00", "limner.toml")
         assert (found["trainer"].value, found["trainer"].source) == ("replicate", "environment")
-        assert (found["generator"].value, found["generator"].source) == ("fal", ".env")
+        assert (found["generator"].value, found["generator"].source) == ("local", "default")
         assert (found["hub"].value, found["hub"].source) == ("folder", "default")
         assert "LIMNER_TRAINER" in found["trainer"].fixed
         assert found["hub"].fixed == ""
-        for name in ("trainer", "generator"):
-            with pytest.raises(Conflict, match="cannot be changed here"):
-                studio.change_settings({name: "local"})
+        with pytest.raises(Conflict, match="cannot be changed here"):
+            studio.change_settings({"trainer": "local"})
 
 
 def test_a_change_keeps_comments_and_holds_at_once_and_later(studio: Studio, home: Path) -> None:

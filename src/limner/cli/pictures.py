@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from limner.cli.progress import follow
 from limner.cli.trainings import recipe_settings
 from limner.errors import LoraRefused, NotReady
 from limner.options import GenerateOptions
+from limner.processes import program
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -143,9 +143,10 @@ def open_one(
     with studio() as it:
         found = it.image(image)
     opener = {"darwin": "open", "win32": "explorer"}.get(sys.platform, "xdg-open")
-    if shutil.which(opener) is None:
+    viewer = program(opener)
+    if viewer is None:
         raise NotReady(f"There is no viewer ({opener}) here.", remedy=f"The picture is {found.path}.", thing=opener)
-    subprocess.run([opener, str(found.path)], check=False)
+    subprocess.run([viewer, str(found.path)], check=False)
     show(found, as_json, lambda out: out.print(f"Opened {found.path}", soft_wrap=True))
 
 

@@ -131,6 +131,7 @@ class FolderRepo:
                 sync_folder(folder)
             final = self.revision_folder(revision)
             final.parent.mkdir(exist_ok=True)
+            final.parent.chmod(0o755)
             if final.exists():
                 self._discard(final)
             incoming.rename(final)
@@ -201,6 +202,11 @@ class FolderRepo:
         if not state.main or not target.is_dir() or self.visible_revision() == state.main:
             return
         self.visible.parent.mkdir(parents=True, exist_ok=True)
+        if state.visibility is Visibility.PUBLIC:
+            # a worker writes what its owner alone can read; the repo itself says who may
+            above = self.hub / ".limner"
+            for folder in (above, above / "repos", self.folder.parent, self.visible.parent):
+                folder.chmod(0o755)
         link = self.visible.parent / f".{self.name}.{secrets.token_hex(6)}.link"
         link.symlink_to(self._relative(target))
         link.replace(self.visible)

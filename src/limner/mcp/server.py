@@ -8,6 +8,7 @@ from mcp.server.mcpserver import MCPServer
 
 from limner import __version__
 from limner.mcp import looking, working
+from limner.processes import keep_private
 from limner.settings import Settings
 from limner.studio import Studio
 from limner.vendors.redaction import guard_logging
@@ -32,5 +33,6 @@ def serve(settings: Settings) -> None:
     """Serve on standard input and output until it is closed. Loras may be named by owner/repo or https, not by path."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     guard_logging()
+    keep_private()
     with Studio(settings=settings, from_here=False) as studio:
         make_server(studio).run("stdio")

@@ -14,9 +14,11 @@ from limner.catalog import base_location, bases, find_base
 from limner.errors import LimnerError
 from limner.pipeline import accounts
 from limner.pipeline.worker import worker_lives
+from limner.pipeline.worker_start import last_failure
 from limner.pipeline.workspace import Workspace
 from limner.records import Check, DoctorReport
 from limner.settings import Settings
+from limner.store.home import open_to_others
 from limner.types import BackEnd
 from limner.vendors.credentials import has_token
 
@@ -89,14 +91,26 @@ def _home(workspace: Workspace) -> list[Check]:
         if free > LOW_DISK
         else Check("data", "disk", "problem", words, "Free some space, or set LIMNER_HOME to a larger disk."),
         Check("data", "database", "ok", f"schema {workspace.database.version()}, {workspace.database.path}"),
-        Check(
-            "data",
-            "worker",
-            "ok",
-            "at work now" if worker_lives(workspace.home) else "starts by itself when there is something to do",
-        ),
+        _private(workspace),
+        _worker(workspace),
         Check("data", "log", "ok", str(workspace.log_file)),
     ]
+
+
+def _private(workspace: Workspace) -> Check:
+    if not (open_entries := open_to_others(workspace.home)):
+        return Check("data", "private", "ok", "only you can read it")
+    shown = ", ".join(entry.name for entry in open_entries)
+    message = f"other users of this machine can get at {shown} in {workspace.home}"
+    return Check("data", "private", "problem", message, "Set LIMNER_HOME to a folder of your own: chmod has no effect.")
+
+
+def _worker(workspace: Workspace) -> Check:
+    if worker_lives(workspace.home):
+        return Check("data", "worker", "ok", "at work now")
+    if why := last_failure(workspace.home):
+        return Check("data", "worker", "problem", why, f"Mend what it names; the whole log: {workspace.log_file}")
+    return Check("data", "worker", "ok", "starts by itself when there is something to do")
 
 
 def _bases(workspace: Workspace) -> list[Check]:

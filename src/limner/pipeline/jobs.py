@@ -24,6 +24,7 @@ __all__ = [
     "JobProgress",
     "add_job",
     "as_error",
+    "fail_all",
     "new_id",
     "note_resumed",
     "refuse_twice",
@@ -176,10 +177,15 @@ class JobProgress:
             raise Cancelled("Stopped as you asked; what was done so far is kept.", thing=self._job)
 
 
-def start_stage(database: Database, job: str, stage: int) -> tuple[dict[str, Any], list[Any], bool]:
-    """Mark a stage as running; give its request, the results of those before it, and whether it had ended already."""
+def start_stage(database: Database, job: str, stage: int) -> tuple[dict[str, Any], list[Any], bool] | None:
+    """Mark a stage as running; give its request, the results of those before it, and whether it had ended already.
+
+    None: the job itself has ended, as one that failed because no worker could be started.
+    """
     with database.write() as session:
         row = session.get_one(JobRow, job)
+        if JobState(row.state).ended:
+            return None
         stages = [dict(entry) for entry in row.stages]
         request = dict(row.request["stages"][stage])
         if len(stages) > stage and stages[stage]["state"] == JobState.DONE:
@@ -233,6 +239,25 @@ def end_job(database: Database, job: str) -> None:
                 made.state, made.error, made.ended_at = row.state, row.error, row.ended_at
         _say(session, row)
         row.result = {k: v for entry in row.stages for k, v in (entry.get("result") or {}).items()}
+
+
+def fail_all(database: Database, error: LimnerError) -> int:
+    """End every job that has not ended as failed, because there is nobody to do it; how many."""
+    with database.write() as session:
+        rows = session.scalars(select(JobRow).where(JobRow.state.in_(UNDER_WAY))).all()
+        for row in rows:
+            row.state, row.error, row.ended_at = JobState.FAILED, as_error(error), now()
+            row.stages = [
+                {**entry, "state": JobState.FAILED, "ended_at": now().isoformat()}
+                if entry["state"] == JobState.RUNNING
+                else entry
+                for entry in row.stages
+            ]
+            for made in _made_by(session, row):
+                if not JobState(made.state).ended:
+                    made.state, made.error, made.ended_at = row.state, row.error, row.ended_at
+            _say(session, row)
+        return len(rows)
 
 
 def _made_by(session: Session, job: JobRow) -> list[TrainingRow | GenerationRow]:

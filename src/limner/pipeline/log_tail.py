@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from limner.pipeline.workspace import Workspace
 from limner.vendors.redaction import redact
 
 __all__ = ["log_tail"]
@@ -13,12 +12,12 @@ __all__ = ["log_tail"]
 MOST_BYTES = 200_000
 
 
-def log_tail(workspace: Workspace, lines: int) -> str:
-    """The last lines of the worker's log without secrets, "" where there is none."""
+def log_tail(log: Path, lines: int) -> str:
+    """The last lines of a worker's log without secrets, "" where there is none."""
     if lines < 1:
         return ""
     try:
-        with workspace.log_file.open("rb") as file:
+        with log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - MOST_BYTES))
             whole = file.read()

@@ -132,8 +132,6 @@ def _fixed(workspace: Workspace, name: str, source: str) -> str:
         return f"The environment variable LIMNER_{name.upper()} sets it, which goes before {FILE}."
     if source == "program":
         return f"The program that uses Limner gave it, which goes before {FILE}."
-    if source == ".env":
-        return f"LIMNER_{name.upper()} in the .env of the server's folder sets it, which goes before {FILE}."
     if name == "base_paths":
         return f"It has several values: write them into the table [base_paths] of {FILE}."
     if name in FROM_HERE and not workspace.from_here:
@@ -208,15 +206,12 @@ def _refuse_no_address(value: str) -> None:
 
 
 def _outside(workspace: Workspace) -> dict[str, str]:
-    """The settings that code, the environment or .env sets, and which of the three."""
-    from dotenv import dotenv_values
-
-    found: dict[str, str] = {}
-    for source, names in ((".env", dotenv_values(".env")), ("environment", os.environ)):
-        for variable in names:
-            name = variable.lower().removeprefix("limner_")
-            if variable.lower().startswith("limner_"):
-                found[name.partition("__")[0]] = source
+    """The settings that code or the environment sets, and which of the two."""
+    found = {
+        variable.lower().removeprefix("limner_").partition("__")[0]: "environment"
+        for variable in os.environ
+        if variable.lower().startswith("limner_")
+    }
     found.update(dict.fromkeys(workspace.settings.given, "program"))
     return {name: source for name, source in found.items() if name in Settings.model_fields}
 

@@ -23,12 +23,14 @@ from limner.errors import LimnerError
 from limner.pipeline import erasing, jobs
 from limner.pipeline.delivering import delivering
 from limner.pipeline.listening import listening
+from limner.pipeline.worker_start import forget_failure
 from limner.pipeline.workspace import Workspace
+from limner.processes import keep_private
 from limner.settings import Settings
 from limner.types import Progress
 from limner.vendors.redaction import guard_logging
 
-__all__ = ["STAGES", "StageContext", "work", "worker_lives"]
+__all__ = ["STAGES", "StageContext", "is_at_work", "work", "worker_lives"]
 
 log = logging.getLogger(__name__)
 
@@ -87,10 +89,21 @@ def worker_lives(home: Path) -> bool:
     return False
 
 
+def is_at_work(home: Path, pid: int) -> bool:
+    """Whether this process was the last worker of this home to begin its work; from then on it takes jobs."""
+    try:
+        return _lock_path(home).read_text(encoding="ascii") == str(pid)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 def _runner(workspace: Workspace) -> Callable[[str, int], Awaitable[bool]]:
     async def run_stage(job: str, stage: int) -> bool:
         try:
-            request, earlier, ended = await asyncio.to_thread(jobs.start_stage, workspace.database, job, stage)
+            begun = await asyncio.to_thread(jobs.start_stage, workspace.database, job, stage)
+            if begun is None:
+                return False
+            request, earlier, ended = begun
             if ended:
                 return True
             results = {k: v for entry in earlier for k, v in (entry.get("result") or {}).items()}
@@ -125,6 +138,9 @@ def work(settings: Settings, *, idle_seconds: float | None, stop: threading.Even
         await asyncio.to_thread(jobs.end_job, workspace.database, job)
 
     executor = durable.Executor(workspace.database, workspace.home, _runner(workspace), finish)
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, str(os.getpid()).encode(), 0)
+    forget_failure(workspace.home)
     ears = ExitStack()
     ears.enter_context(listening(settings))
     ears.enter_context(delivering(workspace))
@@ -154,6 +170,7 @@ def work(settings: Settings, *, idle_seconds: float | None, stop: threading.Even
 
 def main() -> int:
     """The entry of the process."""
+    keep_private()
     parser = argparse.ArgumentParser(description="Do the jobs of one home folder.")
     parser.add_argument("--forever", action="store_true", help="do not end when idle")
     parser.add_argument("--nice", type=int, default=0, metavar="N", help="stand back for others by so much, 0 to 19")

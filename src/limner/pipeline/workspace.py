@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
-import sys
 import threading
 from copy import copy
 from functools import cached_property
@@ -13,21 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limner.catalog import use_catalog
-from limner.errors import LimnerError, StorageFailed
+from limner.errors import LimnerError, StorageFailed, WorkerFailed
 from limner.money.prices import use_home
 from limner.setting_groups import RESTART
 from limner.settings import FILE, Settings, read_settings
 from limner.store import Blobs, Database
+from limner.store.home import close_home
 
 if TYPE_CHECKING:
     from limner.pipeline.durable import Submitter
+    from limner.pipeline.worker_start import WorkerStart
 
 __all__ = ["Workspace"]
 
 log = logging.getLogger(__name__)
-
-WORKER_NICENESS = 5
-"""A worker and the trainings that it starts stand back for whoever waits for a page or a command on this machine."""
 
 
 class Workspace:
@@ -47,7 +43,7 @@ class Workspace:
             use_catalog(settings.catalog)
         use_home(self.home)
         try:
-            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            close_home(self.home)
             self.blobs = Blobs(self.home / "blobs")
             self.database = Database(self.home / "limner.db")
             self.database.migrate()
@@ -101,23 +97,27 @@ class Workspace:
         return self.home / "logs" / "worker.log"
 
     def ensure_worker(self) -> None:
-        """Start a worker in a session of its own unless one lives; it ends by itself when there is nothing to do."""
-        from limner.pipeline.worker import worker_lives
+        """Start a worker unless one lives; it ends by itself when there is nothing to do.
 
-        if not self.settings.start_worker or worker_lives(self.home):
-            return
-        self.log_file.parent.mkdir(parents=True, exist_ok=True)
-        environment = os.environ | self.settings.as_environment()
-        with self.log_file.open("ab") as sink:
-            subprocess.Popen(
-                [sys.executable, "-m", "limner.pipeline.worker", "--nice", str(WORKER_NICENESS)],
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
-                env=environment,
-                start_new_session=True,
-                close_fds=True,
-            )
+        After the third that dies before it is at work, every job that has not ended fails, with what its log says.
+        """
+        if self.settings.start_worker:
+            self.worker_start.ensure(self.settings.as_environment())
+
+    @cached_property
+    def worker_start(self) -> WorkerStart:
+        """What starts the workers of this home, one for all owners."""
+        if self._everyone is not None:
+            with self._opening:
+                return self._everyone.worker_start
+        from limner.pipeline.worker_start import WorkerStart
+
+        return WorkerStart(self.home, self.log_file, self._give_up)
+
+    def _give_up(self, error: WorkerFailed) -> None:
+        from limner.pipeline.jobs import fail_all
+
+        fail_all(self.database, error)
 
     def close(self) -> None:
         """Let go of the database."""

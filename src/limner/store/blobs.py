@@ -33,7 +33,7 @@ class Blobs:
     """Bytes by their SHA-256. Writing the same bytes twice is harmless; nothing is ever changed in place."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder = folder
         self._store = LocalStore(prefix=str(folder))
 

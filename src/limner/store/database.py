@@ -6,9 +6,10 @@ however long the busy timeout; readers use a plain BEGIN on an engine of their o
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ class Database:
     def __init__(self, path: Path, *, busy_milliseconds: int = BUSY_MILLISECONDS) -> None:
         self.path = path
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # what is wrong with the place is said when it is used
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would let others read it
         # Made of parts, because a ? in a folder's name would end the path of a URL.
         url = URL.create("sqlite", database=str(path))
         self.url = url.render_as_string()

@@ -11,7 +11,10 @@ __all__ = ["VENDOR_ACCOUNTS", "AccountReport", "VendorAccount", "vendor_account"
 
 @dataclass(frozen=True, slots=True)
 class VendorAccount:
-    """One vendor. ``variables`` are looked up in this order; ``scope`` says in words what the token must be allowed."""
+    """One vendor. ``variables`` are looked up in this order; ``scope`` says in words what the token must be allowed.
+
+    ``addresses`` are the settings that say where it answers.
+    """
 
     name: str
     title: str
@@ -19,6 +22,7 @@ class VendorAccount:
     page: str
     scope: str
     used_for: str
+    addresses: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ VENDOR_ACCOUNTS: dict[str, VendorAccount] = {
             "and, for FLUX.1-dev and other gated bases, 'Read access to contents of all public gated repos you can "
             "access'; for pictures by Inference Providers also 'Make calls to Inference Providers'.",
             "publishing loras, gated bases, Inference Providers",
+            ("huggingface_url",),
         ),
         VendorAccount(
             "replicate",
@@ -62,6 +67,7 @@ VENDOR_ACCOUNTS: dict[str, VendorAccount] = {
             "Tokens there may do all that the account may. Make one for Limner alone, so that it can be revoked alone, "
             "and set a spending limit for the account.",
             "training, pictures",
+            ("replicate_url",),
         ),
         VendorAccount(
             "fal",
@@ -70,6 +76,7 @@ VENDOR_ACCOUNTS: dict[str, VendorAccount] = {
             "https://fal.ai/dashboard/keys",
             "A key of scope API; ADMIN is not needed. It has the form id:secret; both parts are wanted.",
             "training, pictures",
+            ("fal_queue_url", "fal_rest_url", "fal_api_url"),
         ),
         VendorAccount(
             "together",
@@ -79,6 +86,7 @@ VENDOR_ACCOUNTS: dict[str, VendorAccount] = {
             "A key of a project of its own, so that it can be revoked alone; the account is prepaid, which limits what "
             "can be spent.",
             "pictures",
+            ("together_url",),
         ),
     )
 }

@@ -1,5 +1,7 @@
-"""Tokens: found in the environment, ``.env``, the home folder's ``.env`` or the OS keyring; never shown.
+"""Tokens: found in the environment, the home folder's ``.env``, the OS keyring or a ``.env`` here; never shown.
 
+A token that is kept goes to the vendor's own address, to the one that it was kept for, or to one that code or the home
+folder's ``limner.toml`` names.
 A Secret prints as dots. Every secret that was ever read in this process is known to ``redact``.
 """
 
@@ -8,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
@@ -46,6 +48,7 @@ _keyring_said: dict[str, tuple[float, str]] = {}
 class _Found:
     secret: Secret
     place: str
+    kept: bool
 
 
 def find_token(vendor: str, settings: Settings) -> Secret:
@@ -58,7 +61,24 @@ def find_token(vendor: str, settings: Settings) -> Secret:
             remedy=f"Make one at {account.page}, then: limner login {vendor} (or set {account.variables[0]}).",
             thing=vendor,
         )
+    if found.kept:
+        _refuse_foreign_address(account, found.place, settings)
     return Secret(_checked(found.secret.reveal(), account, found.place))
+
+
+def _refuse_foreign_address(account: VendorAccount, place: str, settings: Settings) -> None:
+    """A variable may come from anywhere, as from a script of somebody else; what is kept is not sent where it says."""
+    named = _env_values(_home_env(settings))
+    for name in account.addresses:
+        address, own = str(getattr(settings, name)), str(Settings.model_fields[name].default)
+        known = {own.rstrip("/"), (named.get(f"LIMNER_{name.upper()}") or own).rstrip("/")}
+        if address.rstrip("/") not in known and settings.only_from_environment(name):
+            raise AccountRefused(
+                f"The token for {account.title} from {place} is kept for {own}, "
+                f"and is not sent to {address}, which LIMNER_{name.upper()} in the environment names.",
+                remedy=f"Set {account.variables[0]} there too, or write {name} into limner.toml of the home folder.",
+                thing=account.name,
+            )
 
 
 def as_token(vendor: str, text: str) -> Secret:
@@ -96,13 +116,13 @@ def keep_token(vendor: str, token: str, settings: Settings) -> str:
         keyring.set_password(SERVICE, vendor, secret.reveal())
         # Some backends take everything and keep nothing.
         if keyring.get_password(SERVICE, vendor) == secret.reveal():
-            _write_env(_home_env(settings), account.variables, None)
+            _write_env(_home_env(settings), account, _own_addresses(account, settings))
             return "the keyring of this system"
     except Exception:  # noqa: S110 - whatever is wrong with a keyring, there is another place
         pass
     path = _home_env(settings)
     try:
-        _write_env(path, account.variables, secret)
+        _write_env(path, account, {account.variables[0]: secret.reveal(), **_own_addresses(account, settings)})
     except OSError as failure:
         raise StorageFailed(
             f"The token for {account.title} cannot be kept in {path}: {failure.strerror}.",
@@ -126,7 +146,7 @@ def forget_token(vendor: str, settings: Settings) -> tuple[str, ...]:
     path = _home_env(settings)
     if any(_env_values(path).get(name) for name in account.variables):
         try:
-            _write_env(path, account.variables, None)
+            _write_env(path, account, {})
         except OSError as failure:
             raise StorageFailed(
                 f"The token for {account.title} cannot be taken out of {path}: {failure.strerror}.",
@@ -138,23 +158,29 @@ def forget_token(vendor: str, settings: Settings) -> tuple[str, ...]:
 
 
 def _find(account: VendorAccount, settings: Settings) -> _Found | None:
-    for value, place in _candidates(account, settings):
+    for value, place, kept in _candidates(account, settings):
         if text := value.strip():
-            return _Found(Secret(text), place)
+            return _Found(Secret(text), place, kept)
     return None
 
 
-def _candidates(account: VendorAccount, settings: Settings) -> Iterator[tuple[str, str]]:
+def _candidates(account: VendorAccount, settings: Settings) -> Iterator[tuple[str, str, bool]]:
+    """What may be a token, where it is, and whether it was kept there for later."""
     for name in account.variables:
-        yield os.environ.get(name, ""), f"{name} in the environment"
-    for path in dict.fromkeys((Path(".env").absolute(), _home_env(settings))):
-        values = _env_values(path)
-        for name in account.variables:
-            yield values.get(name) or "", f"{name} in {path}"
-    yield _from_keyring(account), "the keyring of this system"
+        yield os.environ.get(name, ""), f"{name} in the environment", False
+    yield from _in_file(account, _home_env(settings))
+    yield _from_keyring(account), "the keyring of this system", True
     if account.name == "huggingface":
         path = _hub_token_file()
-        yield _text(path), f"{path}, where hf auth login keeps it"
+        yield _text(path), f"{path}, where hf auth login keeps it", True
+    # Last, since the folder may be somebody else's: their token would put what is published into their account.
+    yield from _in_file(account, Path(".env").absolute())
+
+
+def _in_file(account: VendorAccount, path: Path) -> Iterator[tuple[str, str, bool]]:
+    values = _env_values(path)
+    for name in account.variables:
+        yield values.get(name) or "", f"{name} in {path}", True
 
 
 def _from_keyring(account: VendorAccount) -> str:
@@ -200,15 +226,25 @@ def _env_values(path: Path) -> dict[str, str | None]:
     return dict(dotenv_values(stream=StringIO(text), interpolate=False))
 
 
-def _write_env(path: Path, variables: tuple[str, ...], secret: Secret | None) -> None:
-    """Replace the lines of these variables, in one step and never readable by others. OSError."""
+def _own_addresses(account: VendorAccount, settings: Settings) -> dict[str, str]:
+    """Where a token that is kept now may be sent later, as variables, if not to the vendor's own address."""
+    said = {name: str(getattr(settings, name)) for name in account.addresses}
+    return {
+        f"LIMNER_{name.upper()}": address
+        for name, address in said.items()
+        if address != Settings.model_fields[name].default
+    }
+
+
+def _write_env(path: Path, account: VendorAccount, values: Mapping[str, str]) -> None:
+    """Replace the lines of an account's variables, in one step and never readable by others. OSError."""
     before = _text(path)
+    variables = (*account.variables, *(f"LIMNER_{name.upper()}" for name in account.addresses))
     ours = re.compile(rf"\s*(?:export\s+)?(?:{'|'.join(map(re.escape, variables))})\s*=")
     lines = [line for line in before.splitlines() if not ours.match(line)]
-    if secret is not None:
-        lines.append(f"{variables[0]}={secret.reveal()}")
-    elif len(lines) == len(before.splitlines()):
+    if not values and len(lines) == len(before.splitlines()):
         return
+    lines += [f"{name}={value}" for name, value in values.items()]
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     new = path.with_name(f".env.{os.getpid()}")
     try:

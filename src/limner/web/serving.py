@@ -15,6 +15,7 @@ from types import FrameType
 import uvicorn
 
 from limner.errors import Conflict, InputRefused
+from limner.processes import keep_private
 from limner.settings import Settings
 from limner.studio import Studio
 from limner.vendors.redaction import guard_logging
@@ -163,6 +164,7 @@ def serve_studio(
     ``as_json``: what is told is one line with ``url``, ``host``, ``port`` and ``login``, for a program that starts it.
     """
     guard_logging()
+    keep_private()
     outside = _outside(address, {*rules.hosts, *_names(settings)}, secure=rules.secure)
     if outside and not rules.login:
         raise InputRefused(

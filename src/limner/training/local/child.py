@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.errors import Cancelled, LimnerError, WorkFailed
+from limner.processes import keep_private
 from limner.training.local.run import RunDirectory
 
 __all__ = ["main"]
@@ -67,6 +68,7 @@ class _Wish:
 
 
 def main() -> int:
+    keep_private()
     run = RunDirectory(Path(sys.argv[1]))
     wish = _Wish()
     signal.signal(signal.SIGTERM, wish.hear)

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.flux.durable import sync_folder, write_atomically
+from limner.processes import program
 
 __all__ = ["RunDirectory", "identity_of", "reap"]
 
@@ -174,7 +175,8 @@ def identity_of(pid: int) -> str:
             return ""
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return "" if words[0] in "ZX" else f"{boot}/{words[19]}"
-    shown = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    look = [program("ps") or "/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)]
+    shown = subprocess.run(look, capture_output=True, text=True, check=False)
     stat, _, started = shown.stdout.strip().partition(" ")
     return "" if stat.startswith("Z") else started.strip()
 

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from limner.processes import keep_private, python_module
 from limner.training.local.run import RunDirectory, end_group, identity_of, reap
 
 __all__ = ["LOST_THE_RACE", "guard_training"]
@@ -59,7 +60,7 @@ def _run_trainer(run: RunDirectory, wish: _Wish, grace: float) -> dict[str, Any]
     """Start the trainer, wait for its end; gives what exit.json is to say, or nothing if it can go on later."""
     with run.log.open("ab") as log:
         trainer = subprocess.Popen(
-            [sys.executable, "-P", "-m", "limner.training.local.child", str(run.folder)],
+            python_module("limner.training.local.child", str(run.folder)),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -110,6 +111,7 @@ def _unexplained(status: int) -> dict[str, Any]:
 
 
 def main() -> int:
+    keep_private()
     run = RunDirectory(Path(sys.argv[1]))
     grace = float(sys.argv[2]) if len(sys.argv) > 2 else 30.0
     # a second fork leaves no zombie behind in the process that started us

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 
 from limner.catalog import bases
 from limner.errors import Conflict, NotReady, StorageFailed, WorkFailed
+from limner.processes import our_environment, python_module
 from limner.settings import Settings
 from limner.training.local import log as local_log
 from limner.training.local.run import RunDirectory, reap
@@ -30,6 +32,15 @@ __all__ = ["LocalTrainer"]
 
 _PARTS = ("torch", "diffusers", "transformers", "peft", "safetensors")
 _BIG_BASE = 1_000_000_000
+_NEEDED = re.compile(
+    r"PATH|HOME|USER|LOGNAME|TMPDIR|TEMP|TMP|TZ|LANG|LANGUAGE|LC_\w+|SYSTEMROOT|VIRTUAL_ENV|CONDA_PREFIX|PYTHON\w+"
+    r"|LD_LIBRARY_PATH|DYLD_\w+|MALLOC_\w+|XDG_CACHE_HOME|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE"
+    r"|(?i:https?|all|no)_(?i:proxy)|HF_(HOME|ENDPOINT|HUB_(CACHE|OFFLINE|(DISABLE|ENABLE|VERBOSITY)\w*))"
+    r"|(TRANSFORMERS|DIFFUSERS)_(OFFLINE|CACHE|VERBOSITY)"
+    r"|(CUDA|NVIDIA|NCCL|HIP|HSA|ROCR|ROCM|GPU|ZE|TORCH|TORCHINDUCTOR|PYTORCH|TRITON|OMP|KMP|GOMP|MKL|OPENBLAS|ACCELERATE)"
+    r"_\w+"
+)
+"""The variables that a training is given: where things are, and how torch and its libraries compute."""
 
 
 class LocalTrainer:
@@ -297,20 +308,20 @@ def _forget_drawing() -> None:
 
 
 def _environment(order: TrainingOrder, settings: Settings) -> dict[str, str]:
-    """This process's environment, with the Hub's token for a gated base if it is kept elsewhere, as in the keyring."""
-    if not order.base.gated or Path(order.base_path).is_absolute() or "HF_TOKEN" in os.environ:
-        return dict(os.environ)
+    """What the training needs of this process's environment: no secret but the Hub's token, for a gated base."""
+    found = {name: value for name, value in our_environment().items() if _NEEDED.fullmatch(name)}
+    if not order.base.gated or Path(order.base_path).is_absolute():
+        return found
     from limner.vendors.huggingface import hub_token
 
     token = hub_token(settings)
-    return {**os.environ, "HF_TOKEN": token.reveal()} if token is not None else dict(os.environ)
+    return {**found, "HF_TOKEN": token.reveal()} if token is not None else found
 
 
 def _launch_shim(run: RunDirectory, grace: float, environment: Mapping[str, str]) -> None:
     with run.log.open("ab") as log:
-        # -P: a folder that the user happens to stand in must not shadow modules
         subprocess.run(
-            [sys.executable, "-P", "-m", "limner.training.local.shim", str(run.folder), str(grace)],
+            python_module("limner.training.local.shim", str(run.folder), str(grace)),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
