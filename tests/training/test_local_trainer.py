@@ -158,8 +158,17 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 @pytest.mark.slow
 def test_many_starts_at_once_make_one_training_and_a_cancelled_one_reopens(
-    trainer: LocalTrainer, make_order: MakeOrder, whole: bytes
+    trainer: LocalTrainer, make_order: MakeOrder, whole: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in (
+        "HF_TOKEN",
+        "FAL_KEY",
+        "LIMNER_HOME",
+        "AWS_SECRET_ACCESS_KEY",
+        "DBUS_SESSION_BUS_ADDRESS",
+        "MY_PASSWORD",
+    ):
+        monkeypatch.setenv(name, "not-for-a-training")
     order = make_order(sample_prompts=("a photo of john_doe",), **LONG)
     run = RunDirectory(order.run_directory)
     parents = [in_a_process_of_its_own(lambda: trainer.start_now(order)) for _ in range(4)]
@@ -167,6 +176,10 @@ def test_many_starts_at_once_make_one_training_and_a_cancelled_one_reopens(
     for parent in parents:
         kill(parent)
     assert starts(run) == 1
+    for pid in (shim_of(run), run.read(run.trainer)["pid"]):
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        assert b"PATH=" in environment
+        assert b"not-for-a-training" not in environment
 
     asyncio.run(trainer.cancel(order, f"local:{order.id}"))
     report = trainer.report(run.folder)

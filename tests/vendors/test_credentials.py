@@ -14,7 +14,7 @@ from keyring.backends.null import Keyring as NullKeyring
 
 from limner.errors import AccountRefused, InputRefused, StorageFailed
 from limner.settings import Settings
-from limner.vendors.accounts import VENDOR_ACCOUNTS
+from limner.vendors.accounts import VENDOR_ACCOUNTS, VendorAccount
 from limner.vendors.credentials import find_token, forget_token, has_token, keep_token, redact, token_for, where
 
 from .conftest import DictKeyring
@@ -42,13 +42,13 @@ def test_an_unknown_vendor_is_refused(nobody: Settings) -> None:
 
 
 def test_the_order_of_places(nobody: Settings, ring: DictKeyring, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each place that is added goes before those that were there."""
+    """Each place that is added goes before those that were there; a folder that may be anybody's comes last."""
     home, here = nobody.home, Path.cwd()
     home.mkdir()
     hub_file = Path(os.environ["HF_HOME"]) / "token"
     hub_file.parent.mkdir()
-    hub_file.write_text("hf_from_the_hubs_own_file\n")
-    steps: list[tuple[str, str]] = [("hf_from_the_hubs_own_file", str(hub_file))]
+    (here / ".env").write_text('HUGGING_FACE_HUB_TOKEN="hf_from_the_env_here"\n')
+    steps: list[tuple[str, str]] = [("hf_from_the_env_here", str(here / ".env"))]
 
     def check() -> None:
         token, place = steps[-1]
@@ -57,14 +57,14 @@ def test_the_order_of_places(nobody: Settings, ring: DictKeyring, monkeypatch: p
         assert token not in where("huggingface", nobody)
 
     check()
+    hub_file.write_text("hf_from_the_hubs_own_file\n")
+    steps.append(("hf_from_the_hubs_own_file", str(hub_file)))
+    check()
     keep_token("huggingface", "hf_from_the_keyring", nobody)
     steps.append(("hf_from_the_keyring", "keyring"))
     check()
     (home / ".env").write_text("OTHER=1\nexport HF_TOKEN='hf_from_the_home_env'\n")
     steps.append(("hf_from_the_home_env", str(home / ".env")))
-    check()
-    (here / ".env").write_text('HUGGING_FACE_HUB_TOKEN="hf_from_the_env_here"\n')
-    steps.append(("hf_from_the_env_here", str(here / ".env")))
     check()
     monkeypatch.setenv("HUGGING_FACE_HUB_TOKEN", "hf_from_the_old_variable")
     steps.append(("hf_from_the_old_variable", "HUGGING_FACE_HUB_TOKEN in the environment"))
@@ -74,6 +74,56 @@ def test_the_order_of_places(nobody: Settings, ring: DictKeyring, monkeypatch: p
     check()
     for token, _ in steps:
         assert redact(f"x {token} y") == "x [secret] y"
+
+
+@pytest.mark.parametrize("account", VENDOR_ACCOUNTS.values(), ids=lambda account: account.name)
+def test_a_kept_token_goes_to_no_address_that_a_variable_names(
+    account: VendorAccount, nobody: Settings, ring: DictKeyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_token(account.name, TOKEN, nobody)
+    for name in account.addresses:
+        with monkeypatch.context() as patched:
+            patched.setenv(f"LIMNER_{name.upper()}", "https://elsewhere.example")
+            elsewhere = Settings(home=nobody.home)
+            with pytest.raises(AccountRefused, match=r"is not sent to https://elsewhere\.example") as refused:
+                find_token(account.name, elsewhere)
+            assert TOKEN not in str(refused.value)
+            # in the same breath as the address, as by a script that means both
+            patched.setenv(account.variables[0], "given-with-the-address")
+            assert find_token(account.name, elsewhere).reveal() == "given-with-the-address"
+            patched.delenv(account.variables[0])
+            # what code gave, also as a worker is handed it
+            given = Settings(home=nobody.home, **{name: "https://mine.example"})
+            assert find_token(account.name, given).reveal() == TOKEN
+            for variable, value in given.as_environment().items():
+                patched.setenv(variable, value)
+            assert find_token(account.name, Settings()).reveal() == TOKEN
+        # the home's own file
+        nobody.home.mkdir(exist_ok=True)
+        (nobody.home / "limner.toml").write_text(f'{name} = "https://mine.example"\n')
+        assert find_token(account.name, Settings(home=nobody.home)).reveal() == TOKEN
+        (nobody.home / "limner.toml").unlink()
+    assert find_token(account.name, nobody).reveal() == TOKEN
+
+
+def test_a_token_kept_for_another_address_goes_there_and_nowhere_else(
+    nobody: Settings, ring: DictKeyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIMNER_HUGGINGFACE_URL", "https://hub.example")
+    keep_token("huggingface", TOKEN, Settings(home=nobody.home))
+    assert find_token("huggingface", Settings(home=nobody.home)).reveal() == TOKEN
+    monkeypatch.setenv("LIMNER_HUGGINGFACE_URL", "https://elsewhere.example")
+    with pytest.raises(AccountRefused):
+        find_token("huggingface", Settings(home=nobody.home))
+    forget_token("huggingface", nobody)
+    assert "LIMNER_" not in (nobody.home / ".env").read_text()
+
+
+def test_every_address_of_a_vendor_is_named_by_its_account() -> None:
+    """A setting of next year too: whoever adds an address says whose token goes there."""
+    named = {name for account in VENDOR_ACCOUNTS.values() for name in account.addresses}
+    of_others = {"public_url", "s3_public_url", "s3_endpoint"}
+    assert {name for name in Settings.model_fields if name.endswith(("_url", "_endpoint"))} == named | of_others
 
 
 def test_an_empty_variable_hides_nothing(nobody: Settings, ring: DictKeyring, monkeypatch: pytest.MonkeyPatch) -> None:

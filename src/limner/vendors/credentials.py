@@ -144,7 +144,8 @@ def forget_token(vendor: str, settings: Settings) -> tuple[str, ...]:
             gone.append("the keyring of this system")
     _keyring_said.pop(vendor, None)
     path = _home_env(settings)
-    if any(_env_values(path).get(name) for name in account.variables):
+    there = any(_env_values(path).get(name) for name in account.variables)
+    if path.exists():
         try:
             _write_env(path, account, {})
         except OSError as failure:
@@ -153,6 +154,7 @@ def forget_token(vendor: str, settings: Settings) -> tuple[str, ...]:
                 remedy=f"Delete the line of {account.variables[0]} there by hand.",
                 thing=str(path),
             ) from None
+    if there:
         gone.append(str(path))
     return tuple(gone)
 
