@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from limner.generation import infotext
-from limner.generation.foreign import comfyui, comfyui_workflow, invokeai
+from limner.generation.metadata.comfyui import graph as comfyui
+from limner.generation.metadata.comfyui import workflow as comfyui_workflow
+from limner.generation.metadata.invokeai import metadata as invokeai
 from limner.loras.inspection import inspect
 from limner.types import LoraUse
 

@@ -123,7 +123,8 @@ def generate(
             show_what_if(it.generate(prompt, what_if=True, **options), as_json)
             return
         job = with_consent(lambda agreed: it.generate(prompt, **options, yes=agreed), yes=yes, as_json=as_json)
-        if follow(it, job, detach=detach, as_json=as_json) is None:
+        ended = follow(it, job, detach=detach, as_json=as_json)
+        if ended is None:
             return
         generation = it.generation(job.target)
     paths = save_images(generation.images, out) if out else [image.path for image in generation.images]
@@ -131,6 +132,8 @@ def generate(
     def render(console: Console) -> None:
         for image, path in zip(generation.images, paths, strict=True):
             console.print(f"{image.id}  {image.generator}  seed {image.seed}  {path}", soft_wrap=True)
+        for warning in ended.result.get("warnings", ()):
+            hanging(console, "warning: ", warning, indent=9)
 
     show(generation, as_json, render)
 

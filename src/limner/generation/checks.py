@@ -13,7 +13,7 @@ from limner.catalog import bases
 from limner.errors import AccountRefused, LimnerError, VendorRefused
 from limner.findings import refusal
 from limner.generation.generator import GenerationOrder
-from limner.generation.prompts import missing_triggers
+from limner.generation.prompts import missing_triggers, unread_marks
 from limner.types import Base, Family, Finding, LoraUse, Severity
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def _prompt(order: GenerationOrder) -> Iterator[Finding]:
         message = f"The prompt has {tokens} tokens, and {order.base.id} reads the first {most}."
         yield _warn("prompt-cut", message, "Shorten it, or put what matters first.")
     yield from missing_triggers(order.prompt, order.loras)
+    yield from unread_marks(order.prompt)
 
 
 def _size(order: GenerationOrder) -> Iterator[Finding]:

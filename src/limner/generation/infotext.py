@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from limner import __version__
@@ -20,7 +20,10 @@ __all__ = ["Infotext", "parse", "write"]
 _NEGATIVE = "Negative prompt:"
 _UNSEEN = "\u2060"  # the word joiner: keeps a prompt's own line from being read as the negative prompt
 _SAMPLERS = {"FlowMatchEulerDiscreteScheduler": ("Euler", "Simple")}
+_UNUSED = re.compile(r"<(?=(?:lora|lyco|hypernet):)", re.IGNORECASE)
 _LORA = re.compile(r"<lora:([^:<>]+):([^:<>]+)(?::[^<>]*)?>")
+_STEPS = re.compile(r"\s{0,9}Steps:\s{0,9}\d")
+_STEPS_WITHIN = re.compile(r"(?<!\w)Steps:\s{0,9}\d{1,6},")
 _KEY = re.compile(r"\s*(\w[\w \-/]{0,63}?)\s{0,9}:\s*")  # bounded, so that no text makes it slow
 
 
@@ -35,8 +38,12 @@ class Infotext:
 
 
 def write(record: ImageRecord) -> str:
-    """The text for a picture of ours. It is for other programs; our own chunk is the one that loses nothing."""
+    """The text for a picture of ours. It is for other programs; our own chunk is the one that loses nothing.
+
+    A tag that stayed in the prompt drew nothing: a sign that is not seen keeps readers from counting its lora.
+    """
     prompt = record.prompt.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    prompt = _UNUSED.sub(f"<{_UNSEEN}", prompt)
     lines = prompt.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     lines = [_UNSEEN + line.lstrip() if line.lstrip().startswith(_NEGATIVE) else line for line in lines]
     tags = "".join(f" <lora:{_tag_name(use)}:{use.scale:g}>" for use in record.loras)
@@ -45,18 +52,53 @@ def write(record: ImageRecord) -> str:
 
 
 def parse(text: str) -> Infotext:
-    """Read such a text, ours or another program's; a text without the last line's pairs is all prompt."""
+    """Read such a text, ours or another program's; a text without a line of pairs is all prompt."""
     lines = text.strip().split("\n")
-    settings = _pairs(lines[-1])
-    if len(settings) >= 3:
-        lines = lines[:-1]
-    else:
-        settings = {}
-    stripped = [line.strip() for line in lines]
+    at, settings = _settings_line(lines)
+    stripped = [line.strip() for line in lines[:at]]
+    if len(lines) == 1 and not _STEPS.match(lines[0]):
+        stripped, settings = _one_line(lines[0].strip())
     cut = next((at for at, line in enumerate(stripped) if line.startswith(_NEGATIVE)), len(stripped))
     negative = "\n".join(stripped[cut:]).removeprefix(_NEGATIVE).strip()
     prompt = "\n".join(stripped[:cut]).strip()
-    return Infotext(prompt, negative, settings, tuple(_loras(prompt)))
+    return Infotext(prompt, negative, settings, tuple(_loras(prompt)) or tuple(_resources(settings)))
+
+
+def _settings_line(lines: Sequence[str]) -> tuple[int, dict[str, str]]:
+    """Where the line of pairs is, and what it says: the last line, or above lines that an extension added.
+
+    Dynamic Prompts, for one, writes what it drew from into lines that begin with "Template:" and "Negative Template:".
+    """
+    settings = _pairs(lines[-1])
+    if len(settings) >= 3:
+        return len(lines) - 1, settings
+    for at in range(len(lines) - 1, -1, -1):
+        if _STEPS.match(lines[at]) and len(settings := _pairs(lines[at])) >= 3:
+            return at, settings
+    return len(lines), {}
+
+
+def _one_line(text: str) -> tuple[list[str], dict[str, str]]:
+    """A text whose line breaks were lost: the prompt, perhaps a negative one, then the pairs from "Steps:" on."""
+    begins = [found.start() for found in _STEPS_WITHIN.finditer(text)]
+    settings = _pairs(text[begins[-1] :]) if begins else {}
+    if len(settings) < 3:
+        return [text], {}
+    prompt, negative, rest = text[: begins[-1]].partition(_NEGATIVE)
+    return [prompt.strip(), *([f"{negative} {rest.strip()}"] if negative else [])], settings
+
+
+def _resources(settings: Mapping[str, str]) -> Iterator[tuple[str, float]]:
+    """The loras that Civitai lists for a picture of its own generator, whose prompts hold no tags."""
+    try:
+        entries = json.loads(settings.get("Civitai resources", "[]"))
+    except (ValueError, RecursionError):
+        return
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict) and str(entry.get("type", "")).lower() in ("lora", "locon", "lycoris", "dora"):
+            weight = entry.get("weight", 1.0)
+            name = entry.get("modelName") or entry.get("modelVersionId") or "lora"
+            yield str(name)[:200], float(weight) if isinstance(weight, (int, float)) else 1.0
 
 
 def _settings(record: ImageRecord) -> dict[str, str]:
@@ -106,11 +148,12 @@ def _pairs(line: str) -> dict[str, str]:
             continue
         at = key.end()
         value = ""
-        if line[at : at + 1] == '"':
+        if line[at : at + 1] in ('"', "[", "{"):  # Civitai writes lists and objects as they are
             try:
-                value, end = decoder.raw_decode(line, at)
+                held, end = decoder.raw_decode(line, at)
+                value = held if isinstance(held, str) else line[at:end]
                 at = _after_comma(line, end)
-            except ValueError:
+            except (ValueError, RecursionError):
                 value = ""
         if not value:
             end = _after_comma(line, at)

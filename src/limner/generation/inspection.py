@@ -8,14 +8,12 @@ from typing import Any
 
 from limner.generation.credentials import Credential, verify
 from limner.generation.infotext import Infotext
+from limner.generation.metadata.reading import PROGRAMS
 from limner.generation.pixels import media_type, opened, picture_bytes, pixel_digest
 from limner.generation.provenance import Provenance, read_provenance
 from limner.types import ImageRecord
 
 __all__ = ["describe"]
-
-_TOOLS = {"limner": "Limner", "a1111": "A1111 or a program that writes as it does", "comfyui": "ComfyUI",
-          "invokeai": "InvokeAI"}  # fmt: skip
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -40,7 +38,7 @@ def describe(path: Path) -> dict[str, Any]:
         "width": width,
         "height": height,
         "byte_size": len(data),
-        "made_with": _TOOLS.get(found.source, credential.made_with),
+        "made_with": PROGRAMS.get(found.source, credential.made_with),
         "record": _record(found.record) if found.record else None,
         "summary": _summary(found.text) if found.text and not found.record else None,
         "ai_marks": marks,
@@ -66,7 +64,7 @@ def _summary(text: Infotext) -> dict[str, Any]:
 
 
 def _sentences(found: Provenance, credential: Credential, unchanged: bool | None, marks: list[str]) -> list[str]:
-    tool = _TOOLS.get(found.source)
+    tool = PROGRAMS.get(found.source)
     says = [f"It says that it was made with {tool}." if tool else "It does not say how it was made."]
     if found.problem:
         says.append(found.problem)

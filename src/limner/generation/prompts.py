@@ -2,18 +2,38 @@
 
 ``{trigger}`` and ``{class_word}`` are those of the first lora; ``{trigger1}``, ``{trigger2}``, ``{class_word2}`` those
 of the lora at that place. Any other braces are the prompt's own: FLUX.2 takes JSON as a prompt.
+
+Prompts are copied from programs in which more than words is meant: ``<lora:name:0.8>`` is taken out for a lora that is
+here, and of all else that FLUX would read as words the user is told.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 from limner.errors import InputRefused
 from limner.types import Finding, LoraUse, Severity
 
-__all__ = ["fill", "missing_triggers"]
+__all__ = ["LoraTag", "fill", "lora_tags", "missing_triggers", "unread_marks", "without_tags"]
 
+_TAG = re.compile(
+    r"<(?P<kind>lora|lyco):(?P<name>[^<>:\n]{1,200})(?::(?P<scale>[^<>:\n]{0,20}))?(?::[^<>\n]{0,200})?>", re.IGNORECASE
+)
+_LORA_FILE = re.compile(r"\.(safetensors|pt|ckpt)$", re.IGNORECASE)
+_MARKS = (
+    ("weights", re.compile(r"[(\[][^()\[\]{}:\n]{1,200}:\s?-?\d{0,2}\.?\d{1,4}[)\]]")),
+    ("weights", re.compile(r"\({2,9}[^()\n]{1,200}\){2,9}|\[{2,9}[^\[\]\n]{1,200}\]{2,9}")),
+    ("changes while drawing", re.compile(r"\[[^\[\]|:\n]{0,200}[|:][^\[\]|:\n]{0,200}(:\s?\d{0,3}\.?\d{1,4})?\]")),
+    ("choices", re.compile(r"\{[^{}\"\n]{0,200}\|[^{}\"\n]{0,200}\}")),
+    ("wildcards", re.compile(r"(?<!\w)__[\w/*-]{1,80}?__(?!\w)")),
+    ("hypernetworks", re.compile(r"<hypernet:[^<>\n]{1,200}>", re.IGNORECASE)),
+    ("embeddings", re.compile(r"(?<!\w)embedding:[\w.-]{1,80}", re.IGNORECASE)),
+    ("breaks", re.compile(r"(?<![^\s,.])BREAK(?![^\s,.])")),
+)
+"""What other programs read in a prompt, and FLUX takes for words. Each is bounded, so that no prompt makes it slow."""
+_SHOWN = 3
 _SLOT = re.compile(r"\{(trigger|class_word)([1-9][0-9]?)?\}")
 
 
@@ -56,3 +76,64 @@ def missing_triggers(prompt: str, loras: Sequence[LoraUse]) -> list[Finding]:
         for use in loras
         if use.trigger and not re.search(rf"(?<!\w){re.escape(use.trigger)}(?!\w)", prompt, re.IGNORECASE)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class LoraTag:
+    """One ``<lora:NAME:SCALE>`` of a prompt; ``text`` is the whole of it. Without a number the scale is 1."""
+
+    text: str
+    name: str
+    scale: float
+
+
+def lora_tags(prompt: str) -> list[LoraTag]:
+    """The tags for loras in a prompt, as A1111 and those after it write them."""
+    return [
+        LoraTag(tag[0], _LORA_FILE.sub("", tag["name"].strip()), _scale(tag["scale"])) for tag in _TAG.finditer(prompt)
+    ]
+
+
+def without_tags(prompt: str, tags: Collection[str]) -> str:
+    """The prompt without these tags, and without the blanks and commas that stood between them and the words."""
+    for tag in tags:
+        before, found, after = prompt.partition(tag)
+        if found:
+            before, after = before.rstrip(" \t"), after.lstrip(" \t")
+            if not before or before.endswith((",", "\n")):
+                after = after.lstrip(", \t")
+            gap = (
+                " " if before and after and not before.endswith("\n") and not after.startswith((",", ".", "\n")) else ""
+            )
+            prompt = f"{before}{gap}{after}"
+    return prompt.strip(" \t,") if tags else prompt
+
+
+def unread_marks(prompt: str) -> Iterator[Finding]:
+    """A warning about each thing that other programs read in a prompt and that does nothing here."""
+    for tag in dict.fromkeys(tag.text for tag in lora_tags(prompt)):
+        yield Finding(
+            "lora-tag",
+            Severity.WARNING,
+            f"The prompt holds {tag[:120]}, and no lora of that name is here: it draws none, and is read as words.",
+            "Take it out, or name a lora that is here with --lora; `limner lora list` shows them.",
+        )
+    if prompt.lstrip().startswith(("{", "[{")) and '"' in prompt:
+        return  # JSON, which FLUX.2 understands, has brackets and colons of its own
+    found = {kind: match[0] for kind, pattern in reversed(_MARKS) if (match := pattern.search(prompt))}
+    if found:
+        shown = ", ".join(mark[:60] for mark in list(dict.fromkeys(found.values()))[:_SHOWN])
+        yield Finding(
+            "prompt-marks",
+            Severity.WARNING,
+            f"The prompt holds {' and '.join(found)} as other programs write them ({shown}): FLUX reads them as words.",
+            "Say it in words; what matters more, say first or in more detail.",
+        )
+
+
+def _scale(said: str | None) -> float:
+    try:
+        found = float(said or 1.0)
+    except ValueError:
+        return 1.0
+    return found if abs(found) <= 1000.0 else 1.0

@@ -34,7 +34,7 @@ from limner.pipeline.paying import StoredPayments, given_up
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
 from limner.store.models import GenerationRow, ImageRow, now
-from limner.types import ImageRecord, JobState, LoraUse, Progress
+from limner.types import ImageRecord, JobState, LoraUse, Progress, Severity
 
 __all__ = ["stage"]
 
@@ -51,7 +51,7 @@ async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]
     try:
         for name in (names := generators_of(wanted["generator"])):
             try:
-                await _draw_with(context, name, wanted, folder)
+                warnings = await _draw_with(context, name, wanted, folder)
                 break
             except FINAL:
                 raise
@@ -66,17 +66,19 @@ async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]
         raise
     await asyncio.to_thread(_end, workspace, wanted["generation"], None)
     shutil.rmtree(folder, ignore_errors=True)
-    result = {"generation": wanted["generation"], "images": wanted["count"]}
-    return {**result, "passed_over": tried} if tried else result
+    result: dict[str, Any] = {"generation": wanted["generation"], "images": wanted["count"]}
+    told = {"passed_over": tried, "warnings": warnings}
+    return result | {key: said for key, said in told.items() if said}
 
 
-async def _draw_with(context: StageContext, name: str, wanted: dict[str, Any], folder: Path) -> None:
-    """Draw what is left with one generator, after it said that it can."""
+async def _draw_with(context: StageContext, name: str, wanted: dict[str, Any], folder: Path) -> list[str]:
+    """Draw what is left with one generator, after it said that it can; what it warned of, in sentences."""
     workspace = context.workspace
     generator: Generator = plugins.back_end("limner.generators", name, settings=workspace.settings)
     about = generator.describe()
     asking.refuse_unready(about)
     order, subjects = await asyncio.to_thread(ordering.order_of, workspace, wanted, context.earlier, name)
+    warnings = [f"{f.message} {f.remedy}".strip() for f in generator.check(order) if f.severity is Severity.WARNING]
     payments = StoredPayments(workspace, context.job, subjects[0] if subjects else None)
     await asyncio.to_thread(_begin, workspace, wanted, order, subjects)
     without = await asyncio.to_thread(given_up, workspace, order.id)
@@ -87,7 +89,7 @@ async def _draw_with(context: StageContext, name: str, wanted: dict[str, Any], f
     stored |= without
     context.report(Progress("generate", len(stored), order.count, "picture"))
     if len(stored) >= order.count:
-        return
+        return warnings
     if not all(ordering.reaches(about, use) for use in order.loras):
         # What is published for everyone cannot be taken back: all else that would be refused is refused before.
         found = (await generator.plan(replace(order, done=frozenset(stored)))).findings
@@ -96,6 +98,7 @@ async def _draw_with(context: StageContext, name: str, wanted: dict[str, Any], f
         ready = replace(reachable, done=frozenset(stored), payments=payments)
         refuse((await generator.plan(ready)).findings, InputRefused)
         await _draw(context, generator, name, ready, told, folder, stored)
+    return warnings
 
 
 async def _draw(

@@ -15,6 +15,7 @@ from limner.catalog import find_base
 from limner.errors import InputRefused, LimnerError
 from limner.findings import refuse
 from limner.generation.generator import GenerationOrder, Generator
+from limner.generation.prompts import lora_tags, without_tags
 from limner.money.sums import dearest
 from limner.pipeline import asking, costs, jobs, ordering, picking, reading
 from limner.pipeline.workspace import Workspace
@@ -86,7 +87,10 @@ def request(
     extra: Mapping[str, Any] | None = None,
     publish_if_needed: bool = False,
 ) -> dict[str, Any]:
-    """The stage's request, with the base's own values where none are given. A lora named ``""`` is the job's own."""
+    """The stage's request, with the base's own values where none are given. A lora named ``""`` is the job's own.
+
+    A tag in the prompt, ``<lora:NAME:0.8>``, that names a lora of this home is taken out and adds that lora.
+    """
     if not 1 <= count <= 1000:
         raise InputRefused(f"{count} pictures cannot be asked for at once.", remedy="Ask for 1 to 1000.", thing="count")
     words = generator or workspace.settings.generator
@@ -95,7 +99,8 @@ def request(
     pinned: list[list[Any]] = []
     bases = {facts["base"] for facts in remote.values() if facts["base"]}
     with workspace.database.read() as session:
-        for name, scale in loras:
+        prompt, tagged = _tagged(session, prompt, [name for name, _ in loras])
+        for name, scale in (*loras, *tagged):
             if not name or name in remote:
                 pinned.append([name, scale])
                 continue
@@ -130,6 +135,22 @@ def request(
     }
     chosen = {"model": model, "extra": dict(extra or {}), "publish_if_needed": publish_if_needed, "remote": remote}
     return wanted | {name: value for name, value in chosen.items() if value}
+
+
+def _tagged(session: Session, prompt: str, named: Sequence[str]) -> tuple[str, list[tuple[str, float]]]:
+    """The prompt without the tags of loras that are here, and those loras, but for what is named already."""
+    if "<" not in prompt:
+        return prompt, []
+    given = {reading.known_lora(session, name) for name in named if "/" not in name}
+    found: dict[str, float] = {}
+    gone = []
+    for tag in lora_tags(prompt):
+        plain = tag.name.lower().replace("_", "-").replace(" ", "-")
+        if name := next(filter(None, (reading.known_lora(session, each) for each in (tag.name, plain))), ""):
+            gone.append(tag.text)
+            if name not in given:
+                found[name] = found.get(name, 0.0) + tag.scale
+    return without_tags(prompt, gone), list(found.items())
 
 
 def describe(workspace: Workspace, name: str) -> dict[str, Any]:

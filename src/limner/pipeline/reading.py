@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from limner.errors import NotFound
+from limner.errors import LimnerError, NotFound
 from limner.pipeline.workspace import Workspace
 from limner.records import (
     Dataset,
@@ -58,6 +58,7 @@ __all__ = [
     "REPORT",
     "find_lora_row",
     "find_subject_row",
+    "known_lora",
     "lora_record",
     "photo_of",
     "subject_facts",
@@ -184,6 +185,15 @@ def to_training(workspace: Workspace, session: Session, row: TrainingRow) -> Tra
         sample_prompts=tuple(row.sample_prompts),
         rates=tuple((int(step), float(rate)) for step, rate in row.rates),
     )
+
+
+def known_lora(session: Session, name: str) -> str:
+    """``slug@v2`` of the lora that a name means here; "" if there is none."""
+    try:
+        row = find_lora_row(session, name)
+    except LimnerError:
+        return ""
+    return f"{row.subject}@v{row.version}"
 
 
 def find_lora_row(session: Session, name: str) -> LoraRow:

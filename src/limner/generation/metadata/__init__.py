@@ -1,0 +1,1 @@
+"""What programs write into their pictures: the texts of a file, and one reader for each program's."""
