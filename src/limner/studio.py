@@ -60,6 +60,7 @@ from limner.records import (
     TrainingChoices,
     TrainingRun,
     TrainingSampleEntry,
+    Verification,
     WhatIf,
     Wish,
 )
@@ -446,7 +447,12 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
             return self._workspace.blobs.export(lora.digest, path)
         from limner.pipeline import exporting
 
+        self._workspace.blobs.path(lora.digest)
         return exporting.export_as(lora, str(naming), path)
+
+    def lora_file(self, name: str) -> Path:
+        """The weights of a lora as they are stored, checked; not to be changed. StorageFailed: they are damaged."""
+        return self._workspace.blobs.path(self.lora(name).digest)
 
     def import_lora(
         self,
@@ -632,6 +638,10 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
     def image(self, image: int) -> Image:
         """One image by its number."""
         return lookups.image(self._workspace, image)
+
+    def save_image(self, image: int, destination: str | Path) -> Path:
+        """Copy a picture to a file of yours, whole and sound or not at all. StorageFailed: it is damaged here."""
+        return self._workspace.blobs.export(self.image(image).digest, Path(destination))
 
     def inspect(self, path: str | Path, *, base: str = "") -> dict[str, Any]:
         """What a picture or a lora file says of itself, and whether its signature and digests hold. Plain JSON data.
@@ -928,6 +938,21 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         from limner.pipeline import doctor
 
         return doctor.back_ends(self.settings)
+
+    def verify(self, *, remove_stray: bool = False) -> Job:
+        """Read every file of the home again and hold rows and files against each other; ``verification`` says the rest.
+
+        ``remove_stray``: delete files that belong to nothing.
+        """
+        from limner.pipeline import verifying
+
+        return self._started(verifying.submit(self._workspace, remove_stray=remove_stray))
+
+    def verification(self) -> Verification | None:
+        """What the last ``verify`` that came to its end found; None if there was none."""
+        from limner.pipeline import verifying
+
+        return verifying.last(self._workspace)
 
     def doctor(self, *, live: bool = False) -> DoctorReport:
         """What is installed, what would be used, what is missing and how to get it; ``live`` asks the vendors too."""

@@ -203,6 +203,60 @@ def test_a_newer_schema_is_refused(database: Database) -> None:
         database.migrate()
 
 
+@pytest.mark.parametrize("version", ["0000", "0005x", "a", "0", "-1", "\u0661\u0662", "zzz", "10000"])
+def test_a_schema_that_nobody_knows_is_refused_whatever_its_name(database: Database, version: str) -> None:
+    with database.write() as session:
+        session.execute(text("UPDATE limner_schema SET version_num = :version"), {"version": version})
+    with pytest.raises(Conflict, match=f"schema {version}, here"):
+        database.migrate()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM limner_schema",
+        "INSERT INTO limner_schema VALUES ('0001')",
+        "UPDATE limner_schema SET version_num = ''",
+        "DROP TABLE limner_schema",
+        "ALTER TABLE limner_schema RENAME COLUMN version_num TO other",
+    ],
+)
+def test_a_database_that_does_not_say_its_schema_is_left_alone(database: Database, statement: str) -> None:
+    with database.write() as session:
+        session.execute(text(statement))
+        before = session.execute(text("SELECT count(*) FROM sqlite_master")).scalar()
+    with pytest.raises(StorageFailed, match="limner_schema names") as refused:
+        database.migrate()
+    assert "backup" in refused.value.remedy
+    with database.read() as session:
+        assert session.execute(text("SELECT count(*) FROM sqlite_master")).scalar() == before
+
+
+@pytest.mark.parametrize("lost", ["-wal", "-shm"])
+def test_a_log_that_was_deleted_costs_at_most_what_was_in_it(database: Database, lost: str) -> None:
+    database.dispose()
+    Path(f"{database.path}{lost}").unlink(missing_ok=True)
+    again = Database(database.path)
+    again.migrate()
+    with again.read() as session:
+        assert session.execute(text("PRAGMA integrity_check")).scalar() == "ok"
+
+
+def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "limner.db"
+    path.mkdir()
+    with pytest.raises(StorageFailed, match="limner"):
+        Database(path).migrate()
+
+
+def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
+    path = tmp_path / "limner.db"
+    path.write_bytes(b"")
+    made = Database(path)
+    made.migrate()
+    assert made.version() == SCHEMA_HEAD
+
+
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     path = tmp_path / "limner.db"
     path.write_bytes(b"not a database at all" * 100)

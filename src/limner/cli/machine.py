@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limner.cli.arguments import Json
-from limner.cli.output import hanging, show, studio, table
-from limner.errors import Conflict
+from limner.cli.arguments import Detach, Json
+from limner.cli.output import hanging, show, size, studio, table
+from limner.cli.progress import follow
+from limner.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from limner.records import DoctorReport
+    from limner.records import DoctorReport, Verification
 
 __all__ = ["add_to"]
 
@@ -24,6 +25,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("bases")(list_bases)
     app.command("backends")(list_back_ends)
     app.command("worker")(worker)
+    app.command("verify")(verify)
 
 
 def _report(out: Console, report: DoctorReport) -> None:
@@ -60,6 +62,48 @@ def doctor(
     show(report, as_json, lambda out: _report(out, report))
     if not report.healthy:
         raise typer.Exit(1)
+
+
+def verify(
+    remove_stray: Annotated[
+        bool, typer.Option("--remove-stray", help="Delete files of the home that belong to nothing.")
+    ] = False,
+    last: Annotated[bool, typer.Option("--last", help="Show what the last one found; read nothing.")] = False,
+    detach: Detach = False,
+    as_json: Json = False,
+) -> None:
+    """Read every file of the home again, and say what is damaged, missing or stray.
+
+    Every blob is held against its digest, every row against its file, and the database looks itself over. Ctrl-C stops
+    the watching only; `limner jobs cancel` stops it, and `limner jobs resume` goes on. Ends with exit code 1 if
+    something is damaged or missing.
+
+    \b
+    Examples:
+      limner verify
+      limner verify --remove-stray
+    """
+    with studio() as it:
+        if not last and follow(it, it.verify(remove_stray=remove_stray), detach=detach, as_json=as_json) is None:
+            return
+        found = it.verification()
+    if found is None:
+        raise NotFound("The home was not verified yet.", remedy="Do it: limner verify", thing="verification")
+    show(found, as_json, lambda out: _show_verification(out, found))
+    if not found.sound:
+        raise typer.Exit(1)
+
+
+def _show_verification(out: Console, found: Verification) -> None:
+    for one in found.findings:
+        users = f", needed by {', '.join(one.used_by)}" if one.used_by else ""
+        hanging(out, f"  {one.problem}: ", f"{one.what} {one.name}{users}. {one.remedy}", indent=11)
+    told = sum(found.counts.values())
+    if told > len(found.findings):
+        out.print(f"  and {told - len(found.findings)} more")
+    read = f"{found.files} files, {size(found.bytes)}, were read."
+    counted = ", ".join(f"{count} {problem}" for problem, count in found.counts.items())
+    out.print(f"{read} {counted}." if told else f"{read} All is sound.")
 
 
 def list_bases(as_json: Json = False) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,15 +46,12 @@ def add_to(app: typer.Typer) -> None:
     app.command("reproduce")(reproduce)
 
 
-def save_images(images: tuple[Image, ...], folder: Path) -> list[Path]:
+def save_images(it: Studio, images: tuple[Image, ...], folder: Path) -> list[Path]:
     """Copy pictures into a folder under readable names that never overwrite another picture."""
-    folder.mkdir(parents=True, exist_ok=True)
-    saved = []
-    for image in images:
-        path = folder / f"{image.generation.removeprefix('generation_')[:8]}-{image.position:02d}-{image.seed}.png"
-        shutil.copyfile(image.path, path)
-        saved.append(path)
-    return saved
+    names = (
+        f"{image.generation.removeprefix('generation_')[:8]}-{image.position:02d}-{image.seed}" for image in images
+    )
+    return [it.save_image(image.id, folder / f"{name}.png") for image, name in zip(images, names, strict=True)]
 
 
 def generate(
@@ -127,7 +123,7 @@ def generate(
         if ended is None:
             return
         generation = it.generation(job.target)
-    paths = save_images(generation.images, out) if out else [image.path for image in generation.images]
+        paths = save_images(it, generation.images, out) if out else [image.path for image in generation.images]
 
     def render(console: Console) -> None:
         for image, path in zip(generation.images, paths, strict=True):
@@ -220,8 +216,8 @@ def reproduce(
             show_what_if(it.reproduce(picture, what_if=True), as_json)
             return
         reproduction = _reproduced(it, picture, yes, as_json)
-    if out is not None:
-        shutil.copyfile(reproduction.image.path, out)
+        if out is not None:
+            it.save_image(reproduction.image.id, out)
 
     def render(console: Console) -> None:
         if reproduction.equal:

@@ -33,6 +33,7 @@ STAGE_WORDS = {
     "publish": "Publishing",
     "import": "Import",
     "generate": "Pictures",
+    "verify": "Verify",
 }
 MARKS = {
     JobState.DONE: ("✓", "green"),
@@ -82,6 +83,8 @@ def _summary(run: StageRun) -> str:
         return str(result.get("lora"))
     if run.stage == "publish" and result:
         return f"{result.get('repo')} at {short(str(result.get('revision')))}"
+    if run.stage == "verify" and result:
+        return f"{result.get('files')} files read"
     if run.stage == "generate" and result:
         return f"{result.get('images')} pictures" if result.get("images") != 1 else "1 picture"
     return ""

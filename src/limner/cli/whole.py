@@ -97,8 +97,8 @@ def run(
         if ended is None:
             return
         generations = [it.generation(r.result["generation"]) for r in ended.stages if r.stage == "generate"]
+        saved = [path for generation in generations for path in save_images(it, generation.images, out)]
     remarks(caption_findings(ended), as_json=as_json)
-    saved = [path for generation in generations for path in save_images(generation.images, out)]
     lines = [f"{ended.result['lora']}, published to {ended.result['repo']} on {ended.result['hub']}.", *map(str, saved)]
     show({"job": ended, "pictures": saved}, as_json, lambda console: console.print("\n".join(lines), soft_wrap=True))
 

@@ -6,10 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from limner.client.connection import Connection
+from limner.web.api.schemas.jobs import Job
 from limner.web.api.schemas.money import Costs, Decision, Purchase, Route
 from limner.web.api.schemas.people import NewToken, NewUser, PasswordChange, Token, TokenWanted, User, UserChange
 from limner.web.api.schemas.pictures import Counted
-from limner.web.api.schemas.setup import Account, BackEnd, BackEnds, Base, Doctor, Index, VendorToken
+from limner.web.api.schemas.setup import (
+    Account,
+    BackEnd,
+    BackEnds,
+    Base,
+    Doctor,
+    Index,
+    VendorToken,
+    Verification,
+    VerifyWish,
+)
 from limner.web.api.schemas.webhooks import (
     Delivery,
     NewWebhook,
@@ -86,6 +97,14 @@ class Setup:
     def doctor(self, *, live: bool = False) -> Doctor:
         """What is installed and what is missing. For admins."""
         return self._connection.get(Doctor, "/doctor", live=live)
+
+    def verify(self, *, remove_stray: bool = False) -> Job:
+        """Read every file of the home again; ``verification`` says what was found. For admins."""
+        return self._connection.post(Job, "/system/verification", VerifyWish(remove_stray=remove_stray))
+
+    def verification(self) -> Verification:
+        """What the last verification found. For admins."""
+        return self._connection.get(Verification, "/system/verification")
 
 
 class Webhooks:

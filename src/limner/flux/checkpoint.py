@@ -1,12 +1,14 @@
 """Checkpoints: everything that the next step depends on, in safetensors and JSON, a folder a step, whole or absent.
 
 ``step-000100/weights.safetensors`` is itself a usable lora; ``optimizer.safetensors`` holds Adam's two moments and the
-moving average; ``state.json`` the step and what the run was.
+moving average; ``state.json`` the step, what the run was, and the digests of both.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +24,10 @@ from limner.flux.safetensors_file import write_safetensors
 
 __all__ = ["Checkpoints"]
 
+log = logging.getLogger(__name__)
+
 _KEPT_OPTIMIZERS = 2
+_WEIGHTS, _OPTIMIZER = "weights.safetensors", "optimizer.safetensors"
 
 
 class Checkpoints:
@@ -59,14 +64,20 @@ class Checkpoints:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         try:
-            write_safetensors(temporary / "weights.safetensors", average or parameters, self.metadata)
+            write_safetensors(temporary / _WEIGHTS, average or parameters, self.metadata)
             inner = {f"average.{name}": tensor for name, tensor in average.items()}
             for name, parameter in parameters.items():
                 inner[f"current.{name}"] = parameter.detach()
                 for moment in ("exp_avg", "exp_avg_sq"):
                     inner[f"{moment}.{name}"] = optimizer.state[parameter][moment]
-            write_safetensors(temporary / "optimizer.safetensors", inner, {})
-            state = {"step": step, "run": self.run, "torch": torch.__version__, "threads": torch.get_num_threads()}
+            write_safetensors(temporary / _OPTIMIZER, inner, {})
+            state = {
+                "step": step,
+                "run": self.run,
+                "torch": torch.__version__,
+                "threads": torch.get_num_threads(),
+                "sha256": {name: _digest(temporary / name) for name in (_WEIGHTS, _OPTIMIZER)},
+            }
             write_atomically(temporary / "state.json", json.dumps(state, sort_keys=True).encode())
             temporary.rename(target)
         except BaseException:
@@ -74,7 +85,7 @@ class Checkpoints:
             raise
         sync_folder(self.folder)
         for old in self.steps()[:-_KEPT_OPTIMIZERS]:
-            (self.folder_of(old) / "optimizer.safetensors").unlink(missing_ok=True)
+            (self.folder_of(old) / _OPTIMIZER).unlink(missing_ok=True)
         return target
 
     @torch.no_grad()
@@ -90,15 +101,20 @@ class Checkpoints:
             folder = self.folder_of(step)
             try:
                 state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-                tensors = load_file(folder / "optimizer.safetensors")
+                for name, digest in state.get("sha256", {}).items():
+                    if _digest(folder / name) != digest:
+                        raise ValueError(f"{name} is not as it was written")
+                tensors = load_file(folder / _OPTIMIZER)
                 parts = {
                     part: {name: tensors[f"{part}.{name}"] for name in parameters}
                     for part in ("current", "exp_avg", "exp_avg_sq", *(["average"] if average else []))
                 }
-            except (OSError, ValueError, KeyError, SafetensorError):
+                foreign = state["run"] != self.run
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as failure:
+                log.warning("The checkpoint %s is damaged (%s): an earlier one is taken.", folder.name, failure)
                 damaged.append(folder)
                 continue
-            if state["run"] != self.run:
+            if foreign:
                 raise Conflict(
                     f"The checkpoint {folder.name} belongs to another dataset, recipe or base.",
                     remedy="Start this training in a run directory of its own.",
@@ -117,6 +133,11 @@ class Checkpoints:
             return step
         _remove(damaged)
         return 0
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _remove(folders: list[Path]) -> None:

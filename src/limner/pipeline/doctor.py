@@ -92,9 +92,23 @@ def _home(workspace: Workspace) -> list[Check]:
         else Check("data", "disk", "problem", words, "Free some space, or set LIMNER_HOME to a larger disk."),
         Check("data", "database", "ok", f"schema {workspace.database.version()}, {workspace.database.path}"),
         _private(workspace),
+        _verified(workspace),
         _worker(workspace),
         Check("data", "log", "ok", str(workspace.log_file)),
     ]
+
+
+def _verified(workspace: Workspace) -> Check:
+    from limner.pipeline import verifying
+
+    found = verifying.last(workspace)
+    if found is None:
+        return Check("data", "files", "missing", "never verified", "Read them all again: limner verify")
+    day = f"{found.ended_at:%Y-%m-%d}"
+    if found.sound:
+        return Check("data", "files", "ok", f"{found.files} files were sound on {day}")
+    lost = ", ".join(f"{count} {problem}" for problem, count in found.counts.items() if problem != "stray")
+    return Check("data", "files", "problem", f"{lost}, found on {day}", "See which, and what to do: limner verify")
 
 
 def _private(workspace: Workspace) -> Check:

@@ -79,6 +79,9 @@ async def _draw_with(context: StageContext, name: str, wanted: dict[str, Any], f
     asking.refuse_unready(about)
     order, subjects = await asyncio.to_thread(ordering.order_of, workspace, wanted, context.earlier, name)
     warnings = [f"{f.message} {f.remedy}".strip() for f in generator.check(order) if f.severity is Severity.WARNING]
+    for use in order.loras:
+        if use.path is not None:
+            await asyncio.to_thread(workspace.blobs.path, use.digest)  # a damaged one must not be drawn with, or sent
     payments = StoredPayments(workspace, context.job, subjects[0] if subjects else None)
     await asyncio.to_thread(_begin, workspace, wanted, order, subjects)
     without = await asyncio.to_thread(given_up, workspace, order.id)

@@ -255,16 +255,23 @@ class Grids:
         """Draw the whole grid with its labels into one PNG."""
         from limner.pipeline import grid_files
 
-        return grid_files.sheet(self.grid(grid), Path(destination))
+        return grid_files.sheet(self._sound(self.grid(grid)), Path(destination))
 
     def archive(self, grid: str, destination: str | Path) -> Path:
         """Write a zip of its pictures, each named by its cell, with their metadata in them, and the votes."""
         from limner.pipeline import grid_files
 
-        found = self.grid(grid)
+        found = self._sound(self.grid(grid))
         return grid_files.archive(found, self.ranking(found.id), Path(destination))
 
     # --- within -------------------------------------------------------------------------------------------------
+
+    def _sound(self, grid: Grid) -> Grid:
+        """The grid, whose pictures were read and found undamaged."""
+        for made in grid.generations:
+            for image in made.images:
+                self._workspace.blobs.path(image.digest)
+        return grid
 
     def _wanted(
         self,

@@ -140,7 +140,7 @@ def _known(workspace: Workspace, slug: str, job: str) -> list[KnownPhoto]:
             row.digest,
             row.report["perceptual_hash"],
             row.source,
-            workspace.blobs.path(row.digest) if workspace.blobs.has(row.digest) else None,
+            workspace.blobs.place(row.digest) if workspace.blobs.has(row.digest) else None,
         )
         for row in rows
     ]

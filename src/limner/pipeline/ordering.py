@@ -122,7 +122,7 @@ def _own(workspace: Workspace, session: Session, row: LoraRow, scale: float, abo
         scale=scale,
         name=f"{row.subject}@v{row.version}",
         trigger=row.trigger,
-        path=workspace.blobs.path(row.digest),
+        path=workspace.blobs.place(row.digest),
         url=next(_public(workspace, session, row, about), ""),
         base=row.base,
         tensor_digest=row.tensor_digest,

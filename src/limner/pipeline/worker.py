@@ -41,6 +41,7 @@ STAGES = {
     "train": "limner.pipeline.training_stage",
     "publish": "limner.pipeline.publishing",
     "generate": "limner.pipeline.drawing_stage",
+    "verify": "limner.pipeline.verifying",
 }
 """The module of each stage; its ``stage(context, request)`` does the work and gives a JSON result."""
 

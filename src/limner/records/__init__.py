@@ -56,6 +56,8 @@ from limner.records.stored import (
     StageRun,
     Subject,
     Training,
+    Verification,
+    VerifyFinding,
     WhatIf,
 )
 from limner.records.training_views import (
@@ -136,6 +138,8 @@ __all__ = [
     "Upload",
     "UploadBatch",
     "User",
+    "Verification",
+    "VerifyFinding",
     "Vote",
     "Webhook",
     "WebhookTest",

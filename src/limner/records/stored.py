@@ -48,6 +48,8 @@ __all__ = [
     "StageRun",
     "Subject",
     "Training",
+    "Verification",
+    "VerifyFinding",
     "WhatIf",
 ]
 
@@ -295,6 +297,37 @@ class Reproduction:
     image: Image
     equal: bool
     differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyFinding:
+    """Something that does not hold. ``problem`` is damaged, missing or stray; ``used_by`` what depends on it, in words.
+
+    ``what`` is blob, file, folder, database or publication; ``name`` its digest, path or what is said of it.
+    """
+
+    problem: str
+    what: str
+    name: str
+    used_by: tuple[str, ...]
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What verifying the home found: how many files and bytes were read, and the findings by problem and one by one."""
+
+    job: str
+    ended_at: datetime
+    files: int
+    bytes: int
+    counts: Mapping[str, int]
+    findings: tuple[VerifyFinding, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is damaged or missing; what is stray does no harm."""
+        return not any(self.counts.get(problem) for problem in ("damaged", "missing"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
-import shutil
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,7 +21,11 @@ from limner.errors import NotFound, StorageFailed
 
 __all__ = ["Blobs", "file_digest"]
 
-CHUNK = 1 << 20
+PIECE = 1 << 20
+MOST_REMEMBERED = 50_000
+"""Blobs that a process remembers to have read and found sound."""
+_NAME = re.compile(r"[0-9a-f]{62}")
+_REMEDY = "Restore it from a backup of the home folder, or add the photo or lora again."
 
 
 def file_digest(path: Path) -> str:
@@ -34,6 +39,7 @@ class Blobs:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._sound: dict[str, tuple[int, int, int]] = {}
         self.folder = folder
         self._store = LocalStore(prefix=str(folder))
 
@@ -83,35 +89,58 @@ class Blobs:
         """Whether the bytes of this digest are stored."""
         return (self.folder / self._key(digest)).is_file()
 
-    def path(self, digest: str) -> Path:
-        """A local file with the blob's bytes; it must not be changed. NotFound: it is missing."""
+    def place(self, digest: str) -> Path:
+        """Where a blob's bytes are, for who only names or counts it. NotFound: it is missing. Nothing is read."""
         path = self.folder / self._key(digest)
         if not path.is_file():
-            raise NotFound(
-                f"The blob {digest[:12]}… is missing from {self.folder}.",
-                remedy="Restore it from a copy of the folder, or add the photo or lora again.",
-                thing=digest,
-            )
+            raise NotFound(f"The blob {digest[:12]}… is missing from {self.folder}.", remedy=_REMEDY, thing=digest)
+        return path
+
+    def path(self, digest: str) -> Path:
+        """A file with the blob's bytes, checked against its digest; it must not be changed.
+
+        A file that has not changed since this process last read all of it is not read again. NotFound: it is missing.
+        StorageFailed: it is damaged.
+        """
+        path = self.place(digest)
+        stamp = _stamp(path)
+        if self._sound.get(digest) != stamp:
+            if file_digest(path) != digest:
+                raise self._damaged(digest)
+            if len(self._sound) >= MOST_REMEMBERED:
+                self._sound.clear()
+            self._sound[digest] = stamp
         return path
 
     def read(self, digest: str) -> bytes:
         """The blob's bytes, checked against its digest. NotFound: it is missing. StorageFailed: it is damaged."""
-        data = self.path(digest).read_bytes()
+        data = self.place(digest).read_bytes()
         if hashlib.sha256(data).hexdigest() != digest:
-            raise StorageFailed(
-                f"The blob {digest[:12]}… in {self.folder} is damaged: its bytes do not match its digest.",
-                remedy="Restore it from a copy of the folder, or add the photo or lora again.",
-                thing=digest,
-            )
+            raise self._damaged(digest)
         return data
 
+    def _damaged(self, digest: str) -> StorageFailed:
+        return StorageFailed(
+            f"The blob {digest[:12]}… in {self.folder} is damaged: its bytes do not match its digest.",
+            remedy=f"{_REMEDY} `limner verify` says what else is damaged.",
+            thing=digest,
+        )
+
     def export(self, digest: str, destination: Path) -> Path:
-        """Copy a blob to a file of the user's, whole or not at all. StorageFailed: it cannot be written there."""
-        source = self.path(digest)
-        partial = destination.with_name(f".{secrets.token_hex(6)}.partial")
+        """Copy a blob to a file of the user's, whole and sound or not at all. NotFound: it is missing.
+
+        StorageFailed: it is damaged, or cannot be written there.
+        """
+        source, partial = self.place(digest), destination.with_name(f".{secrets.token_hex(6)}.partial")
+        copied = hashlib.sha256()
         try:
             destination.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, partial)
+            with source.open("rb") as reading, partial.open("xb") as writing:
+                while piece := reading.read(PIECE):
+                    copied.update(piece)
+                    writing.write(piece)
+            if copied.hexdigest() != digest:
+                raise self._damaged(digest)
             partial.replace(destination)
         except OSError as failure:
             raise StorageFailed(
@@ -134,7 +163,23 @@ class Blobs:
 
     def digests(self) -> list[str]:
         """All stored digests, sorted."""
-        return sorted(p.parent.name + p.name for p in self.folder.glob("??/*") if len(p.name) == 62)
+        return [path.parent.name + path.name for path in self.files()]
+
+    def files(self) -> Iterator[Path]:
+        """The files of all blobs, in the order of their digests, a folder at a time."""
+        for folder in sorted(self.folder.glob("??")):
+            yield from (path for path in sorted(folder.glob("*")) if _NAME.fullmatch(path.name))
+
+    def leftovers(self) -> Iterator[Path]:
+        """Files here that are no blobs, as a process leaves that was killed while it stored one."""
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file() and not _NAME.fullmatch(path.name):
+                yield path
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _sync(path: Path) -> None:

@@ -22,6 +22,7 @@ from limner.errors import Conflict, StorageFailed
 __all__ = ["SCHEMA_HEAD", "Database"]
 
 SCHEMA_HEAD = "0006"
+TABLE_PREFIX, VERSIONS = "limner_", "limner_schema"
 BUSY_MILLISECONDS = 30_000
 LOG_SECONDS = 2.0
 """How long emptying the log waits for those who read."""
@@ -78,11 +79,29 @@ class Database:
             yield session
 
     def version(self) -> str:
-        """The schema revision found in the database, "" if there is none."""
+        """The schema revision found in the database, "" if there is none.
+
+        StorageFailed: its table does not say which, so that nothing may be done to the rest.
+        """
         with _storage_errors(self), self._reader.connect() as connection:
-            if not self._reader.dialect.has_table(connection, "limner_schema"):
+            tables = self._reader.dialect.get_table_names(connection)
+            ours = [name for name in tables if name.startswith(TABLE_PREFIX)]
+            if not ours:
                 return ""
-            return str(connection.execute(text("SELECT version_num FROM limner_schema")).scalar() or "")
+            found = []
+            if VERSIONS in tables:
+                try:
+                    found = list(connection.execute(text(f"SELECT version_num FROM {VERSIONS}")).scalars())  # noqa: S608
+                except OperationalError:  # another table of that name
+                    found = []
+            if len(found) == 1 and isinstance(found[0], str) and found[0]:
+                return found[0]
+        said = "several versions" if found else "no version"
+        raise StorageFailed(
+            f"The database {self.path} holds data of Limner, but its table {VERSIONS} names {said}.",
+            remedy="Restore limner.db from a backup, or move it away; blobs are untouched.",
+            thing=str(self.path),
+        )
 
     def migrate(self) -> None:
         """Bring the schema to this release's; safe from many processes at once, a no-op when it is there already.
@@ -92,14 +111,17 @@ class Database:
         found = self.version()
         if found == SCHEMA_HEAD:
             return
-        if found > SCHEMA_HEAD:
+        from limner.store.migrations.upgrade import known_revisions, upgrade
+
+        if found and found not in known_revisions():
+            whose = (
+                "a newer Limner" if found.isdecimal() and found > SCHEMA_HEAD else "another Limner, or a changed one"
+            )
             raise Conflict(
-                f"The data in {self.path} was written by a newer Limner (schema {found}).",
+                f"The data in {self.path} was written by {whose} (schema {found[:40]}, here {SCHEMA_HEAD}).",
                 remedy="Upgrade Limner, or point LIMNER_HOME at another folder.",
                 thing="database",
             )
-        from limner.store.migrations.upgrade import upgrade
-
         with _storage_errors(self):
             upgrade(self._writer)
 

@@ -40,6 +40,7 @@ BODIES: Mapping[str, Any] = {
     "WebhookWanted": {"url": "https://example.org/limner", "events": ["job.done", "job.failed"]},
     "WebhookChange": {"active": False},
     "SettingChanges": {"values": {"budget_day": "5.00"}},
+    "VerifyWish": {"remove_stray": False},
     "NewUser": {"name": "anna", "password": "a long pass phrase", "admin": False},
     "UserChange": {"admin": True},
     "TokenWanted": {"name": "nightly script", "scopes": ["read"], "days": 90},

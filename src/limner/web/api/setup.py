@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Query, Request
+from fastapi.responses import Response
 
 from limner import __version__
 from limner.errors import NotFound
 from limner.records import Account as AccountRecord
-from limner.web.api.named import BaseId, VendorName, all_of, api_router
-from limner.web.api.schemas.setup import Account, BackEnds, Base, Doctor, Index, VendorToken
+from limner.web.api.named import BaseId, VendorName, all_of, api_router, started
+from limner.web.api.schemas.jobs import Job
+from limner.web.api.schemas.setup import (
+    Account,
+    BackEnds,
+    Base,
+    Doctor,
+    Index,
+    VendorToken,
+    Verification,
+    VerifyWish,
+)
 from limner.web.visit import StudioOf, Visit
 
 __all__ = ["router"]
@@ -53,6 +65,25 @@ def back_ends(studio: StudioOf) -> BackEnds:
 def doctor(studio: StudioOf, live: AskVendors = False) -> Doctor:
     """With what mends it. For admins."""
     return Doctor.model_validate(studio.doctor(live=live))
+
+
+@router.post("/system/verification", operation_id="verify_home", status_code=202, summary="Verify the home")
+def verify(response: Response, studio: StudioOf, wish: VerifyWish) -> Job:
+    """A job that reads every file again and holds rows and files against each other. For admins."""
+    return Job.model_validate(started(response, studio.verify(remove_stray=wish.remove_stray)))
+
+
+@router.get("/system/verification", operation_id="get_verification", summary="See what the last verification found")
+def verification(studio: StudioOf) -> Verification:
+    """Of the last one that came to its end. For admins."""
+    found = studio.verification()
+    if found is None:
+        raise NotFound(
+            "The home was not verified yet.", remedy="Do it: POST /api/v1/system/verification.", thing="verification"
+        )
+    home = str(studio.settings.home)
+    hidden = [replace(one, name=one.name.replace(home, "HOME")) for one in found.findings]
+    return Verification.model_validate(replace(found, findings=tuple(hidden)))
 
 
 @router.get("/accounts", operation_id="list_accounts", summary="List the vendors' accounts", tags=["accounts"])

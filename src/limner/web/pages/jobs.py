@@ -40,6 +40,7 @@ KINDS = {
     "import": "Import a LoRA of {}",
     "generate": "Draw pictures of {}",
     "run": "Photos to pictures of {}",
+    "verify": "Verify everything",
 }
 STAGES = {
     "intake": "Take in photos",
@@ -48,6 +49,7 @@ STAGES = {
     "publish": "Publish",
     "import": "Import the LoRA",
     "generate": "Draw pictures",
+    "verify": "Verify everything",
 }
 
 
@@ -87,6 +89,8 @@ def line_of(job: Job) -> JobLine:
         # Until it is done there may be no such subject.
         made = str(job.result.get("lora", ""))
         makes, makes_title = (f"/loras/{quote(made)}", "The LoRA") if made else ("", "")
+    elif job.kind == "verify":
+        makes, makes_title = "/system#verified", "System health"
     elif job.subject:
         makes, makes_title = f"/subjects/{quote(job.subject)}/photos", "The photos"
     return JobLine(job, title, makes, makes_title)

@@ -199,7 +199,8 @@ def file(visit: Visit, studio: StudioOf, name: str, naming: str = "") -> Respons
     lora = studio.lora(name)
     stem = f"{lora.subject}-v{lora.version}"
     if naming in ("", lora.naming):
-        return SentFile(lora.path, media_type="application/octet-stream", filename=f"{stem}.safetensors")
+        weights = studio.lora_file(lora.name)
+        return SentFile(weights, media_type="application/octet-stream", filename=f"{stem}.safetensors")
     name = f"{stem}-{naming}.safetensors"
     return made_file(
         lambda folder: studio.export_lora(lora.name, folder / name, naming=naming), "application/octet-stream"

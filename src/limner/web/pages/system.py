@@ -9,14 +9,16 @@ from itertools import groupby
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
+from limner.types import UNDER_WAY
 from limner.web.access import require
-from limner.web.visit import StudioOf, Visit, page
+from limner.web.visit import Notice, StudioOf, Visit, back, page
 
 __all__ = ["router"]
 
 router = APIRouter(dependencies=[Depends(require("admin"))])
 
 LOG_LINES = 200
+READING = "Every file is being read again; the page of jobs shows how far it is."
 
 
 @router.get("/system")
@@ -40,5 +42,16 @@ def system(request: Request, visit: Visit, studio: StudioOf, live: bool = False)
         worker=worker,
         log=studio.log_tail(LOG_LINES),
         back_ends=[(kind, end) for kind, ends in report.back_ends.items() for end in ends],
+        verified=studio.verification(),
+        verifying=next(iter(studio.jobs(limit=1, states=UNDER_WAY, kind="verify")), None),
         nav="settings",
     )
+
+
+@router.post("/system/verify")
+def verify(visit: Visit, studio: StudioOf) -> Response:
+    """Begin to read every file of the home again; sent twice it is one job."""
+    del visit
+    if not studio.jobs(limit=1, states=UNDER_WAY, kind="verify"):
+        studio.verify()
+    return back("/system#verified", Notice("note", READING))

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from pydantic import Field
 
 from limner.types import Family, Reach
 from limner.web.api.schemas.plain import Answer, Body, Money, PlainData
 
-__all__ = ["Account", "BackEnd", "BackEnds", "Base", "Check", "Doctor", "Index", "Need", "Price", "VendorToken"]
+__all__ = [
+    "Account",
+    "BackEnd",
+    "BackEnds",
+    "Base",
+    "Check",
+    "Doctor",
+    "Index",
+    "Need",
+    "Price",
+    "VendorToken",
+    "Verification",
+    "VerifyFinding",
+    "VerifyWish",
+]
 
 
 class Index(Answer):
@@ -126,3 +142,31 @@ class Doctor(Answer):
     version: str
     healthy: bool
     checks: list[Check]
+
+
+class VerifyWish(Body):
+    """What a verification should do. ``remove_stray``: delete files that belong to nothing."""
+
+    remove_stray: bool = False
+
+
+class VerifyFinding(Answer):
+    """Something that does not hold; ``problem`` is damaged, missing or stray, ``used_by`` what depends on it."""
+
+    problem: str
+    what: str
+    name: str
+    used_by: list[str]
+    remedy: str
+
+
+class Verification(Answer):
+    """What verifying the home found; ``HOME`` stands for it. ``sound``: nothing is damaged or missing."""
+
+    job: str
+    ended_at: datetime
+    files: int
+    bytes: int
+    counts: dict[str, int]
+    sound: bool
+    findings: list[VerifyFinding]
