@@ -11,8 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from limner.photos.formats import HEAD_BYTES, Format, is_lossless, sniff
+from limner.photos.formats import HEAD_BYTES, Format, camera_raw, is_lossless, sniff
 from limner.photos.limits import IntakeLimits
+from limner.photos.raws import is_raw_tiff
 from limner.photos.refusals import Refusal, refusal
 from limner.types import Finding, Severity
 
@@ -87,6 +88,8 @@ def decode(path: Path, name: str, limits: IntakeLimits, room: DecodingRoom) -> P
             kind = sniff(head, name)
             if size > limits.max_file_bytes:
                 raise refusal("file-too-large", f"The file has {size / 1e9:.1f} GB.", "Save a smaller picture.")
+            if kind is Format.TIFF and is_raw_tiff(lambda at, count: os.pread(stream.fileno(), count, at)):
+                raise camera_raw()
             stream.seek(0)
             opened = _open_heic(stream, limits) if kind is Format.HEIC else _open(stream.fileno(), kind)
             return _normal(opened, kind, is_lossless(kind, head), limits, room)
