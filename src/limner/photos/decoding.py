@@ -96,8 +96,13 @@ def decode(path: Path, name: str, limits: IntakeLimits, room: DecodingRoom) -> P
                 raise camera_raw()
             colour = _tagged(kind, partial(_read, stream))
             stream.seek(0)
-            opened = _open_heic(stream, limits) if kind is Format.HEIC else _open(stream.fileno(), kind)
-            return _normal(opened, kind, is_lossless(kind, head), colour, limits, room)
+            try:
+                opened = _open_heic(stream, limits) if kind is Format.HEIC else _open(stream.fileno(), kind)
+                return _normal(opened, kind, is_lossless(kind, head), colour, limits, room)
+            except (vips().Error, Refusal) as failure:
+                if colour is not None and colour.unknown and kind is not Format.PNG:
+                    raise _strange(colour) from failure
+                raise
     except OSError as failure:
         why = failure.strerror or failure
         raise refusal("unreadable", f"The file cannot be read: {why}.", "See who may read it.") from failure
@@ -179,11 +184,11 @@ def _open_lab(handle: int) -> _Opened:
         import numpy as np
 
         try:
-            lab = np.asarray(file).astype(np.float32)[..., :3]
+            lab = np.asarray(file)[..., :3]
         except (ValueError, EOFError, OSError, SyntaxError, IndexError) as failure:
             raise _damaged(str(failure)) from failure
-        lab = (lab - np.float32([0, 128, 128])) * np.float32([100 / 255, 1, 1])
-        return vips().Image.new_from_array(lab).copy(interpretation="lab")
+        light, colours = lab[..., :1] * np.float32(100 / 255), lab[..., 1:].view(np.int8).astype(np.float32)
+        return vips().Image.new_from_array(np.concatenate([light, colours], axis=2)).copy(interpretation="lab")
 
     return _Opened(*file.size, file.width * file.height, pixels)
 
@@ -211,6 +216,8 @@ def _open_heic(stream: Any, limits: IntakeLimits) -> _Opened:
         except (ValueError, EOFError, RuntimeError, SyntaxError, OSError, MemoryError) as failure:
             raise _damaged(str(failure)) from failure
         image = vips().Image.new_from_array(array)
+        if image.format == "ushort":
+            image = image.copy(interpretation="rgb16" if image.bands > 2 else "grey16")
         if profile := primary.info.get("icc_profile"):
             image = image.copy()
             image.set_type(vips().GValue.blob_type, "icc-profile-data", profile)
@@ -302,7 +309,7 @@ def _srgb(image: Any, colour: Colour | None, bits: int) -> tuple[Any, tuple[Find
         result, findings = _by_formulas(image, colour, bits)
     elif image.get_typeof("icc-profile-data"):
         try:
-            result = image.icc_transform("srgb", embedded=True, intent="relative").copy_memory()
+            result = image.icc_transform("srgb", embedded=True, intent="relative", depth=8).copy_memory()
         except vips().Error:
             finding = Finding(
                 "broken-profile", Severity.NOTE, "Its colour profile is damaged or of another kind; sRGB was assumed."
@@ -332,6 +339,11 @@ def _by_formulas(image: Any, colour: Colour, bits: int) -> tuple[Any, tuple[Find
         said = f"It names a colour space that is not known here ({colour.unknown}); sRGB was assumed for that."
         findings.append(Finding("unknown-colour", Severity.WARNING, said, "If its colours are wrong, save it as sRGB."))
     return result, tuple(findings)
+
+
+def _strange(colour: Colour) -> Refusal:
+    said = f"Its colours are packed in a way that is not read here ({colour.unknown})."
+    return refusal("unknown-colour", said, "Save it as sRGB, as a JPEG or PNG.")
 
 
 def _damaged(message: str) -> Refusal:
