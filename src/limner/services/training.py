@@ -268,10 +268,16 @@ def _take_in(
             if result.photo is None or result.file is None:
                 continue
             result.file.replace(folder / f"{result.photo.digest}{result.file.suffix}")
-            photos.append(result.photo)
             caption = book.find(result.report.source)
             if caption is not None:
                 captions[result.photo.digest] = fill(caption.text, subject)
+            for worse in result.outdone:
+                photos = [photo for photo in photos if photo.digest != worse.digest]
+                if said := captions.pop(worse.digest, ""):
+                    captions.setdefault(result.photo.digest, said)
+                for file in folder.glob(f"{worse.digest}.*"):
+                    file.unlink()
+            photos.append(result.photo)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return photos, captions
