@@ -112,7 +112,9 @@ def _refuse_what_is_no_zip(path: Path) -> None:
         why = failure.strerror or failure
         raise refusal("unreadable", f"The zip cannot be read: {why}.", "See who may read it.") from failure
     if head.startswith((b"PK\x07\x08", b"PK00PK")):
-        raise refusal("broken-zip", "It is the first part of a zip in several parts.", "Join the parts, or unpack them.")
+        raise refusal(
+            "broken-zip", "It is the first part of a zip in several parts.", "Join the parts, or unpack them."
+        )
     # A zip may have a program before it, and an empty one begins with its end.
     if not head.startswith(b"PK") and not zipfile.is_zipfile(path) and (other := known_by_content(head)):
         raise other

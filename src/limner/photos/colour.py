@@ -67,7 +67,7 @@ def to_srgb(pixels: NDArray[Any], colour: Colour, top: int) -> NDArray[np.uint8]
     return result
 
 
-# --- transfer functions -------------------------------------------------------------------------------------------------
+# --- transfer functions -----------------------------------------------------------------------------------------------
 
 
 def _light(colour: Colour, top: int, largest: int) -> Floats:
@@ -136,7 +136,7 @@ def _encoding() -> NDArray[np.uint8]:
 
     light = np.arange(65536) / 65535
     value = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.rint(value * 255).astype(np.uint8)
+    return np.asarray(np.rint(value * 255).astype(np.uint8))
 
 
 def _roll_off(brightest: float) -> tuple[Floats | None, Floats | None]:
@@ -157,7 +157,7 @@ def _roll_off(brightest: float) -> tuple[Floats | None, Floats | None]:
     return before, ratios
 
 
-# --- primaries ----------------------------------------------------------------------------------------------------------
+# --- primaries --------------------------------------------------------------------------------------------------------
 
 
 def _to_xyz(primaries: Chromaticities) -> Floats:

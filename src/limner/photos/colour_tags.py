@@ -1,4 +1,4 @@
-"""What a file says of its colours besides an ICC profile: PNG chunks, nclx boxes of AVIF and HEIC, cicp tags of profiles.
+"""What a file says of its colours besides ICC curves: PNG chunks, nclx boxes of AVIF and HEIC, cicp tags of profiles.
 
 Codes are those of ITU-T H.273. Where a file says several things, its format says which counts: in PNG cICP before
 iCCP before sRGB before gAMA and cHRM; in AVIF and HEIC a profile before nclx, whose matrix and range the decoder uses.

@@ -13,6 +13,7 @@ __all__ = ["HEAD_BYTES", "Format", "camera_raw", "is_lossless", "sniff"]
 HEAD_BYTES = 4096
 """How much of a file's beginning ``sniff`` wants to see."""
 
+
 class Format(StrEnum):
     """The formats that are read; the value is the media type."""
 
@@ -25,6 +26,14 @@ class Format(StrEnum):
     GIF = "image/gif"
 
 
+_STARTS: dict[Format, tuple[bytes, ...]] = {
+    Format.JPEG: (b"\xff\xd8\xff",),
+    Format.PNG: (b"\x89PNG\r\n\x1a\n",),
+    Format.GIF: (b"GIF87a", b"GIF89a"),
+    Format.TIFF: (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+}
+
+
 def sniff(head: bytes, name: str = "") -> Format:
     """The format of a file by its first bytes. Refusal says what it seems to be where it is none of ours.
 
@@ -34,20 +43,15 @@ def sniff(head: bytes, name: str = "") -> Format:
         raise refusal("empty-file", "The file is empty.", "Copy it anew from where it came.")
     if has_raw_magic(head):
         raise camera_raw()
-    if head.startswith(b"\xff\xd8\xff"):
-        return Format.JPEG
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        if head[12:16] == b"CgBI":
-            raise refusal("not-a-photo", "It is a PNG packed for an iPhone app.", "Use the PNG that it was made from.")
-        return Format.PNG
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return Format.GIF
+    for kind, starts in _STARTS.items():
+        if head.startswith(starts):
+            if kind is Format.TIFF and has_raw_name(name):
+                raise camera_raw()
+            if kind is Format.PNG and head[12:16] == b"CgBI":
+                raise refusal("not-a-photo", "It is a PNG packed for an iPhone app.", "Use the one it was made from.")
+            return kind
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return Format.WEBP
-    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        if has_raw_name(name):
-            raise camera_raw()
-        return Format.TIFF
     if head[4:8] == b"ftyp":
         return _by_brand(head)
     if name.lower().endswith(".icloud") and head.startswith(b"bplist"):

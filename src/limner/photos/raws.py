@@ -1,4 +1,4 @@
-"""Camera raw files, known by their content: their own magic numbers, or tags that only a sensor's data has in a TIFF."""
+"""Camera raw files, known by their content: magic numbers of their own, or tags that only a sensor's data has."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Read = Callable[[int, int], bytes]
 _NAMES = (
     "3fr ari arw bay cap cr2 cr3 crw cs1 dcr dcs dng drf eip erf fff gpr iiq k25 kdc mef mos mrw nef nrw orf pef ptx "
     "pxn r3d raf raw rw2 rwl sr2 srf srw sti x3f"
-).split()
+)
 _MAGIC = (
     (0, b"IIRO"),  # Olympus, OM System
     (0, b"IIRS"),
@@ -50,7 +50,7 @@ def has_raw_magic(head: bytes) -> bool:
 
 def has_raw_name(name: str) -> bool:
     """Whether a file's ending is that of a camera's raw files; decides only where the content leaves it open."""
-    return PurePath(name).suffix.lower()[1:] in _NAMES
+    return PurePath(name).suffix.lower()[1:] in _NAMES.split()
 
 
 def is_raw_tiff(read: Read) -> bool:

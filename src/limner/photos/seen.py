@@ -163,9 +163,7 @@ class Seen:
         return Likeness.ALIKE if mean <= ALIKE_MEAN else None
 
 
-def _match(
-    likeness: Likeness, photo: _Photo, *, frozen: bool = False, replaces: tuple[str, ...] = ()
-) -> Match:
+def _match(likeness: Likeness, photo: _Photo, *, frozen: bool = False, replaces: tuple[str, ...] = ()) -> Match:
     return Match(likeness, photo.source, photo.digest, (photo.width, photo.height), frozen, replaces)
 
 

@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from limner.passed_over import CAPTIONS, is_cache, is_device_name, is_hidden, is_placeholder, lies_beside
 from limner.photos import archives
 from limner.photos.limits import IntakeLimits
-from limner.passed_over import CAPTIONS, is_cache, is_device_name, is_hidden, is_placeholder, lies_beside
 from limner.photos.not_photos import in_icloud
 from limner.photos.refusals import Refusal, refusal
 from limner.types import Finding, Severity

@@ -261,7 +261,8 @@ def _take_in(
     limits = IntakeLimits(max_pixels=settings.max_photo_pixels, max_zip_bytes=settings.max_zip_bytes)
     scratch = folder / f".intake-{uuid4().hex[:8]}"
     scratch.mkdir(parents=True)
-    photos, captions = [], {}
+    photos: list[Any] = []
+    captions: dict[str, str] = {}
     try:
         book = read_captions([Path(path) for path in paths])
         for result in take_in(find_sources(list(paths), scratch, limits), workdir=scratch, limits=limits):
