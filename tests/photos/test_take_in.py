@@ -152,9 +152,9 @@ def test_duplicates_are_found_across_formats_and_sizes(tmp_path: Path) -> None:
 
 
 COPIES = {
-    "thumb.jpg": lambda whole: encoded(whole.resize((300, 233)), "JPEG", quality=70),
-    "small.png": lambda whole: encoded(whole.resize((600, 467))),
-    "half.webp": lambda whole: encoded(whole.resize((450, 350)), "WEBP", quality=80),
+    "thumb.jpg": lambda whole: encoded(whole.resize((150, 116)), "JPEG", quality=70),
+    "small.png": lambda whole: encoded(whole.resize((300, 233))),
+    "half.webp": lambda whole: encoded(whole.resize((225, 175)), "WEBP", quality=80),
     "whole.jpg": lambda whole: encoded(whole, "JPEG", quality=85),
     "whole.png": lambda whole: encoded(whole),
     "rough.jpg": lambda whole: encoded(whole, "JPEG", quality=40),
@@ -162,11 +162,11 @@ COPIES = {
 
 
 def test_of_equal_pictures_the_best_is_kept_in_whatever_order_they_come(tmp_path: Path) -> None:
-    whole = picture(7, 900, 700)
+    whole = picture(7, 450, 350)
     for name, data in COPIES.items():
         (tmp_path / name).write_bytes(data(whole))
     outcomes = set()
-    for number, order in enumerate([*itertools.permutations(COPIES)][::31]):
+    for number, order in enumerate([*itertools.permutations(COPIES)][::79]):
         results = take([tmp_path / name for name in order], tmp_path / f"work-{number}")
         gone = {one.digest: one.report for result in results for one in result.outdone}
         kept = [result.photo for result in results if result.photo and result.photo.digest not in gone]
@@ -182,12 +182,12 @@ def test_of_equal_pictures_the_best_is_kept_in_whatever_order_they_come(tmp_path
 
 def test_a_larger_copy_says_whose_place_it_takes(tmp_path: Path) -> None:
     for name in ("small.png", "whole.png"):
-        (tmp_path / name).write_bytes(COPIES[name](picture(7, 900, 700)))
+        (tmp_path / name).write_bytes(COPIES[name](picture(7, 450, 350)))
     first, second = take([tmp_path / "small.png", tmp_path / "whole.png"], tmp_path / "work")
-    assert second.photo and codes(second) == ["better-copy"] and "600 × 467" in second.report.findings[-1].message
+    assert second.photo and codes(second)[-1] == "better-copy" and "300 × 233" in second.report.findings[-1].message
     (outdone,) = second.outdone
     assert first.photo and outdone.digest == first.photo.digest and outdone.report
-    assert outdone.report.like == second.photo.digest and "900 × 700" in outdone.report.reason
+    assert outdone.report.like == second.photo.digest and "450 × 350" in outdone.report.reason
 
 
 @given(order=st.permutations(range(6)))
@@ -249,20 +249,20 @@ def test_photos_that_the_subject_has_are_not_taken_again(tmp_path: Path) -> None
 
 
 def test_a_larger_copy_takes_the_place_of_what_the_subject_has(tmp_path: Path) -> None:
-    whole = picture(7, 900, 700)
+    whole = picture(7, 450, 350)
     (tmp_path / "one").mkdir()
     small = take_bytes(COPIES["small.png"](whole), tmp_path / "one")
     assert small.photo and small.file
-    had = KnownPhoto(small.photo.digest, small.report.perceptual_hash, "old.png", small.file, 600, 467)
+    had = KnownPhoto(small.photo.digest, small.report.perceptual_hash, "old.png", small.file, 300, 233)
     larger = take_bytes(COPIES["whole.jpg"](whole), tmp_path, known=[had])
     assert larger.photo and [one.digest for one in larger.outdone] == [had.digest] and larger.outdone[0].report is None
     # As large is no reason to change what is there, and neither is a size that nobody knows.
-    for size in ((900, 700), (0, 0)):
+    for size in ((450, 350), (0, 0)):
         as_large = replace(had, width=size[0], height=size[1])
-        assert codes(take_bytes(COPIES["whole.png"](whole), tmp_path, known=[as_large])) == ["duplicate"]
+        assert codes(take_bytes(COPIES["whole.png"](whole), tmp_path, known=[as_large]))[-1] == "duplicate"
     frozen = take_bytes(COPIES["whole.png"](whole), tmp_path, known=[replace(had, frozen=True)])
-    assert codes(frozen) == ["duplicate"] and "frozen" in frozen.report.reason
-    assert "900 × 700" in frozen.report.reason and "remove" in frozen.report.findings[-1].remedy
+    assert codes(frozen)[-1] == "duplicate" and "frozen" in frozen.report.reason
+    assert "450 × 350" in frozen.report.reason and "remove" in frozen.report.findings[-1].remedy
 
 
 def test_refused_photos_are_not_the_first_of_anything(tmp_path: Path) -> None:
