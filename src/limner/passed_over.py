@@ -27,6 +27,7 @@ DEVICE_NAMES = frozenset(
         "recycled",
         "system volume information",
         "found.000",
+        ".ds_store",
         "thumbs.db",
         "ehthumbs.db",
         "ehthumbs_vista.db",

@@ -106,7 +106,10 @@ class _Sieve:
         """Whether a path below what was named is one of the user's."""
         if not is_hidden(parts):
             return True
-        self._devices.update(filter(is_device_name, parts))
+        # Of what they write, only a folder may hold what somebody looks for.
+        self._devices.update(
+            part for part in parts if is_device_name(part) and part[0] != "." and not lies_beside(part)
+        )
         return False
 
     def keeps(self, name: str) -> bool:

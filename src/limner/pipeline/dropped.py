@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from limner.passed_over import is_hidden
+from limner.passed_over import is_device_name, is_hidden
 from limner.photos import IntakeLimits, Source, find_sources
 from limner.photos.sources import Sources, printable
 from limner.records import Upload
@@ -135,7 +135,7 @@ def lay_out(files: Sequence[tuple[Upload, Path]], folder: Path) -> Drop:
 
 def _is_hidden(name: str) -> bool:
     parts = [part for part in re.split(r"[/\\]+", name) if part.strip(".")]
-    return len(parts) > 1 and is_hidden(parts)
+    return is_hidden(parts) if len(parts) > 1 else is_device_name(name)
 
 
 def _placed(names: Sequence[str], folder: Path) -> list[Path]:

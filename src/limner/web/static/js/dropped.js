@@ -9,7 +9,7 @@ const placeholder = (part) => part.startsWith(".") && part.toLowerCase().endsWit
 function passedOver(path) {
   const parts = path.split("/");
   if (placeholder(parts[parts.length - 1])) parts.pop();
-  return path.includes("/") && parts.some(hidden);
+  return path.includes("/") ? parts.some(hidden) : DEVICES.has(path.toLowerCase());
 }
 
 const entriesOf = (reader) => new Promise((done, failed) => reader.readEntries(done, failed));
