@@ -254,16 +254,30 @@ def test_hues_of_highlights_stay(tmp_path: Path) -> None:
     assert np.allclose(bright / bright[0], dim / dim[0], atol=0.03) and bright[0] > 3 * dim[0]
 
 
+def with_chunk(data: bytes, name: bytes, body: bytes) -> bytes:
+    at = data.index(b"IDAT") - 4
+    chunk = struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    return data[:at] + chunk + data[at:]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_grey_hdr_pictures(bits: int, tmp_path: Path) -> None:
+    import pyvips
+
+    level = np.rint(pq(srgb_light(patched(PATCHES / 255)[..., :1]) * 203) * (2**bits - 1))
+    image = pyvips.Image.new_from_array(level.astype(np.uint8 if bits == 8 else np.uint16))
+    data = image.copy(interpretation="b-w" if bits == 8 else "grey16").pngsave_buffer()
+    stored = middles(pixels(take_bytes(with_chunk(data, *cicp(9, 16)), tmp_path)))
+    assert np.abs(stored - PATCHES[:, :1]).max() <= (8 if bits == 8 else 2)
+
+
 def test_transparent_parts_of_an_hdr_picture_are_white(tmp_path: Path) -> None:
     import pyvips
 
     image = np.zeros((96, 96, 4), np.uint16)
     image[:, :48] = 30_000, 30_000, 30_000, 65_535
     data = pyvips.Image.new_from_array(image).copy(interpretation="rgb16").pngsave_buffer()
-    at = data.index(b"IDAT") - 4
-    name, body = cicp(9, 16)
-    chunk = struct.pack(">I", 4) + name + body + struct.pack(">I", zlib.crc32(name + body))
-    stored = pixels(take_bytes(data[:at] + chunk + data[at:], tmp_path))
+    stored = pixels(take_bytes(with_chunk(data, *cicp(9, 16)), tmp_path))
     assert stored[40, 80].min() >= 254 and 100 < stored[40, 10, 0] < 200
 
 
@@ -430,6 +444,31 @@ def test_damaged_tags_are_no_colour() -> None:
             read(reading(data[:end]))
         for at in range(8, 400, 3):
             read(reading(data[:at] + b"\xff" + data[at + 1 :]))
+
+
+def test_cmyk_with_a_profile_agrees_with_littlecms(tmp_path: Path) -> None:
+    import pyvips
+
+    profile = bytes(pyvips.Image.profile_load("cmyk"))
+    ours, theirs = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+    soft = np.column_stack([255 - PATCHES[:, :1], 255 - PATCHES[:, 1:2], 255 - PATCHES[:, 2:], PATCHES[:, :1] // 8])
+    drawn = Image.fromarray(np.kron(soft.reshape(3, 4, 4), np.ones((SIDE, SIDE, 1))).astype(np.uint8), "CMYK")
+    transform = ImageCms.buildTransform(ours, theirs, "CMYK", "RGB", renderingIntent=1)
+    expected = middles(np.asarray(ImageCms.applyTransform(drawn, transform)).astype(np.int16))
+    for kind, options in (("TIFF", {}), ("JPEG", {"quality": 100})):
+        stored = middles(pixels(take_bytes(encoded(drawn, kind, icc_profile=profile, **options), tmp_path)))
+        assert np.abs(stored - expected).max() <= 4
+
+
+def test_linear_light_in_numbers_with_a_point(tmp_path: Path) -> None:
+    import pyvips
+
+    light = srgb_light(patched(PATCHES / 255)).astype(np.float32)
+    whole = pyvips.Image.new_from_array(light).copy(interpretation="scrgb")
+    through = whole.bandjoin(pyvips.Image.black(whole.width, whole.height).linear(1, 1))
+    for image in (whole, through):
+        data = image.copy(interpretation="scrgb").tiffsave_buffer()
+        assert np.abs(middles(pixels(take_bytes(data, tmp_path))) - PATCHES).max() <= 2
 
 
 def reading(data: bytes) -> Callable[[int, int], bytes]:

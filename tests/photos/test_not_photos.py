@@ -252,6 +252,7 @@ THINGS = {
     "WMV": (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11" + JUNK, "video", "frames"),
     "PDF": (b"%PDF-1.7\n" + JUNK, "PDF", "pages"),
     "SVG": (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg">', "SVG", "PNG"),
+    "SVG with a prolog": (b"<?xml?>\n<!-- made by hand -->\n<!DOCTYPE svg PUBLIC 'x'>\n<svg>", "SVG", "PNG"),
     "Photoshop": (b"8BPS\0\x01" + JUNK, "Photoshop", "Photoshop"),
     "GIMP": (b"gimp xcf v011" + JUNK, "GIMP", "GIMP"),
     "JPEG XL": (b"\xff\x0a" + JUNK, "JPEG XL", "save it as PNG"),
@@ -320,7 +321,7 @@ def test_anything_is_called_something(data: bytes) -> None:
 
 
 def test_a_long_head_of_odd_text_is_looked_at_once() -> None:
-    for part in (b"<!--", b"<?xml ", b"<!--" + b"-" * 100, b"../"):
+    for part in (b"<!--", b"<!---->", b"<?x?>", b"<?xml ", b"<!--" + b"-" * 100, b"../", b"<!doctype svg>"):
         assert refused((part * 4096)[:4096]).message
 
 

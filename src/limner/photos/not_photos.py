@@ -188,11 +188,11 @@ def _text(head: bytes) -> Refusal | None:
         return refusal(
             "not-downloaded", "It is a Git LFS pointer: the picture itself was not fetched.", "Run git lfs pull."
         )
-    if re.match(r"\.?[./]*(\.git/annex|/annex)/objects/", start):
+    if re.match(r"[./]*(\.git/)?annex/objects/", start):
         return refusal(
             "not-downloaded", "It is a git-annex pointer: the picture itself was not fetched.", "Run git annex get."
         )
-    if re.match(r"(<\?xml[^>]*>\s*)?(<!--.{0,2000}?-->\s*)*(<!doctype svg[^>]*>\s*)?<svg\b", start, re.DOTALL):
+    if _behind_prolog(start).startswith("<svg"):
         return _refused("an SVG drawing", "Export it as a PNG of 1024 pixels or more.")
     if start.startswith(("<!doctype html", "<html", "<head", "<body", "<script")):
         return _refused("a web page", _AGAIN)
@@ -201,6 +201,19 @@ def _text(head: bytes) -> Refusal | None:
     if start.startswith(("data:image/", "/9j/", "ivborw0kggo")):
         return _refused("a picture written out as text (Base64)", "Decode it: base64 -d FILE > NEW.")
     return _refused("text", f"{_READS} If a picture was meant, download or copy it anew.")
+
+
+def _behind_prolog(text: str) -> str:
+    """What follows an XML declaration, comments and a document type."""
+    ends = {"<?": "?>", "<!--": "-->", "<!doctype svg": ">"}
+    at = 0
+    while opening := next((one for one in ends if text.startswith(one, at)), ""):
+        end = text.find(ends[opening], at)
+        if end < 0:
+            break
+        at = end + len(ends[opening])
+        at += len(text[at:]) - len(text[at:].lstrip())
+    return text[at:]
 
 
 def _decoded(head: bytes) -> str | None:
