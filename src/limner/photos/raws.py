@@ -33,9 +33,9 @@ _MAGIC = (
 )
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-_COMPRESSION, _PHOTOMETRIC, _MAKE, _SUB_IFDS = 259, 262, 271, 330
-# Patterns of a colour filter (TIFF/EP and DNG), DNG's version, and blocks of Leaf, Kodak, Sony and Nikon.
-_RAW_TAGS = {33421, 33422, 50706, 50710, 34310, 65024, 29264, 37399}
+_COMPRESSION, _PHOTOMETRIC, _SUB_IFDS = 259, 262, 330
+# Patterns of a colour filter (TIFF/EP and DNG), DNG's version, and blocks of Leaf and Kodak.
+_RAW_TAGS = {33421, 33422, 50706, 50710, 34310, 65024}
 # What Nikon, Sony, Samsung, Pentax, Kodak and Epson pack a sensor's data by.
 _RAW_COMPRESSIONS = {32767, 32769, 32770, 34713, 65000, 65535}
 _CFA, _LINEAR_RAW = 32803, 34892
