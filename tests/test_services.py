@@ -197,3 +197,20 @@ def test_what_together_cannot_draw(bench: ServicesBench) -> None:
         together.generate_with_lora("zibbo", [place.repo], out=out, **SMALL)
     assert len(bench.paid["together"]) == 1
     assert json.dumps(bench.paid)
+
+
+def test_of_the_same_pictures_the_best_is_trained_on(bench: ServicesBench, tmp_path: Path) -> None:
+    from limner.services.training import _take_in
+    from limner.types import SubjectFacts
+    from tests.photos.making import encoded, picture
+
+    named = tmp_path / "named"
+    named.mkdir()
+    (named / "a.png").write_bytes(encoded(picture(1, 450, 360).resize((150, 120))))
+    (named / "a.txt").write_text("{trigger} on a lawn", encoding="utf-8")
+    (named / "b.png").write_bytes(encoded(picture(1, 450, 360)))
+    facts = SubjectFacts("zibbo", "Zibbo", "character", "robot", "zibbo")
+    photos, captions = _take_in([str(named)], tmp_path / "kept", bench.settings, facts)
+    assert [(photo.width, photo.height) for photo in photos] == [(450, 360)]
+    assert captions == {photos[0].digest: "zibbo on a lawn"}
+    assert [file.stem for file in (tmp_path / "kept").iterdir()] == [photos[0].digest]

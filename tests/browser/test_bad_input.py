@@ -106,7 +106,7 @@ def intake_list() -> dict[str, tuple[bytes, str]]:
         "empty.jpg": (b"", "empty"),
         "cut.jpg": (jpeg(1)[:9000], "cut off"),
         "diary.jpg": (b"Dear diary,\nthis is no picture.\n", "text"),
-        "page.jpg": (HTML, "Its content is text"),
+        "page.jpg": (HTML, "Its content is a web page"),
         "drawing.svg": (SVG, "an SVG drawing"),
         "drawing.png": (SVG, "an SVG drawing"),
         "dot.png": (encoded(Image.new("RGB", (1, 1))), "1 × 1"),

@@ -125,7 +125,7 @@ MAGIC = [
 
 
 @given(st.sampled_from(MAGIC), st.binary(max_size=400))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_random_bytes_never_crash(start: bytes, rest: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         result = take_bytes(start + rest, Path(folder))
@@ -142,7 +142,7 @@ def files() -> list[bytes]:
 
 
 @given(data=st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_damaged_files_never_crash(files: list[bytes], data: st.DataObject) -> None:
     damaged = bytearray(data.draw(st.sampled_from(files)))
     for at in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=1, max_size=8)):

@@ -218,8 +218,8 @@ def test_a_damaged_zip_and_a_damaged_entry(tmp_path: Path) -> None:
     album = packed(tmp_path / "a.zip", {"a.png": PHOTO[:100] + noise, "b.png": PHOTO})
     data = album.read_bytes()
     (tmp_path / "cut.zip").write_bytes(data[: len(data) // 2])
-    (tmp_path / "text.zip").write_bytes(b"no zip")
-    assert [code for _, code in found([tmp_path / "cut.zip", tmp_path / "text.zip"], tmp_path)] == ["broken-zip"] * 2
+    (tmp_path / "noise.zip").write_bytes(b"\x01\x02\xfe" * 9)
+    assert [code for _, code in found([tmp_path / "cut.zip", tmp_path / "noise.zip"], tmp_path)] == ["broken-zip"] * 2
     at = data.index(noise[1000:1100])
     album.write_bytes(data[:at] + bytes(100) + data[at + 100 :])
     assert found([album], tmp_path) == [(f"{album}/a.png", "broken-zip"), (f"{album}/b.png", "")]
@@ -243,7 +243,7 @@ def test_names_in_a_zip_that_differ_in_case_or_are_very_long(tmp_path: Path) -> 
 
 
 @given(st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=5, unique=True))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_names_of_zip_entries_never_lead_anywhere(names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pillow_heif
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from limner.errors import StorageFailed
 from limner.photos import IntakeResult, KnownPhoto, Source, decoding, find_sources, intake, take_in
 from limner.photos.decoding import DecodingRoom
+from limner.photos.seen import Likeness, Rank, Seen
 from limner.types import Progress, Verdict
 from tests.photos.making import LIMITS, codes, corners, encoded, picture, take, take_bytes
 
@@ -146,13 +151,60 @@ def test_duplicates_are_found_across_formats_and_sizes(tmp_path: Path) -> None:
         assert len(list((tmp_path / f"work-{threads}").iterdir())) == 1
 
 
-def test_a_larger_copy_says_that_it_is_larger(tmp_path: Path) -> None:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    (folder / "a.png").write_bytes(encoded(picture(7, 900, 700).resize((600, 467))))
-    (folder / "b.png").write_bytes(encoded(picture(7, 900, 700)))
-    _, second = take(folder, tmp_path / "work")
-    assert "900 × 700" in second.report.findings[-1].remedy
+COPIES = {
+    "thumb.jpg": lambda whole: encoded(whole.resize((150, 116)), "JPEG", quality=70),
+    "small.png": lambda whole: encoded(whole.resize((300, 233))),
+    "half.webp": lambda whole: encoded(whole.resize((225, 175)), "WEBP", quality=80),
+    "whole.jpg": lambda whole: encoded(whole, "JPEG", quality=85),
+    "whole.png": lambda whole: encoded(whole),
+    "rough.jpg": lambda whole: encoded(whole, "JPEG", quality=40),
+}
+
+
+def test_of_equal_pictures_the_best_is_kept_in_whatever_order_they_come(tmp_path: Path) -> None:
+    whole = picture(7, 450, 350)
+    for name, data in COPIES.items():
+        (tmp_path / name).write_bytes(data(whole))
+    outcomes = set()
+    for number, order in enumerate([*itertools.permutations(COPIES)][::79]):
+        results = take([tmp_path / name for name in order], tmp_path / f"work-{number}")
+        gone = {one.digest: one.report for result in results for one in result.outdone}
+        kept = [result.photo for result in results if result.photo and result.photo.digest not in gone]
+        assert [Path(photo.report.source).name for photo in kept] == ["whole.png"], order
+        outcomes.add(kept[0].digest)
+        reports = [gone.get(result.photo.digest) if result.photo else result.report for result in results]
+        worse = [report for report in reports if report]
+        assert len(worse) == len(COPIES) - 1
+        assert all(report.verdict is Verdict.REFUSED and report.duplicate_of for report in worse)
+        assert all(report.findings[-1].code == "duplicate" for report in worse)
+    assert len(outcomes) == 1
+
+
+def test_a_larger_copy_says_whose_place_it_takes(tmp_path: Path) -> None:
+    for name in ("small.png", "whole.png"):
+        (tmp_path / name).write_bytes(COPIES[name](picture(7, 450, 350)))
+    first, second = take([tmp_path / "small.png", tmp_path / "whole.png"], tmp_path / "work")
+    assert second.photo and codes(second)[-1] == "better-copy" and "300 × 233" in second.report.findings[-1].message
+    (outdone,) = second.outdone
+    assert first.photo and outdone.digest == first.photo.digest and outdone.report
+    assert outdone.report.like == second.photo.digest and "450 × 350" in outdone.report.reason
+
+
+@given(order=st.permutations(range(6)))
+@settings(max_examples=40, deadline=None)
+def test_who_is_kept_hangs_on_ranks_alone(order: list[int]) -> None:
+    """Also where likeness does not carry over: each picture is the same as its neighbours only."""
+    thumbs = [np.full((32, 32, 3), 4 * number, np.uint8) for number in range(6)]
+    pixels_of = [3, 5, 2, 6, 1, 4]
+    seen, kept = Seen(), set()
+    for number in order:
+        rank = Rank(pixels_of[number])
+        match = seen.find(str(number), rank, 0, thumbs[number])
+        repeated = match is not None and match.likeness is Likeness.SAME and not match.replaces
+        seen.add(str(number), "", (1, 1), rank, 0, thumbs[number], kept=not repeated)
+        kept -= set(match.replaces if match else ())
+        kept |= set() if repeated else {str(number)}
+    assert kept == {"1", "3", "5"}
 
 
 def test_different_pictures_are_no_duplicates(tmp_path: Path) -> None:
@@ -194,6 +246,23 @@ def test_photos_that_the_subject_has_are_not_taken_again(tmp_path: Path) -> None
         assert codes(other) == ["duplicate"] and other.report.duplicate_of == "first.jpg"
     for known in (by_pixels, by_hash, KnownPhoto("1" * 64, "", "x"), KnownPhoto("2" * 64, "zz", "x", Path("gone"))):
         assert take_bytes(encoded(picture(10)), tmp_path, known=[known]).photo
+
+
+def test_a_larger_copy_takes_the_place_of_what_the_subject_has(tmp_path: Path) -> None:
+    whole = picture(7, 450, 350)
+    (tmp_path / "one").mkdir()
+    small = take_bytes(COPIES["small.png"](whole), tmp_path / "one")
+    assert small.photo and small.file
+    had = KnownPhoto(small.photo.digest, small.report.perceptual_hash, "old.png", small.file, 300, 233)
+    larger = take_bytes(COPIES["whole.jpg"](whole), tmp_path, known=[had])
+    assert larger.photo and [one.digest for one in larger.outdone] == [had.digest] and larger.outdone[0].report is None
+    # As large is no reason to change what is there, and neither is a size that nobody knows.
+    for size in ((450, 350), (0, 0)):
+        as_large = replace(had, width=size[0], height=size[1])
+        assert codes(take_bytes(COPIES["whole.png"](whole), tmp_path, known=[as_large]))[-1] == "duplicate"
+    frozen = take_bytes(COPIES["whole.png"](whole), tmp_path, known=[replace(had, frozen=True)])
+    assert codes(frozen)[-1] == "duplicate" and "frozen" in frozen.report.reason
+    assert "450 × 350" in frozen.report.reason and "remove" in frozen.report.findings[-1].remedy
 
 
 def test_refused_photos_are_not_the_first_of_anything(tmp_path: Path) -> None:

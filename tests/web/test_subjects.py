@@ -94,6 +94,7 @@ def test_photos_by_a_plain_form(client: TestClient, studio: Studio, tmp_path: Pa
             ("no.svg", b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "image/svg+xml"),
         ),
         ("folder", ("", b"", "application/octet-stream")),
+        ("folder", ("trip/@eaDir/a.jpg/THUMB.png", (drawn / "photo-0.png").read_bytes(), "image/png")),
         ("photos", ("more.zip", (tmp_path / "more.zip").read_bytes(), "application/zip")),
     ]
     answer = client.post("/subjects/zibbo/drop", files=files)
@@ -106,7 +107,9 @@ def test_photos_by_a_plain_form(client: TestClient, studio: Studio, tmp_path: Pa
     assert len(studio.photos("zibbo")) == 3
     assert next(one for one in studio.photos("zibbo") if one.source == "photo-0.png").caption_from == "sidecar"
     page = client.get("/subjects/zibbo").text
-    assert "no.svg" in page
+    assert "no.svg" in page and "THUMB" not in page
+    # What the server passes over, the page's script need not send.
+    assert "/@eadir/" in page.partition('data-passed-over="')[2].partition('"')[0]
     assert "It is the same picture as" in page
     assert "<b>" not in page
     assert str(studio.settings.home) not in page

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from limner.photos.faces import FaceDetector, installed_detector
-from limner.photos.intake import IntakeResult, take_in
+from limner.photos.intake import IntakeResult, Outdone, take_in
 from limner.photos.limits import IntakeLimits
 from limner.photos.seen import KnownPhoto
 from limner.photos.sources import Source, Sources, find_sources
@@ -18,6 +18,7 @@ __all__ = [
     "IntakeLimits",
     "IntakeResult",
     "KnownPhoto",
+    "Outdone",
     "Source",
     "Sources",
     "find_sources",

@@ -14,6 +14,7 @@ from types import TracebackType
 from limner.errors import StorageFailed
 from limner.photos.formats import HEAD_BYTES, sniff
 from limner.photos.limits import IntakeLimits
+from limner.photos.not_photos import known_by_content
 from limner.photos.refusals import Refusal, refusal
 
 __all__ = ["Member", "Unpacking", "looks_like_zip", "members"]
@@ -30,6 +31,23 @@ _BROKEN = (
     UnicodeDecodeError,
     OSError,
 )
+# Zstandard is read from Python 3.14 on.
+_METHODS_READ = {0, 8, 12, 14} | ({93} if hasattr(zipfile, "ZIP_ZSTANDARD") else set())
+_METHODS = {
+    1: "Shrink",
+    6: "Implode",
+    9: "Deflate64",
+    12: "bzip2",
+    14: "LZMA",
+    20: "Zstandard",
+    93: "Zstandard",
+    94: "MP3",
+    95: "xz",
+    96: "JPEG",
+    97: "WavPack",
+    98: "PPMd",
+    99: "AES",
+}
 _CHUNK = 1 << 20
 # Small entries that compress well, such as flat drawings, are no bombs.
 _HARMLESS_BYTES = 10_000_000
@@ -45,14 +63,19 @@ class Member:
 
 
 def looks_like_zip(path: Path) -> bool:
-    """Whether a file is meant as a zip, by its name or its content."""
-    if path.suffix.lower() == ".zip":
-        return True
+    """Whether a file is meant as a zip, by its content, or by its name if it is no picture."""
     try:
         with path.open("rb") as stream:
-            return stream.read(4) == b"PK\x03\x04"
+            head = stream.read(HEAD_BYTES)
     except OSError:
-        return False
+        return path.suffix.lower() == ".zip"
+    if head.startswith(b"PK\x03\x04") or path.suffix.lower() != ".zip":
+        return head.startswith(b"PK\x03\x04")
+    try:
+        sniff(head)
+    except Refusal:
+        return True
+    return False
 
 
 def members(path: Path, limits: IntakeLimits) -> Iterator[tuple[zipfile.ZipInfo, Refusal | None]]:
@@ -60,6 +83,7 @@ def members(path: Path, limits: IntakeLimits) -> Iterator[tuple[zipfile.ZipInfo,
 
     Refusal: the zip as a whole is broken, or a bomb.
     """
+    _refuse_what_is_no_zip(path)
     try:
         with zipfile.ZipFile(path) as archive:
             found = archive.infolist()
@@ -79,6 +103,23 @@ def members(path: Path, limits: IntakeLimits) -> Iterator[tuple[zipfile.ZipInfo,
             yield info, _reason(info, limits)
 
 
+def _refuse_what_is_no_zip(path: Path) -> None:
+    """Refusal: by its content it is something else, such as another archive that is called .zip, or a part of one."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    except OSError as failure:
+        why = failure.strerror or failure
+        raise refusal("unreadable", f"The zip cannot be read: {why}.", "See who may read it.") from failure
+    if head.startswith((b"PK\x07\x08", b"PK00PK")):
+        raise refusal(
+            "broken-zip", "It is the first part of a zip in several parts.", "Join the parts, or unpack them."
+        )
+    # A zip may have a program before it, and an empty one begins with its end.
+    if not head.startswith(b"PK") and not zipfile.is_zipfile(path) and (other := known_by_content(head)):
+        raise other
+
+
 def _reason(info: zipfile.ZipInfo, limits: IntakeLimits) -> Refusal | None:
     kind = stat.S_IFMT(info.external_attr >> 16)
     windows = PureWindowsPath(info.filename)
@@ -91,6 +132,13 @@ def _reason(info: zipfile.ZipInfo, limits: IntakeLimits) -> Refusal | None:
         return refusal("not-a-file", "It is a device, pipe or socket and no file.", "Leave it out of the zip.")
     if info.flag_bits & 1:
         return refusal("encrypted", "It is locked with a password.", "Unpack the zip yourself and name the folder.")
+    if info.compress_type not in _METHODS_READ:
+        method = _METHODS.get(info.compress_type, f"the method {info.compress_type}")
+        return refusal(
+            "zip-method",
+            f"It was packed by {method}, which is not unpacked here.",
+            "Unpack the zip yourself and name the folder.",
+        )
     if windows.suffix.lower() == ".zip":
         return refusal(
             "zip-in-zip", "A zip inside a zip is not opened.", "Unpack the outer zip and name the inner one."

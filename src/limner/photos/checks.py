@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from limner.photos.limits import IntakeLimits
 from limner.photos.measures import Measures
-from limner.photos.seen import Likeness
+from limner.photos.seen import Likeness, Match
 from limner.types import Finding, Severity, Verdict
 
-__all__ = ["check", "compare", "verdict"]
+__all__ = ["check", "compare", "outdone", "verdict"]
 
 SOFT = 40.0
 """A photo whose sharpest tile has a smaller variance of the Laplacian is blurred everywhere."""
@@ -75,21 +75,47 @@ def _faces(faces: int | None) -> Iterable[Finding]:
         )
 
 
-def compare(likeness: Likeness, source: str, first: tuple[int, int], size: tuple[int, int]) -> Finding:
-    """The finding for a photo that is the same as, or much like, one before it; sizes are width and height."""
-    if likeness is Likeness.ALIKE:
+def compare(match: Match, size: tuple[int, int]) -> Finding:
+    """The finding for a photo, of that width and height, that is the same as, or much like, one before it."""
+    if match.likeness is Likeness.ALIKE:
         return _warning(
             "near-duplicate",
-            f"It looks much like {source}; what both show would count twice.",
+            f"It looks much like {match.source}; what both show would count twice.",
             "Keep the better of the two, or leave it if they differ in what matters.",
         )
-    remedy = "Nothing is to be done: one is enough."
-    if 0 < first[0] * first[1] < size[0] * size[1]:
-        remedy = (
-            f"This one is larger ({size[0]} × {size[1]} against {first[0]} × {first[1]}): "
-            "to use it, remove the other and add this one."
+    if match.replaces:
+        return Finding(
+            "better-copy",
+            Severity.NOTE,
+            f"It takes the place of {match.source}, {_smaller(match.size, size, 'which is a lesser copy')}.",
         )
-    return Finding("duplicate", Severity.REFUSAL, f"It is the same picture as {source}.", remedy)
+    if match.frozen:
+        return Finding(
+            "duplicate",
+            Severity.REFUSAL,
+            f"It is the same picture as {match.source}, {_smaller(match.size, size, 'which is a lesser copy')}; "
+            "that one is in a frozen dataset and stays.",
+            "To train on this one from now on, remove the other from the photos and add this one again.",
+        )
+    return _repeats(match.source)
+
+
+def outdone(source: str, size: tuple[int, int], before: tuple[int, int]) -> Finding:
+    """The finding for a photo whose place another one took: its name, its size and the size of this one."""
+    if size[0] * size[1] > before[0] * before[1]:
+        return _repeats(f"{source}, which is larger ({size[0]} × {size[1]} against {before[0]} × {before[1]})")
+    return _repeats(f"{source}, which is the better copy")
+
+
+def _repeats(what: str) -> Finding:
+    remedy = "Nothing is to be done: the best one is kept."
+    return Finding("duplicate", Severity.REFUSAL, f"It is the same picture as {what}.", remedy)
+
+
+def _smaller(first: tuple[int, int], size: tuple[int, int], otherwise: str) -> str:
+    if first[0] * first[1] < size[0] * size[1]:
+        return f"which is smaller ({first[0]} × {first[1]} against {size[0]} × {size[1]})"
+    return otherwise
 
 
 def verdict(findings: Iterable[Finding]) -> Verdict:

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import PurePath
 
-from limner.photos.refusals import refusal
+from limner.photos.not_photos import in_icloud, not_a_photo, video
+from limner.photos.raws import has_raw_magic, has_raw_name
+from limner.photos.refusals import Refusal, refusal
 
-__all__ = ["HEAD_BYTES", "Format", "is_lossless", "sniff"]
+__all__ = ["HEAD_BYTES", "Format", "camera_raw", "is_lossless", "sniff"]
 
 HEAD_BYTES = 4096
 """How much of a file's beginning ``sniff`` wants to see."""
-
-_RAW = "3fr arw cr2 cr3 crw dcr dng erf iiq kdc mef mos mrw nef nrw orf pef raf rw2 rwl sr2 srf srw x3f"
-
-_READS = "JPEG, PNG, WebP, AVIF, HEIC, TIFF and GIF are read."
-_CONVERT = "Convert it to JPEG or PNG first."
-_OTHERS = (
-    (b"PK\x03\x04", "a zip or an office document"),
-    (b"%PDF", "a PDF"),
-    (b"BM", "a BMP picture"),
-    (b"8BPS", "a Photoshop document"),
-    (b"\xff\x0a", "a JPEG XL picture"),
-    (b"\x00\x00\x00\x0cJXL ", "a JPEG XL picture"),
-    (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 picture"),
-    (b"Rar!", "an archive"),
-    (b"7z\xbc\xaf", "an archive"),
-    (b"\x1f\x8b", "an archive"),
-    (b"\x1aE\xdf\xa3", "a video"),
-    (b"<svg", "an SVG drawing"),
-)
 
 
 class Format(StrEnum):
@@ -44,27 +26,42 @@ class Format(StrEnum):
     GIF = "image/gif"
 
 
+_STARTS: dict[Format, tuple[bytes, ...]] = {
+    Format.JPEG: (b"\xff\xd8\xff",),
+    Format.PNG: (b"\x89PNG\r\n\x1a\n",),
+    Format.GIF: (b"GIF87a", b"GIF89a"),
+    Format.TIFF: (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+}
+
+
 def sniff(head: bytes, name: str = "") -> Format:
-    """The format of a file by its first bytes. Refusal says what it seems to be where it is none of ours."""
+    """The format of a file by its first bytes. Refusal says what it seems to be where it is none of ours.
+
+    A TIFF may still be a camera's raw file, which shows further in: ``raws.is_raw_tiff``.
+    """
     if not head:
         raise refusal("empty-file", "The file is empty.", "Copy it anew from where it came.")
-    if head.startswith(b"\xff\xd8\xff"):
-        return Format.JPEG
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return Format.PNG
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return Format.GIF
+    if has_raw_magic(head):
+        raise camera_raw()
+    for kind, starts in _STARTS.items():
+        if head.startswith(starts):
+            if kind is Format.TIFF and has_raw_name(name):
+                raise camera_raw()
+            if kind is Format.PNG and head[12:16] == b"CgBI":
+                raise refusal("not-a-photo", "It is a PNG packed for an iPhone app.", "Use the one it was made from.")
+            return kind
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return Format.WEBP
-    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        if PurePath(name).suffix.lower()[1:] in _RAW.split():
-            raise refusal(
-                "camera-raw", "It is a camera's raw file.", "Develop it in your photo program and export a JPEG."
-            )
-        return Format.TIFF
     if head[4:8] == b"ftyp":
         return _by_brand(head)
-    raise refusal("not-a-photo", f"Its content is {_guess(head)}, whatever its name says.", f"{_READS} {_CONVERT}")
+    if name.lower().endswith(".icloud") and head.startswith(b"bplist"):
+        raise in_icloud()
+    raise not_a_photo(head)
+
+
+def camera_raw() -> Refusal:
+    """The refusal of a camera's raw file."""
+    return refusal("camera-raw", "It is a camera's raw file.", "Develop it in your photo program and export a JPEG.")
 
 
 def _by_brand(head: bytes) -> Format:
@@ -75,23 +72,8 @@ def _by_brand(head: bytes) -> Format:
     if brands & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}:
         return Format.HEIC
     if b"crx " in brands:
-        raise refusal("camera-raw", "It is a camera's raw file.", "Develop it and export a JPEG.")
-    raise refusal("not-a-photo", "Its content is a video, whatever its name says.", "Save single frames as pictures.")
-
-
-def _guess(head: bytes) -> str:
-    for magic, what in _OTHERS:
-        if head.startswith(magic):
-            return what
-    try:
-        text = head.decode("utf-8")
-    except UnicodeDecodeError as failure:
-        # The head may end in the middle of a letter.
-        if failure.start < len(head) - 4:
-            return "no picture that is known here"
-        text = head[: failure.start].decode("utf-8")
-    readable = bool(text) and all(letter.isprintable() or letter.isspace() for letter in text)
-    return "text" if readable else "no picture that is known here"
+        raise camera_raw()
+    raise video()
 
 
 def is_lossless(kind: Format, head: bytes) -> bool:

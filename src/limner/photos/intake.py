@@ -18,7 +18,7 @@ from limner.photos import checks
 from limner.photos.faces import FaceDetector, look_for_faces
 from limner.photos.limits import IntakeLimits
 from limner.photos.refusals import Refusal, refusal
-from limner.photos.seen import KnownPhoto, Likeness, Seen
+from limner.photos.seen import KnownPhoto, Likeness, Rank, Seen
 from limner.photos.sources import Source, find_sources
 from limner.types import Finding, Photo, PhotoReport, Progress, Verdict
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from limner.photos.measures import Measures
     from limner.photos.storing import Stored
 
-__all__ = ["IntakeLimits", "IntakeResult", "KnownPhoto", "Source", "find_sources", "take_in"]
+__all__ = ["IntakeLimits", "IntakeResult", "KnownPhoto", "Outdone", "Source", "find_sources", "take_in"]
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +38,24 @@ PIXELS_HELD = 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class Outdone:
+    """A photo whose place a better copy takes. ``report`` is what is now said of it, None if the subject had it."""
+
+    digest: str
+    report: PhotoReport | None
+
+
+@dataclass(frozen=True, slots=True)
 class IntakeResult:
-    """One source's report and, if it was not refused, its photo and the file with the photo's bytes."""
+    """One source's report and, if it was not refused, its photo and the file with the photo's bytes.
+
+    ``outdone`` are photos accepted before it that are the same picture: the caller lets go of them.
+    """
 
     report: PhotoReport
     photo: Photo | None
     file: Path | None
+    outdone: tuple[Outdone, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,7 @@ class _Looked:
     stored: Stored | None = None
     measures: Measures | None = None
     size: tuple[int, int] = (0, 0)
+    rank: Rank | None = None
 
 
 def take_in(
@@ -70,13 +83,14 @@ def take_in(
     """Decode, check, normalise and store each source; give the results in the order of the sources.
 
     Files appear in ``workdir``; the caller moves or deletes them. The same sources give the same results for any number
-    of ``threads`` (0: one a core). A photo that is the same as an earlier one, or as one of ``known``, is refused.
+    of ``threads`` (0: one a core). Of photos that are the same, also as one of ``known``, the best is kept: a worse one
+    is refused, and a better one that comes later names those whose place it takes.
     Ends early once ``cancelled`` says so. StorageFailed: the disk is full; results before that were given out.
     """
     total = len(sources) if isinstance(sources, Sized) else 0
     count = threads or _cores()
     progress = _Pace(total, on_progress)
-    seen = Seen(known)
+    settling = _Settling(known)
     looker = _Looker(workdir, limits, detector)
     waiting: deque[tuple[Source, Future[_Looked]]] = deque()
     stop = cancelled or (lambda: False)
@@ -98,7 +112,7 @@ def take_in(
                         waiting.append((source, pool.submit(looker.look, source, number)))
                 if not waiting:
                     break
-                result = _settle(waiting.popleft()[1].result(), seen)
+                result = settling.settle(waiting.popleft()[1].result())
                 progress.another(result.report.source)
                 yield result
             if failure and not waiting:
@@ -177,7 +191,9 @@ class _Looker:
             faces=faces,
             face=face,
         )
-        return _Looked(report, store(picture, stem), measures, (picture.image.width, picture.image.height))
+        stored = store(picture, stem)
+        rank = Rank(picture.width * picture.height, picture.lossless, source.path.stat().st_size, stored.digest)
+        return _Looked(report, stored, measures, (picture.image.width, picture.image.height), rank)
 
     def _faces(self, image: Any, name: str) -> tuple[int | None, tuple[float, float, float, float] | None]:
         if self._detector is None:
@@ -194,24 +210,48 @@ def _refused(source: Source, finding: Finding) -> _Looked:
     return _Looked(PhotoReport(source.name, Verdict.REFUSED, (finding,)))
 
 
-def _settle(looked: _Looked, seen: Seen) -> IntakeResult:
-    """Compare a photo with those before it and say what becomes of it."""
-    report, stored, measures = looked.report, looked.stored, looked.measures
-    if stored is None or measures is None:
-        return IntakeResult(report, None, None)
-    size = (report.source_width, report.source_height)
-    match = seen.find(stored.digest, measures.perceptual_hash, measures.thumb)
-    if match:
-        findings = (*report.findings, checks.compare(match.likeness, match.source, match.size, size))
-        repeated = match.source if match.likeness is Likeness.SAME else ""
+class _Settling:
+    """Compares each photo with those before it and says what becomes of it and of them."""
+
+    def __init__(self, known: Sequence[KnownPhoto]) -> None:
+        self._seen = Seen(known)
+        self._accepted: dict[str, PhotoReport] = {}
+
+    def settle(self, looked: _Looked) -> IntakeResult:
+        report, stored, measures, rank = looked.report, looked.stored, looked.measures, looked.rank
+        if stored is None or measures is None or rank is None:
+            return IntakeResult(report, None, None)
+        size = (report.source_width, report.source_height)
+        match = self._seen.find(stored.digest, rank, measures.perceptual_hash, measures.thumb)
+        if match:
+            findings = (*report.findings, checks.compare(match, size))
+            repeats = match.likeness is Likeness.SAME and not match.replaces
+            report = replace(
+                report,
+                findings=findings,
+                verdict=checks.verdict(findings),
+                duplicate_of=match.source if repeats else "",
+                like="" if match.replaces else match.digest,
+            )
+        kept = report.verdict is not Verdict.REFUSED
+        self._seen.add(stored.digest, report.source, size, rank, measures.perceptual_hash, measures.thumb, kept=kept)
+        if not kept:
+            stored.file.unlink(missing_ok=True)
+            return IntakeResult(report, None, None)
+        outdone = tuple(self._outdone(one, report, stored.digest) for one in match.replaces) if match else ()
+        self._accepted[stored.digest] = report
+        photo = Photo(stored.digest, stored.media_type, *looked.size, stored.byte_size, report)
+        return IntakeResult(report, photo, stored.file, outdone)
+
+    def _outdone(self, digest: str, by: PhotoReport, better: str) -> Outdone:
+        report = self._accepted.pop(digest, None)
+        if report is None:
+            return Outdone(digest, None)
+        sizes = (by.source_width, by.source_height), (report.source_width, report.source_height)
+        findings = (*report.findings, checks.outdone(by.source, *sizes))
         verdict = checks.verdict(findings)
-        report = replace(report, findings=findings, verdict=verdict, duplicate_of=repeated, like=match.digest)
-    if report.verdict is Verdict.REFUSED:
-        stored.file.unlink(missing_ok=True)
-        return IntakeResult(report, None, None)
-    seen.add(stored.digest, report.source, size, measures.perceptual_hash, measures.thumb)
-    photo = Photo(stored.digest, stored.media_type, *looked.size, stored.byte_size, report)
-    return IntakeResult(report, photo, stored.file)
+        report = replace(report, findings=findings, verdict=verdict, duplicate_of=by.source, like=better)
+        return Outdone(digest, report)
 
 
 class _Pace:

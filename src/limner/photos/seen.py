@@ -1,4 +1,8 @@
-"""Which picture was there before: the same one in another format or size, or one that is nearly the same."""
+"""Which picture was there before: the same one in another format or size, or one that is nearly the same.
+
+Of the same pictures the best is kept: the largest, of as large ones the one that lost nothing, then the one of more
+bytes. All that were compared are remembered, kept or not, so that the outcome does not hang on their order.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["KnownPhoto", "Likeness", "Match", "Seen"]
+__all__ = ["KnownPhoto", "Likeness", "Match", "Rank", "Seen"]
 
 # Hashes that differ in more bits are not looked at further: of one picture saved twice they differ in 6 at most.
 NEAR_BITS = 12
@@ -27,12 +31,28 @@ ALIKE_MEAN = 14.0
 
 @dataclass(frozen=True, slots=True)
 class KnownPhoto:
-    """A photo that the subject has already; ``file`` holds its stored bytes, where they are at hand."""
+    """A photo that the subject has already; ``file`` holds its stored bytes, where they are at hand.
+
+    ``width`` and ``height`` are those of its file as it came. One that is ``frozen`` in a dataset is not replaced.
+    """
 
     digest: str
     perceptual_hash: str
     source: str
     file: Path | None = None
+    width: int = 0
+    height: int = 0
+    frozen: bool = False
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Rank:
+    """How good a copy of a picture is, to be compared: pixels of its file, whether nothing was lost, its bytes."""
+
+    pixels: int
+    lossless: bool = False
+    byte_size: int = 0
+    digest: str = ""
 
 
 class Likeness(Enum):
@@ -46,22 +66,28 @@ class _Photo:
     source: str
     width: int
     height: int
+    rank: Rank
     thumb: NDArray[np.uint8] | None = None
     file: Path | None = None
+    known: bool = False
+    frozen: bool = False
+    kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A photo that another is like; its size is (0, 0) where it is not known."""
+    """A photo that another is like; its size is (0, 0) where it is not known.
+
+    ``frozen`` says that it is smaller than the other and is kept only because a dataset holds it. ``replaces`` names
+    the kept photos that are the same and worse: the other one is to take their place.
+    """
 
     likeness: Likeness
     source: str
     digest: str
     size: tuple[int, int]
-
-
-def _match(likeness: Likeness, photo: _Photo) -> Match:
-    return Match(likeness, photo.source, photo.digest, (photo.width, photo.height))
+    frozen: bool = False
+    replaces: tuple[str, ...] = ()
 
 
 class Seen:
@@ -70,34 +96,59 @@ class Seen:
     def __init__(self, known: Iterable[KnownPhoto] = ()) -> None:
         self._photos: list[_Photo] = []
         self._hashes: list[int] = []
-        self._digests: dict[str, int] = {}
-        for photo in known:
-            self._add(_Photo(photo.digest, photo.source, 0, 0, file=photo.file), _bits(photo.perceptual_hash))
+        for one in known:
+            rank = Rank(one.width * one.height)
+            photo = _Photo(
+                one.digest, one.source, one.width, one.height, rank, file=one.file, known=True, frozen=one.frozen
+            )
+            self._add(photo, _bits(one.perceptual_hash))
 
-    def add(self, digest: str, source: str, size: tuple[int, int], bits: int, thumb: NDArray[np.uint8]) -> None:
-        """Remember an accepted photo."""
-        self._add(_Photo(digest, source, *size, thumb=thumb), bits)
+    def add(
+        self,
+        digest: str,
+        source: str,
+        size: tuple[int, int],
+        rank: Rank,
+        bits: int,
+        thumb: NDArray[np.uint8],
+        *,
+        kept: bool = True,
+    ) -> None:
+        """Remember a photo that was compared, and whether it was kept."""
+        self._add(_Photo(digest, source, *size, rank, thumb=thumb, kept=kept), bits)
 
     def _add(self, photo: _Photo, bits: int | None) -> None:
-        self._digests.setdefault(photo.digest, len(self._photos))
         self._photos.append(photo)
         # A hash that is not there is near to none.
         self._hashes.append(-1 if bits is None else bits)
 
-    def find(self, digest: str, bits: int, thumb: NDArray[np.uint8]) -> Match | None:
-        """The first photo that is the same, else the first that is alike."""
-        if digest in self._digests:
-            return _match(Likeness.SAME, self._photos[self._digests[digest]])
+    def find(self, digest: str, rank: Rank, bits: int, thumb: NDArray[np.uint8]) -> Match | None:
+        """What a photo is the same as: the best that is better, or those that are worse; else the first it is like."""
+        same: list[_Photo] = []
         alike: _Photo | None = None
         for number, other in enumerate(self._hashes):
+            photo = self._photos[number]
+            if photo.digest == digest:
+                same.append(photo)
+                continue
             distance = (other ^ bits).bit_count() if other >= 0 else 65
             if distance > NEAR_BITS:
                 continue
-            photo = self._photos[number]
             likeness = self._compare(photo, distance, thumb)
             if likeness is Likeness.SAME:
-                return _match(likeness, photo)
-            alike = alike or (photo if likeness else None)
+                same.append(photo)
+            elif likeness and photo.kept:
+                alike = alike or photo
+        stand = [photo for photo in same if photo.frozen or not _beats(digest, rank, photo)]
+        if stand:
+            # The one that is there in the end is named, if there is one.
+            best = max(stand, key=lambda photo: (photo.kept, photo.rank))
+            return _match(Likeness.SAME, best, frozen=_beats(digest, rank, best))
+        worse = [photo for photo in same if photo.kept]
+        for photo in worse:
+            photo.kept = False
+        if worse:
+            return _match(Likeness.SAME, worse[0], replaces=tuple(dict.fromkeys(photo.digest for photo in worse)))
         return _match(Likeness.ALIKE, alike) if alike else None
 
     def _compare(self, photo: _Photo, distance: int, thumb: NDArray[np.uint8]) -> Likeness | None:
@@ -110,6 +161,19 @@ class Seen:
         if mean <= SAME_MEAN and float(difference.max()) <= SAME_MOST:
             return Likeness.SAME
         return Likeness.ALIKE if mean <= ALIKE_MEAN else None
+
+
+def _match(likeness: Likeness, photo: _Photo, *, frozen: bool = False, replaces: tuple[str, ...] = ()) -> Match:
+    return Match(likeness, photo.source, photo.digest, (photo.width, photo.height), frozen, replaces)
+
+
+def _beats(digest: str, rank: Rank, photo: _Photo) -> bool:
+    """Whether a photo of that rank is better; what the subject has gives way to a larger one only."""
+    if photo.digest == digest:
+        return False
+    if photo.known:
+        return 0 < photo.rank.pixels < rank.pixels
+    return rank > photo.rank
 
 
 def _bits(text: str) -> int | None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from limner.passed_over import is_device_name, is_hidden
 from limner.photos import IntakeLimits, Source, find_sources
 from limner.photos.sources import Sources, printable
 from limner.records import Upload
@@ -92,6 +93,7 @@ class Renamed:
     def __init__(self, sources: Sources, drop: Drop) -> None:
         self._sources, self._drop = sources, drop
         self.paths: dict[str, str] = {}
+        self.notes = sources.notes
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -104,7 +106,12 @@ class Renamed:
 
 
 def lay_out(files: Sequence[tuple[Upload, Path]], folder: Path) -> Drop:
-    """Link the files into ``folder``; the bytes are not copied. What lies there already is not touched."""
+    """Link the files into ``folder``; the bytes are not copied. What lies there already is not touched.
+
+    What devices and systems wrote into the folders of a drop is passed over, as it is in a folder on this machine. A
+    file that came without a folder was chosen by itself.
+    """
+    files = [(upload, file) for upload, file in files if not _is_hidden(upload.name)]
     names: dict[str, str] = {}
     digests: dict[str, str] = {}
     zips: list[Path] = []
@@ -124,6 +131,11 @@ def lay_out(files: Sequence[tuple[Upload, Path]], folder: Path) -> Drop:
     paths = [str(folder / "files")] if len(zips) < len(files) else []
     shown_zips = tuple(printable(str(path)) for path in zips)
     return Drop(folder, (*paths, *map(str, zips)), shown_zips, tuple(tables), names, digests)
+
+
+def _is_hidden(name: str) -> bool:
+    parts = [part for part in re.split(r"[/\\]+", name) if part.strip(".")]
+    return is_hidden(parts) if len(parts) > 1 else is_device_name(name)
 
 
 def _placed(names: Sequence[str], folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,10 +19,11 @@ from limner.errors import PhotoRefused
 from limner.photos import IntakeLimits, IntakeResult, KnownPhoto, find_sources, installed_detector, take_in
 from limner.pipeline import erasing, jobs, reading, uploads
 from limner.pipeline.dropped import Renamed
+from limner.pipeline.replacing import replace_outdone
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
 from limner.records import Job
-from limner.store.models import IntakeRow, PhotoRow
+from limner.store.models import DatasetPhotoRow, DatasetRow, IntakeRow, PhotoRow
 from limner.types import Finding, Verdict
 
 __all__ = ["request", "stage", "submit"]
@@ -77,7 +79,8 @@ def _take_in(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
     paths, captions = (drop.paths, drop.captions) if drop else (wanted["paths"], wanted["captions"])
     known = _known(workspace, slug, context.job)
     book = read_captions([Path(path) for path in [*paths, *captions]])
-    counts = dict.fromkeys(Verdict, 0)
+    verdicts: dict[int, Verdict] = {}
+    taken_at: dict[str, int] = {}
     nothing_there: list[Finding] = []
     sources_seen: list[str] = []
     sources = drop.sources(scratch, limits) if drop else find_sources(paths, scratch, limits)
@@ -93,7 +96,12 @@ def _take_in(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
     )
     for position, result in enumerate(results):
         context.progress.check_cancelled()
-        counts[result.report.verdict] += 1
+        verdicts[position] = result.report.verdict
+        if result.photo is not None:
+            taken_at[result.photo.digest] = position
+        for worse in result.outdone:
+            if worse.digest in taken_at:
+                verdicts[taken_at[worse.digest]] = Verdict.REFUSED
         nothing_there.extend(finding for finding in result.report.findings if finding.code in NOTHING_THERE)
         # Captions were read where the files lie, which for uploads is not what they are called.
         source = result.report.source
@@ -104,16 +112,17 @@ def _take_in(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
         _keep(workspace, context.job, slug, position, result, book.find(path))
     context.progress.check_cancelled()
     shutil.rmtree(scratch, ignore_errors=True)
-    if sum(counts.values()) == len(nothing_there):
+    if len(verdicts) == len(nothing_there):
         why = " ".join(dict.fromkeys(finding.message for finding in nothing_there))
         raise PhotoRefused(
             f"No photo was found in what you named. {why}".strip(),
             remedy="Name picture files, or a folder or zip that holds some.",
             thing=", ".join(wanted["paths"])[:300],
         )
-    said = (*book.findings, *book.pairing_findings(sources_seen))
+    said = (*sources.notes, *book.findings, *book.pairing_findings(sources_seen))
     if drop:
         said = tuple(replace(one, message=drop.as_said(one.message)) for one in said)
+    counts = Counter(verdicts.values())
     result_of = {
         "accepted": counts[Verdict.ACCEPTED],
         "warned": counts[Verdict.WARNED],
@@ -135,12 +144,17 @@ def _known(workspace: Workspace, slug: str, job: str) -> list[KnownPhoto]:
         rows = session.scalars(
             select(PhotoRow).where(PhotoRow.subject == slug, PhotoRow.digest.not_in(own)).order_by(PhotoRow.id)
         ).all()
+        datasets = select(DatasetRow.digest).where(DatasetRow.subject == slug)
+        frozen = set(session.scalars(select(DatasetPhotoRow.digest).where(DatasetPhotoRow.dataset.in_(datasets))))
     return [
         KnownPhoto(
             row.digest,
             row.report["perceptual_hash"],
             row.source,
             workspace.blobs.place(row.digest) if workspace.blobs.has(row.digest) else None,
+            row.report.get("source_width") or 0,
+            row.report.get("source_height") or 0,
+            row.digest in frozen,
         )
         for row in rows
     ]
@@ -153,6 +167,7 @@ def _keep(
     report = asdict(result.report)
     if result.photo is not None and result.file is not None:
         workspace.blobs.put_file(result.file)
+        replace_outdone(workspace, job, slug, result, (caption.text, caption.origin) if caption else ("", ""))
     with workspace.database.write() as session:
         if result.photo is not None and result.file is not None:
             photo = result.photo

@@ -261,17 +261,24 @@ def _take_in(
     limits = IntakeLimits(max_pixels=settings.max_photo_pixels, max_zip_bytes=settings.max_zip_bytes)
     scratch = folder / f".intake-{uuid4().hex[:8]}"
     scratch.mkdir(parents=True)
-    photos, captions = [], {}
+    photos: list[Any] = []
+    captions: dict[str, str] = {}
     try:
         book = read_captions([Path(path) for path in paths])
         for result in take_in(find_sources(list(paths), scratch, limits), workdir=scratch, limits=limits):
             if result.photo is None or result.file is None:
                 continue
             result.file.replace(folder / f"{result.photo.digest}{result.file.suffix}")
-            photos.append(result.photo)
             caption = book.find(result.report.source)
             if caption is not None:
                 captions[result.photo.digest] = fill(caption.text, subject)
+            for worse in result.outdone:
+                photos = [photo for photo in photos if photo.digest != worse.digest]
+                if said := captions.pop(worse.digest, ""):
+                    captions.setdefault(result.photo.digest, said)
+                for file in folder.glob(f"{worse.digest}.*"):
+                    file.unlink()
+            photos.append(result.photo)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return photos, captions

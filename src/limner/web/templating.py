@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from limner.durations import spoken
 from limner.money.prices import usd
+from limner.passed_over import DEVICE_NAMES
 from limner.web.remedies import for_pages
 
 __all__ = ["STATIC", "STATIC_PATH", "TEMPLATES", "make_templates", "static_url"]
@@ -32,8 +33,8 @@ def make_templates(more: Mapping[str, object] | None = None) -> Environment:
     """The environment of all templates. ``more`` are globals of the app's own.
 
     Each page's context must hold ``csrf_token`` (str), where the layout or a form is drawn. Globals: ``static_url``,
-    ``csrf_field``. Filters: ``money``, ``price``, ``duration``, ``when``, ``bytes``, ``number``, ``plural``,
-    ``remedy``.
+    ``csrf_field``, ``device_names``. Filters: ``money``, ``price``, ``duration``, ``when``, ``bytes``, ``number``,
+    ``plural``, ``remedy``.
     """
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -45,7 +46,12 @@ def make_templates(more: Mapping[str, object] | None = None) -> Environment:
     )
     made.filters.update(money=money, price=price, duration=duration, when=when, bytes=byte_size)
     made.filters.update(number=number, plural=plural, remedy=for_pages)
-    made.globals.update(static_url=static_url, csrf_field=csrf_field, **(more or {}))
+    made.globals.update(
+        static_url=static_url,
+        csrf_field=csrf_field,
+        device_names="/".join(map(str.strip, sorted(DEVICE_NAMES))),
+        **(more or {}),
+    )
     return made
 
 

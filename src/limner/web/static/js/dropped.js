@@ -1,11 +1,15 @@
 // What was dropped or chosen, as a flat list of { file, name }: folders are walked, and names keep their folders.
 
-const SYSTEM = new Set(["thumbs.db", "desktop.ini"]);
+// The names come with the page; the server passes the same over, so this only saves sending them.
+const DEVICES = new Set(document.querySelector("[data-passed-over]").dataset.passedOver.split("/"));
+const hidden = (part) => part.startsWith(".") || DEVICES.has(part.toLowerCase());
+const placeholder = (part) => part.startsWith(".") && part.toLowerCase().endsWith(".icloud");
 
+// What is chosen by itself is meant; in a folder, what is hidden and what devices write is not.
 function passedOver(path) {
   const parts = path.split("/");
-  const last = parts[parts.length - 1];
-  return last.startsWith(".") || SYSTEM.has(last.toLowerCase()) || parts.includes("__MACOSX");
+  if (placeholder(parts[parts.length - 1])) parts.pop();
+  return path.includes("/") ? parts.some(hidden) : DEVICES.has(path.toLowerCase());
 }
 
 const entriesOf = (reader) => new Promise((done, failed) => reader.readEntries(done, failed));
@@ -17,6 +21,7 @@ async function walk(entry, above, found) {
     if (!passedOver(name)) found.push({ file: await fileOf(entry), name });
     return;
   }
+  if (passedOver(name)) return;
   const reader = entry.createReader();
   // A folder is given in parts of about a hundred entries, until a part is empty.
   for (let part = await entriesOf(reader); part.length; part = await entriesOf(reader)) {
