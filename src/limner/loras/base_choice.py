@@ -54,7 +54,7 @@ def choose(fitting: Sequence[Base], header: Header, index: Index, card: str = ""
         return Choice(ranked, left[0], tuple(findings))
     hint = f" More likely {_titles(left)}, since {why}." if why else ""
     message = f"It fits {_titles(fitting)}, and nothing in it says which it was made for.{hint}"
-    remedy = f"Say which: {' or '.join(f'--base {base.id}' for base in ranked)}."
+    remedy = f"Say which base: {' or '.join(base.id for base in ranked)} (--base)."
     severity = Severity.NOTE if len({base.family for base in fitting}) == 1 else Severity.WARNING
     findings.append(Finding("several-bases", severity, message, remedy))
     return Choice(ranked, None, tuple(findings))

@@ -60,7 +60,9 @@ def _refuse_other_base(inspected: Inspected, index: Index, base: Base) -> None:
     if not wrong and not index.unknown:
         return
     fitting = " or ".join(facts.candidates)
-    other = facts.family and facts.family is not base.family and _FAMILIES[facts.family]
+    # where no base fits, and both families know the names, the family is a guess
+    sure = bool(fitting or index.unknown)
+    other = sure and facts.family and facts.family is not base.family and _FAMILIES[facts.family]
     if other:
         made_for = f"{other} ({fitting})" if fitting else other
         raise LoraRefused(

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from limner.catalog import find_base
 from limner.datasets.triggers import check_slug
-from limner.errors import Cancelled, InputRefused, LimnerError, VendorBusy, VendorFailed
+from limner.errors import BaseUnclear, Cancelled, InputRefused, LimnerError, VendorBusy, VendorFailed
 from limner.hubs.hub import WEIGHTS_NAME
 from limner.pipeline import importing, jobs, lora_sources, members, reading, subjects
 from limner.pipeline.lora_sources import Found
@@ -120,6 +120,10 @@ def _import(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
         made = importing.adopt(workspace, path, found, adoption, folder)
     except (Cancelled, VendorBusy, VendorFailed):
         raise  # what came is gone on with
+    except BaseUnclear as question:
+        shutil.rmtree(folder, ignore_errors=True)
+        question.thing = found.url  # so that whoever answers can name it again
+        raise
     except LimnerError:
         shutil.rmtree(folder, ignore_errors=True)
         raise

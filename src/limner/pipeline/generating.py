@@ -117,7 +117,7 @@ def request(
             named = f", not {chosen_base.id}" if base else ", and nothing in it says which it was made for"
             raise BaseUnclear(
                 f"{name} fits {' or '.join(facts['candidates'])}{named}.",
-                remedy=f"Say which: {' or '.join(f'--base {each}' for each in facts['candidates'])}.",
+                remedy=f"Say which base: {' or '.join(facts['candidates'])} (--base).",
                 thing="base",
                 candidates=facts["candidates"],
             )
