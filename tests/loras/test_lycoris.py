@@ -205,8 +205,7 @@ def test_the_number_format_stays_and_what_rounding_costs_is_in_the_figures(tmp_p
 
 
 @given(
-    st.integers(1, 12), st.integers(1, 12), st.integers(1, 12), st.integers(1, 12), st.integers(0, 3), st.integers(0, 3),
-    st.floats(-3, 3), st.integers(1, 20),
+    *[st.integers(1, 12)] * 4, *[st.integers(0, 3)] * 2, st.floats(-3, 3), st.integers(1, 20)
 )  # fmt: skip
 @settings(max_examples=40, deadline=None)
 def test_any_kronecker_product_has_the_singular_values_of_numpy(

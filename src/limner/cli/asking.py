@@ -44,10 +44,14 @@ def with_base(start: Callable[[str], Made], base: str, *, as_json: bool) -> Made
         if as_json or base or not question.candidates or not sys.stdin.isatty():
             raise
         console(stderr=True).print(question.message, soft_wrap=True)
-        from click import Choice
+        candidates = question.candidates
 
-        chosen: str = typer.prompt("Which base", type=Choice(question.candidates), err=True)
-    return start(chosen)
+    def one_of_them(words: str) -> str:
+        if words.strip() in candidates:
+            return words.strip()
+        raise typer.BadParameter(f"'{words[:40]}' is none of {', '.join(candidates)}.")
+
+    return start(typer.prompt(f"Which base ({', '.join(candidates)})", value_proc=one_of_them, err=True))
 
 
 def price(estimate: Estimate) -> str:

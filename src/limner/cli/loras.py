@@ -117,8 +117,8 @@ def import_one(
     \b
     Examples:
       limner lora import ann/watercolour-flux --subject watercolour
-      limner lora import ./old-kohya.safetensors --subject rex --kind pet --base flux1-dev
-      limner lora import ./lokr.safetensors --subject ink --base flux1-dev --rank 128
+      limner lora import ./old-kohya.safetensors --subject rex --kind pet
+      limner lora import ./lokr.safetensors --subject ink --rank 128
     """
 
     def bring(chosen: str) -> Lora | None:
