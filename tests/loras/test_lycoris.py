@@ -180,7 +180,7 @@ def test_without_a_rank_each_layer_gets_what_it_needs(tmp_path: Path) -> None:
     (finding,) = done.findings
     assert stem.format(1) in finding.message
     assert finding.severity == "warning"
-    assert "--rank 128" in finding.remedy
+    assert "a rank of 128" in finding.remedy
     assert done.worst > done.mean > 0
     fine = nearest_lora(saved(path, {stem.format(0): small}), tmp_path / "b.safetensors")
     assert fine.overall < 1e-6

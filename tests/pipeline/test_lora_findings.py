@@ -83,7 +83,7 @@ def test_clip_stays_where_t5_goes_in_import_and_in_export(
     assert codes(made) == {"text-encoder-left-out", "text-encoder"}
     said = {finding.code: finding.message for finding in made.findings}
     assert said["text-encoder-left-out"].startswith("2 tensors")
-    assert "the 1 layers of CLIP-L stay" in said["text-encoder-left-out"]
+    assert "those of CLIP-L stay (layers: 1)" in said["text-encoder-left-out"]
     want = [value for name, value in CLIP[naming].items() if "up" in name or "lora_B" in name]
     for as_naming in ("diffusers", "kohya", "bfl"):
         path = exporting.export_as(made, as_naming, tmp_path / "out" / f"{as_naming}.safetensors")
@@ -178,7 +178,7 @@ def test_a_lokr_becomes_the_nearest_lora_and_is_kept_as_it_came(
     assert (made.original, made.rank, made.naming, made.base) == ("lokr", 16, "diffusers", "limner-tiny")
     (finding,) = [one for one in made.findings if one.code == "nearest-lora"]
     assert "%" in finding.message
-    assert "--rank 32" in finding.remedy
+    assert "a rank of 32" in finding.remedy
     came = (tmp_path / "a.safetensors").read_bytes()
     assert exporting.export_original(workspace, made, tmp_path / "out.safetensors").read_bytes() == came
     assert bring(LOKR, {"ss_network_module": "lycoris.kohya"}, rank=16).name == "zib@v1"

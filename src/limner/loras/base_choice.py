@@ -60,10 +60,10 @@ def choose(fitting: Sequence[Base], header: Header, index: Index, card: str = ""
     return Choice(ranked, None, tuple(findings))
 
 
-def unclear(name: str, findings: Sequence[Finding], candidates: Sequence[str]) -> BaseUnclear:
+def unclear(findings: Sequence[Finding], candidates: Sequence[str]) -> BaseUnclear:
     """The question which base a file is for, as an error; ``findings`` are those that ``choose`` made."""
     said = next(finding for finding in findings if finding.code == "several-bases")
-    return BaseUnclear(f"{name}: {said.message}", remedy=said.remedy, thing="base", candidates=candidates)
+    return BaseUnclear(said.message, remedy=said.remedy, thing="base", candidates=candidates)
 
 
 def _disagrees(declared: Declared, fitting: Sequence[Base]) -> Finding:

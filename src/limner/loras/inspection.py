@@ -162,7 +162,7 @@ def _base_of(card: str) -> str:
 
 
 def _special(kind: str, layers: int) -> Finding:
-    message = f"It is {TITLES[kind]} (LyCORIS), {layers} layers of it: no plain LoRA, and few programs read it."
+    message = f"It is {TITLES[kind]} (LyCORIS; layers: {layers}): no plain LoRA, and few programs read it."
     remedy = "Importing it makes the nearest LoRA, says what that costs, and keeps this file."
     return Finding(kind, Severity.NOTE, message, remedy)
 

@@ -67,7 +67,7 @@ def without_leftovers(
         findings.append(Finding("guidance-left-out", Severity.WARNING, message))
     if lost:
         which = "of the text encoders" if drop_text_encoder else "of a text encoder that no program here reads"
-        stays = f"; the {len(index.clip)} layers of CLIP-L stay" if index.clip and not drop_text_encoder else ""
+        stays = f"; those of CLIP-L stay (layers: {len(index.clip)})" if index.clip and not drop_text_encoder else ""
         message = f"{len(lost)} tensors {which} were left out, such as {lost[0][:60]}{stays}. Pictures may change."
         findings.append(Finding("text-encoder-left-out", Severity.WARNING, message))
     kept = replace(

@@ -167,16 +167,20 @@ def _told(path: Path, kinds: tuple[str, ...], errors: Mapping[str, tuple[float, 
     worst, mean, layer = float(each[at]), float(each.mean()), list(errors)[at]
     kind = " and ".join(kinds)
     message = (
-        f"It is {kind}: {len(errors)} layers became the nearest LoRA, of rank {rank} at most. That loses "
+        f"It was {kind}, {_layers(len(errors))}, and is now the nearest LoRA of rank {rank} at most. That loses "
         f"{_percent(overall)} of the change of the weights (by layer {_percent(mean)} on average, {_percent(worst)} at "
         f"worst, in {layer[:80]})."
     )
-    remedy = "The file as it came is kept: export it with --naming original for programs that read it."
-    if overall > ENOUGH:
-        remedy = f"A higher rank loses less: import it again with --rank {min(HIGHEST, 2 * rank)}. {remedy}"
+    remedy = "The file as it came is kept, for programs that read it: it is exported under the naming “original”."
+    if overall > ENOUGH and rank < HIGHEST:
+        remedy = f"A higher rank loses less: import it again with a rank of {min(HIGHEST, 2 * rank)}, say. {remedy}"
     severity = Severity.WARNING if overall > ENOUGH else Severity.NOTE
     finding = Finding("nearest-lora", severity, message, remedy)
     return Nearest(path, kinds, len(errors), rank, overall, mean, worst, layer, (finding,))
+
+
+def _layers(count: int) -> str:
+    return "1 layer" if count == 1 else f"{count} layers"
 
 
 def _percent(share: float) -> str:

@@ -148,7 +148,7 @@ def _checked(path: Path, folder: Path, adoption: Adoption, card: str) -> _Checke
     came = facts = inspect(path, card=card)
     wanted = adoption.base or came.base
     if not wanted and came.candidates:
-        raise unclear(path.name, came.findings, came.candidates)
+        raise unclear(came.findings, came.candidates)
     if not wanted:
         reason = " ".join(finding.message for finding in came.findings if finding.code == "no-base")
         raise LoraRefused(
