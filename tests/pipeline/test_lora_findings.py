@@ -204,6 +204,11 @@ def test_a_subject_is_erased_with_its_originals(workspace: Workspace, bring: Cal
     assert workspace.blobs.digests() == []
 
 
+def test_a_lokr_of_another_base_is_refused_before_the_work(bring: Callable[..., Lora]) -> None:
+    with pytest.raises(LoraRefused, match="fits limner-tiny"):
+        bring(LOKR, base="flux1-dev")
+
+
 def test_a_rank_is_for_what_has_to_be_made_a_lora(bring: Callable[..., Lora]) -> None:
     with pytest.raises(LoraRefused, match="of rank 4 already"):
         bring(LAYER["kohya"], rank=8)

@@ -162,6 +162,13 @@ def _checked(path: Path, folder: Path, adoption: Adoption, card: str) -> _Checke
     if came.kind != "lora":
         from limner.loras.lycoris import nearest_lora
 
+        if find_base(wanted).id not in came.candidates:  # said before the work
+            fits = f" It fits {' or '.join(came.candidates)}." if came.candidates else ""
+            raise LoraRefused(
+                f"{path.name} does not fit {wanted}: blocks or widths are of another model.{fits}",
+                remedy=f"Use {came.candidates[0]}." if came.candidates else "See what it is: limner inspect FILE.",
+                thing=path.name,
+            )
         nearest = nearest_lora(path, folder / "nearest.safetensors", rank=adoption.rank)
         facts = inspect(nearest.path, card=card)
         told += nearest.findings
