@@ -35,6 +35,7 @@ from limner.types import Base, Family, Finding, Severity, TensorNaming
 
 __all__ = ["Conversion", "Strength", "convert", "named_tensors", "to_diffusers"]
 
+_OF_THE_TENSORS = (ADAPTER_KEY, "modelspec.hash_sha256")  # of those that were there
 Strength = Literal["rank", "tensor", "multiplied", "header"]
 
 
@@ -56,19 +57,30 @@ class Conversion:
     text_encoder_modules: int = 0
 
 
-def to_diffusers(path: Path, into: Path, *, base: Base | None = None, drop_text_encoder: bool = False) -> Conversion:
+def to_diffusers(
+    path: Path, into: Path, *, base: Base | None = None, drop_text_encoder: bool = False, drop_unread: bool = False
+) -> Conversion:
     """Write the lora at ``path``, in any naming, to ``into`` as diffusers and PEFT name it; see ``convert``."""
-    return convert(path, TensorNaming.DIFFUSERS, into, base=base, drop_text_encoder=drop_text_encoder)
+    return convert(
+        path, TensorNaming.DIFFUSERS, into, base=base, drop_text_encoder=drop_text_encoder, drop_unread=drop_unread
+    )
 
 
 def convert(
-    path: Path, naming: TensorNaming, into: Path, *, base: Base | None = None, drop_text_encoder: bool = False
+    path: Path,
+    naming: TensorNaming,
+    into: Path,
+    *,
+    base: Base | None = None,
+    drop_text_encoder: bool = False,
+    drop_unread: bool = False,
 ) -> Conversion:
     """Write the lora at ``path`` to the file ``into`` in another naming: diffusers, kohya or bfl.
 
     Tensors that do nothing are left out and told, so are guidance layers where ``base`` (or every base that the file
     fits) takes no guidance. LoraRefused where the file is no sound lora (shapes that no base can have, numbers that are
-    not finite), another kind of adapter, or changes a text encoder but CLIP-L, which is dropped only if asked for.
+    not finite), another kind of adapter, or changes a text encoder but CLIP-L, which is dropped only if asked for:
+    ``drop_unread`` drops just that and keeps CLIP-L, ``drop_text_encoder`` both.
     """
     if naming not in (TensorNaming.DIFFUSERS, TensorNaming.KOHYA, TensorNaming.BFL):
         raise LoraRefused(
@@ -77,7 +89,7 @@ def convert(
             thing=path.name,
         )
     header = read_header(path)
-    cleaned = _cleaned(header, base, drop_text_encoder)
+    cleaned = _cleaned(header, base, drop_text_encoder, drop_unread)
     index, family = cleaned.index, cleaned.index.family
     if index.unknown or index.incomplete:
         odd = ", ".join([*index.unknown, *index.incomplete][:3])
@@ -104,7 +116,7 @@ def convert(
         layers = [_widened(layer) for layer in read_layers(file, header, index.slots)]
         clip = [_widened(layer) for layer in read_layers(file, header, index.clip, TEXT_ENCODER)]
     tensors, strength, exact, kept = named_tensors(layers, naming, family, clip)
-    metadata = {key: value for key, value in header.metadata.items() if key != ADAPTER_KEY}
+    metadata = {key: value for key, value in header.metadata.items() if key not in _OF_THE_TENSORS}
     if kept:
         metadata[ADAPTER_KEY] = kept
     write_weights(into, tensors, metadata)
@@ -118,13 +130,15 @@ def convert(
     return Conversion(into, naming, strength, dtypes, exact, modules, cleaned.dropped, tuple(findings), len(clip))
 
 
-def _cleaned(header: Header, base: Base | None, drop_text_encoder: bool) -> Cleaned:
+def _cleaned(header: Header, base: Base | None, drop_text_encoder: bool, drop_unread: bool) -> Cleaned:
     family, index = family_and_index(header)
     if base is not None and base.family is not family:
         index = index_names(header.tensors, base.family)
     fitting = [base] if base is not None else candidates(header, {index.family: index})
     with header.path.open("rb") as file:
-        return without_leftovers(file, header, index, candidates=fitting, drop_text_encoder=drop_text_encoder)
+        return without_leftovers(
+            file, header, index, candidates=fitting, drop_text_encoder=drop_text_encoder, drop_unread=drop_unread
+        )
 
 
 def named_tensors(

@@ -30,6 +30,7 @@ from limner.store.models import (
     GenerationRow,
     ImageRow,
     JobRow,
+    LoraOriginalRow,
     LoraRow,
     PhotoRow,
     PublicationRow,
@@ -192,6 +193,12 @@ def _uses(session: Session, digest: str) -> tuple[str, ...]:
     found += [f"photo in the dataset {dataset[:12]} of {subject}" for subject, dataset in session.execute(query)]
     loras = session.execute(select(LoraRow.subject, LoraRow.version).where(LoraRow.digest == digest))
     found += [f"lora {subject}@v{version}" for subject, version in loras]
+    originals = (
+        select(LoraRow.subject, LoraRow.version)
+        .join(LoraOriginalRow, LoraOriginalRow.lora == LoraRow.id)
+        .where(LoraOriginalRow.digest == digest)
+    )
+    found += [f"lora {subject}@v{version}, as it came" for subject, version in session.execute(originals)]
     checkpoints = session.execute(
         select(CheckpointRow.training, CheckpointRow.step).where(CheckpointRow.digest == digest)
     )
