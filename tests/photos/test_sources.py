@@ -225,6 +225,14 @@ def test_a_damaged_zip_and_a_damaged_entry(tmp_path: Path) -> None:
     assert found([album], tmp_path) == [(f"{album}/a.png", "broken-zip"), (f"{album}/b.png", "")]
 
 
+def test_an_entry_without_a_name(tmp_path: Path) -> None:
+    packed(tmp_path / "a.zip", {"x": b"x", "b.jpg": encoded(picture(), "JPEG")})
+    data = (tmp_path / "a.zip").read_bytes()
+    at = data.index(b"PK\x01\x02")  # the first entry of the list at the end; its name is one letter, now of length 0
+    (tmp_path / "a.zip").write_bytes(data[: at + 28] + b"\0\0" + data[at + 30 : at + 46] + data[at + 47 :])
+    assert [code for _, code in found([tmp_path / "a.zip"], tmp_path / "work")] == ["broken-zip"]
+
+
 def test_a_zip_locked_with_a_password(tmp_path: Path) -> None:
     album = packed(tmp_path / "a.zip", {"a.png": PHOTO})
     data = bytearray(album.read_bytes())

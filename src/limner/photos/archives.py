@@ -89,6 +89,8 @@ def members(path: Path, limits: IntakeLimits) -> Iterator[tuple[zipfile.ZipInfo,
             found = archive.infolist()
     except _BROKEN as failure:
         raise _broken(failure) from None
+    if not all(info.filename for info in found):
+        raise _broken(zipfile.BadZipFile("an entry has no name"))
     unpacked = sum(info.file_size for info in found)
     packed = sum(info.compress_size for info in found)
     if len(found) > limits.max_zip_entries:
