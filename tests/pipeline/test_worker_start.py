@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -70,3 +73,24 @@ def test_a_worker_that_lives_is_not_waited_for_again(tmp_path: Path, monkeypatch
             assert one.wait(job).state is JobState.DONE
         assert len(started) <= 2
         assert last_failure(one.settings.home) == ""
+
+
+def test_a_worker_that_is_stopped_is_no_dead_one(tmp_path: Path) -> None:
+    """SIGSTOP, or a laptop that sleeps: nobody takes its work over, and it goes on where it was."""
+    with Studio(tmp_path / "home") as studio:
+        studio.add_subject("rex", kind="pet")
+        studio.wait(studio.add_photos("rex", [photo(tmp_path)]))
+        pid = int((studio.settings.home / "run" / "worker.lock").read_text())
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            (tmp_path / "q.png").write_bytes(encoded(picture(2)))
+            job = studio.add_photos("rex", [tmp_path / "q.png"])
+            for _ in range(10):
+                studio.go_on()
+                time.sleep(0.1)
+            assert studio.job(job.id).state is JobState.WAITING
+            assert int((studio.settings.home / "run" / "worker.lock").read_text()) == pid
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert studio.wait(job).state is JobState.DONE
+        assert len(studio.photos("rex")) == 2
