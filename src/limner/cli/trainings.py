@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -209,7 +210,7 @@ def log(training: TrainingName, as_json: Json = False) -> None:
     if as_json:
         show({"log": found}, True, lambda _: None)
         return
-    typer.echo(found or "There is no log yet.")
+    sys.stdout.write(f"{found or 'There is no log yet.'}\n")
 
 
 @group.command("cancel")

@@ -6,7 +6,6 @@ import glob
 import os
 import re
 import stat
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,12 +14,13 @@ from pathlib import Path, PurePath
 from limner.photos import archives
 from limner.photos.limits import IntakeLimits
 from limner.photos.refusals import Refusal, refusal
+from limner.plain_text import invisible_replaced
 from limner.types import Finding
 
 __all__ = ["Source", "Sources", "find_sources", "printable"]
 
-_CAPTIONS = (".txt", ".csv", ".tsv", ".jsonl")
-_BESIDE = (*_CAPTIONS, ".md", ".json", ".toml", ".yaml", ".yml", ".xml", ".xmp", ".aae", ".html", ".htm", ".log")
+_CAPTIONS = (".txt", ".caption", ".csv", ".tsv", ".jsonl", ".json")
+_BESIDE = (*_CAPTIONS, ".md", ".toml", ".yaml", ".yml", ".xml", ".xmp", ".aae", ".html", ".htm", ".log")
 _SYSTEM = ("__macosx", "thumbs.db", "desktop.ini")
 
 _Walked = tuple[Path, os.stat_result | Refusal]
@@ -85,8 +85,8 @@ def find_sources(paths: Sequence[str | Path], workdir: Path, limits: IntakeLimit
 
 
 def printable(name: str) -> str:
-    """A file name as text that can be stored and shown: what is no character, or controls a terminal, is replaced."""
-    return "".join("\ufffd" if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in name)
+    """A file name as text that can be stored and shown: what is no character, or no visible one, is replaced."""
+    return invisible_replaced(name)
 
 
 def _is_new(entry: Source | archives.Member, taken: set[str]) -> bool:

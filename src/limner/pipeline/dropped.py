@@ -25,14 +25,11 @@ LONGEST_PART = 100
 MOST_FOLDERS = 20
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f/\\:*?\"<>|]+")
 _TABLES = (".csv", ".tsv", ".jsonl")
-_HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def shown_name(name: str) -> str:
     """A name from outside as one line of text: what cannot be seen or turns the line around is replaced."""
-    name = unicodedata.normalize("NFC", name)[:LONGEST_NAME]
-    shown = "".join("\ufffd" if unicodedata.category(letter) in _HIDDEN else letter for letter in name)
-    return printable(shown).strip() or "unnamed"
+    return printable(unicodedata.normalize("NFC", name)[:LONGEST_NAME]).strip() or "unnamed"
 
 
 def safe_path(name: str) -> tuple[str, ...]:

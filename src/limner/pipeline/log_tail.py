@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from limner.pipeline.workspace import Workspace
+from limner.plain_text import fit_for_terminal
 from limner.vendors.redaction import redact
 
 __all__ = ["log_tail"]
@@ -28,4 +29,4 @@ def log_tail(workspace: Workspace, lines: int) -> str:
     if size > MOST_BYTES:
         found = found[1:]  # the first one is cut
     text = "\n".join(found[-lines:]).replace(str(Path.home()), "~")
-    return redact("".join(sign if sign.isprintable() or sign in "\n\t" else "�" for sign in text))
+    return redact(fit_for_terminal(text))
