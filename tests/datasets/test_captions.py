@@ -17,16 +17,10 @@ from frozen import SUBJECT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner.datasets.caption_files import decode, read_csv, read_jsonl
-from limner.datasets.captions import (
-    DEFAULT_TEMPLATE,
-    CaptionBook,
-    clean_caption,
-    fill,
-    has_trigger,
-    plain_braces,
-    read_captions,
-)
+from limner.datasets.caption_pairing import CaptionBook, read_captions
+from limner.datasets.caption_tables import read_csv, read_jsonl
+from limner.datasets.caption_text import decode
+from limner.datasets.captions import DEFAULT_TEMPLATE, clean_caption, fill, has_trigger, plain_braces
 from limner.errors import CaptionRefused
 from limner.types import Severity
 
@@ -169,10 +163,10 @@ def test_utf8_and_marked_utf16_are_read(text: str, encoding: str) -> None:
 @pytest.mark.parametrize(
     ("data", "offset"),
     [
-        ("schöne Grüße".encode("latin-1"), 3),
+        ("ハスキー犬、雪の中".encode("shift_jis"), 0),
         (codecs.BOM_UTF8 + b"ab\xff", 5),
         (codecs.BOM_UTF16_LE + "a".encode("utf-16-le") + b"\x00\xd8", 4),
-        (b"\x89PNG\r\n", 0),
+        (b"\x89PNG\r\n\x1a\n", 0),
     ],
 )
 def test_a_wrong_encoding_is_refused_with_its_place(data: bytes, offset: int) -> None:
@@ -235,7 +229,13 @@ def test_a_named_table_goes_before_sidecars_and_they_before_found_tables(folder:
     assert text_of(book, "photos/B.JPG") == "named"
     assert text_of(book, "photos/c.heic") == "found"
     assert text_of(book, str(folder / "sub/a.jpg")) == "named"
-    assert codes(book) == ["caption-duplicate"]
+    assert codes(book) == []
+    photos = [str(folder / name) for name in ("a.jpg", "B.JPG", "c.heic", "sub/a.jpg")]
+    (outranked,) = book.pairing_findings(photos)
+    assert outranked.code == "caption-outranked"
+    assert f"metadata.csv, line 2 ({folder / 'a.txt'} goes before it)" in outranked.message
+    assert f"metadata.csv, line 3 ({tmp_path / 'mine.csv'}, line 2 goes before it)" in outranked.message
+    assert "goes before .txt" in outranked.remedy
 
 
 def test_case_counts_only_where_it_must(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_names_in_either_unicode_form_are_the_same(tmp_path: Path) -> None:
 
 
 def test_bad_caption_files_are_findings_and_the_rest_stays(folder: Path) -> None:
-    (folder / "a.txt").write_bytes("Grüße".encode("latin-1"))
+    (folder / "a.txt").write_bytes("Grüße".encode("cp1252"))
     (folder / "B.txt").write_text("good")
     (folder / "c.txt").write_text("a {weird} one")
     (folder / "d.v2.txt").write_text(" \n")
@@ -272,10 +272,10 @@ def test_bad_caption_files_are_findings_and_the_rest_stays(folder: Path) -> None
         "caption-file-missing",
         "caption-refused",
         "caption-row-unreadable",
-        "caption-without-photo",
     ]
     encoding = next(finding for finding in book.findings if finding.code == "caption-encoding")
-    assert "a.txt" in encoding.message and "byte 2" in encoding.message
+    assert "a.txt" in encoding.message and "Windows-1252" in encoding.message
+    assert text_of(book, "photos/a.jpg") == "Grüße"
     assert encoding.severity is Severity.REFUSAL and encoding.remedy
 
 

@@ -136,7 +136,7 @@ def standard_streams() -> Iterator[Stream]:
 
 
 def open_standard_files() -> None:
-    """Put the null device where a standard file was closed: otherwise the next file opened, a database, takes its place."""
+    """Put the null device where a standard file was closed: the next file opened, a database, would take its place."""
     for number in range(3):
         try:
             os.fstat(number)

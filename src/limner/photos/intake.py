@@ -17,6 +17,7 @@ from limner.errors import LimnerError
 from limner.photos import checks
 from limner.photos.faces import FaceDetector, look_for_faces
 from limner.photos.limits import IntakeLimits
+from limner.photos.own_captions import own_caption
 from limner.photos.refusals import Refusal, refusal
 from limner.photos.seen import KnownPhoto, Likeness, Seen
 from limner.photos.sources import Source, find_sources
@@ -39,11 +40,15 @@ PIXELS_HELD = 60_000_000
 
 @dataclass(frozen=True, slots=True)
 class IntakeResult:
-    """One source's report and, if it was not refused, its photo and the file with the photo's bytes."""
+    """One source's report and, if it was not refused, its photo and the file with the photo's bytes.
+
+    ``caption`` is what the file's own metadata says, if it was asked for.
+    """
 
     report: PhotoReport
     photo: Photo | None
     file: Path | None
+    caption: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class _Looked:
     stored: Stored | None = None
     measures: Measures | None = None
     size: tuple[int, int] = (0, 0)
+    caption: str = ""
 
 
 def take_in(
@@ -66,18 +72,20 @@ def take_in(
     detector: FaceDetector | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
+    captions: bool = False,
 ) -> Iterator[IntakeResult]:
     """Decode, check, normalise and store each source; give the results in the order of the sources.
 
     Files appear in ``workdir``; the caller moves or deletes them. The same sources give the same results for any number
     of ``threads`` (0: one a core). A photo that is the same as an earlier one, or as one of ``known``, is refused.
-    Ends early once ``cancelled`` says so. StorageFailed: the disk is full; results before that were given out.
+    Ends early once ``cancelled`` says so. With ``captions`` the files' own metadata is looked at for them.
+    StorageFailed: the disk is full; results before that were given out.
     """
     total = len(sources) if isinstance(sources, Sized) else 0
     count = threads or _cores()
     progress = _Pace(total, on_progress)
     seen = Seen(known)
-    looker = _Looker(workdir, limits, detector)
+    looker = _Looker(workdir, limits, detector, captions=captions)
     waiting: deque[tuple[Source, Future[_Looked]]] = deque()
     stop = cancelled or (lambda: False)
     with ThreadPoolExecutor(count, thread_name_prefix="intake") as pool:
@@ -127,12 +135,15 @@ def _abandon(waiting: Iterable[tuple[Source, Future[_Looked]]]) -> None:
 class _Looker:
     """What a thread does with one source: everything that does not depend on the other sources."""
 
-    def __init__(self, workdir: Path, limits: IntakeLimits, detector: FaceDetector | None) -> None:
+    def __init__(
+        self, workdir: Path, limits: IntakeLimits, detector: FaceDetector | None, *, captions: bool = False
+    ) -> None:
         from limner.photos.decoding import DecodingRoom
 
         self._workdir = workdir
         self._limits = limits
         self._detector = detector
+        self._captions = captions
         self._detecting = threading.Lock()
         self._room: DecodingRoom = DecodingRoom(PIXELS_HELD)
 
@@ -177,7 +188,8 @@ class _Looker:
             faces=faces,
             face=face,
         )
-        return _Looked(report, store(picture, stem), measures, (picture.image.width, picture.image.height))
+        caption = own_caption(source.path) if self._captions else ""
+        return _Looked(report, store(picture, stem), measures, (picture.image.width, picture.image.height), caption)
 
     def _faces(self, image: Any, name: str) -> tuple[int | None, tuple[float, float, float, float] | None]:
         if self._detector is None:
@@ -208,10 +220,10 @@ def _settle(looked: _Looked, seen: Seen) -> IntakeResult:
         report = replace(report, findings=findings, verdict=verdict, duplicate_of=repeated, like=match.digest)
     if report.verdict is Verdict.REFUSED:
         stored.file.unlink(missing_ok=True)
-        return IntakeResult(report, None, None)
+        return IntakeResult(report, None, None, looked.caption)
     seen.add(stored.digest, report.source, size, measures.perceptual_hash, measures.thumb)
     photo = Photo(stored.digest, stored.media_type, *looked.size, stored.byte_size, report)
-    return IntakeResult(report, photo, stored.file)
+    return IntakeResult(report, photo, stored.file, looked.caption)
 
 
 class _Pace:
