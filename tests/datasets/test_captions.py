@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limner.datasets.caption_pairing import CaptionBook, read_captions
-from limner.datasets.caption_tables import read_csv, read_jsonl
+from limner.datasets.caption_tables import read_csv, read_json, read_jsonl
 from limner.datasets.caption_text import decode
 from limner.datasets.captions import DEFAULT_TEMPLATE, clean_caption, fill, has_trigger, plain_braces
 from limner.errors import CaptionRefused
@@ -276,7 +276,7 @@ def test_bad_caption_files_are_findings_and_the_rest_stays(folder: Path) -> None
     encoding = next(finding for finding in book.findings if finding.code == "caption-encoding")
     assert "a.txt" in encoding.message and "Windows-1252" in encoding.message
     assert text_of(book, "photos/a.jpg") == "Grüße"
-    assert encoding.severity is Severity.REFUSAL and encoding.remedy
+    assert encoding.severity is Severity.WARNING and encoding.remedy
 
 
 def test_captions_for_missing_photos_and_shared_ones_are_findings(tmp_path: Path) -> None:
@@ -340,3 +340,75 @@ def test_every_photo_gets_its_own_caption_in_any_order(rows: dict[str, str], cha
         book = read_captions([table])
     for name, text in rows.items():
         assert text_of(book, f"some/where/{name}.jpg") == plain_braces(text)
+
+
+# --- other programs' captions -----------------------------------------------------------------------------------
+
+
+@given(TEXTS.map(lambda text: text.strip("\ufeff\x00")).filter(lambda text: len(text) > 1), st.booleans())
+def test_text_of_windows_and_of_unmarked_utf16_is_read(text: str, big: bool) -> None:
+    try:
+        windows = text.encode("cp1252")
+    except UnicodeEncodeError:
+        windows = b""
+    # What is UTF-8 as well is read as that.
+    if windows and not any(unicodedata.category(c) == "Cc" for c in text):
+        try:
+            expected = windows.decode("utf-8")
+        except UnicodeDecodeError:
+            expected = text
+        assert decode(windows, "a.txt") == expected
+    latin = "Hund, " + "".join(c for c in text if 0x20 <= ord(c) < 0x250)
+    assert decode(latin.encode("utf-16-be" if big else "utf-16-le"), "a.txt") == latin
+
+
+@pytest.mark.parametrize(
+    ("document", "rows"),
+    [
+        ({"a": {"caption": "sits", "tags": "grass, sun"}}, [("a", "sits, grass, sun")]),
+        ({"a": {"tags": "1dog, sun"}, "b.png": {"caption": "runs"}}, [("a", "1dog, sun"), ("b.png", "runs")]),
+        ({"/d/a.png": {"caption": "x", "train_resolution": [512, 768]}}, [("/d/a.png", "x")]),
+        ({"a.png": "plain"}, [("a.png", "plain")]),
+        (
+            [{"file_name": "a.png", "text": "x"}, {"image_path": "b.png", "prompt": "y"}],
+            [("a.png", "x"), ("b.png", "y")],
+        ),
+    ],
+)
+def test_json_of_the_field_is_read(document: object, rows: list[tuple[str, str]]) -> None:
+    assert [row for _, row in read_json(json.dumps(document))] == rows
+
+
+@given(TEXTS)
+def test_any_text_is_read_as_json_without_an_exception(text: str) -> None:
+    for wrapped in (text, json.dumps(text), json.dumps({text: text}), json.dumps([text])):
+        for _, row in read_json(wrapped):
+            assert isinstance(row, str) or len(row) == 2
+
+
+def test_of_several_captions_for_a_photo_one_order_decides(tmp_path: Path) -> None:
+    """Each source is taken away in turn: the next one in the documented order wins, and the others are said to lose."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"picture")
+    named = tmp_path / "named.csv"
+    sources = {
+        named: "file,caption\na.jpg,named\n",
+        folder / "a.jpg.txt": "whole name",
+        folder / "a.txt": "txt",
+        folder / "a.caption": "caption",
+        folder / "metadata.jsonl": '{"file_name": "a.jpg", "text": "jsonl"}',
+        folder / "meta_cap.json": '{"a": {"caption": "json"}}',
+    }
+    for path, text in sources.items():
+        path.write_text(text)
+    for left, (path, expected) in enumerate(
+        zip(sources, ("named", "whole name", "txt", "caption", "jsonl", "json"), strict=True)
+    ):
+        book = read_captions([folder, named] if named.exists() else [folder])
+        assert text_of(book, str(folder / "a.jpg")) == expected
+        found = book.pairing_findings([str(folder / "a.jpg")])
+        losers = len(sources) - left - 1
+        assert [one.code for one in found] == (["caption-outranked"] if losers else [])
+        assert not losers or (found[0].message.count("goes before it") == losers and "a.jpg" not in found[0].remedy)
+        path.unlink()
