@@ -12,35 +12,40 @@ from limner.types import Finding, Severity
 
 __all__ = ["divergence", "divergence_in_log"]
 
-FEWEST, FEWEST_FOR_TREND = 8, 24
-"""Points below which nothing is said of a curve, and of its trend."""
-WINDOWS = 8
+FEWEST, FEWEST_IN_PART = 8, 8
+"""Points below which nothing is said of a curve, and of a part of it."""
+PARTS = (3, 6)
+"""A curve is compared in thirds and in sixths: its end with its best part."""
 RISE = 1.4
 """How many times as high as at its best the loss ends, at least, where it is said to have risen."""
-CERTAIN = 4.0
-"""By how many standard errors of a window's median it rose, at least."""
+CERTAIN = 5.0
+"""By how many standard errors of the difference it rose, at least; the best of several parts is low by chance too."""
 BLOWN_UP = 5.0
 """How many times as high as before its last points are, where few points are enough."""
+LEAST = 1e-12
 # A median's standard error is 1.25 of a mean's; a normal distribution's deviation is 1.48 of its median deviation.
 _OF_MEDIAN, _OF_DEVIATION = 1.2533, 1.4826
-_NO_NUMBER = re.compile(r"(?i)\bloss\b[\"']?\s{0,4}[:= ]\s{0,4}[-+]?(nan|inf(inity)?)\b")
+_NO_NUMBER = re.compile(r"(?i)(?<![a-z])loss\b[\"']?\s{0,4}[:= ]\s{0,4}[-+]?(nan|inf(inity)?)\b")
 
 
 def divergence(losses: Sequence[tuple[int, float]], recipe: Mapping[str, Any]) -> tuple[Finding, ...]:
     """What is to be said of (step, loss) points: nothing, or that they diverged from a step on, and what to do.
 
     Single steps of flow matching differ by half their height or more, as each has a noise of its own; so medians of
-    windows are compared, and by how sure they are. A spike that goes down again is none.
+    parts are compared, of logarithms as the noise is a factor, and by how sure they are. A spike is no divergence.
     """
     broken = next((step for step, loss in losses if not math.isfinite(loss)), None)
     if broken is not None:
         return (_finding(f"The loss is no number from step {broken} on", broken, recipe),)
-    if len(losses) >= FEWEST and (step := _blown_up(losses)) is not None:
-        before = median(loss for at, loss in losses if at < step)
-        return (_finding(_rose(before, losses[-1][1], step), step, recipe),)
-    if len(losses) >= FEWEST_FOR_TREND and (risen := _risen(losses)) is not None:
-        best, last, step = risen
-        return (_finding(_rose(best, last, step), step, recipe),)
+    if len(losses) < FEWEST:
+        return ()
+    heights = [math.log(max(loss, LEAST)) for _, loss in losses]
+    for risen in (_blown_up(heights), *(_risen(heights, parts) for parts in PARTS)):
+        if risen is not None:
+            best, last, place = risen
+            step = losses[place][0]
+            rose = f"The loss rose from about {math.exp(best):.3g} to {math.exp(last):.3g} after step {step}"
+            return (_finding(rose, step, recipe),)
     return ()
 
 
@@ -49,51 +54,44 @@ def divergence_in_log(log: str, recipe: Mapping[str, Any]) -> tuple[Finding, ...
     return (_finding("The loss is no number any more, by the log", 0, recipe),) if _NO_NUMBER.search(log) else ()
 
 
-def _blown_up(losses: Sequence[tuple[int, float]]) -> int | None:
-    """The step from which on all points are far above everything before; None if there is none."""
-    tail = max(3, len(losses) // 20)
-    before = [loss for _, loss in losses[:-tail]]
-    low = min(loss for _, loss in losses[-tail:])
-    if low <= BLOWN_UP * median(before) or low <= max(before[: len(before) // 2]):
+def _blown_up(heights: Sequence[float]) -> tuple[float, float, int] | None:
+    """Whether all the last points are far above those before: their middle, the end, and where it began."""
+    tail = max(3, len(heights) // 20)
+    before = heights[:-tail]
+    middle = median(before)
+    bound = max(middle + math.log(BLOWN_UP), middle + 3 * _deviation(before, middle))
+    if min(heights[-tail:]) <= bound:
         return None
-    first = len(losses) - tail
-    while first > len(losses) // 2 and losses[first - 1][1] > BLOWN_UP * median(before):
+    first = len(before)
+    while first > 1 and heights[first - 1] > bound:
         first -= 1
-    return losses[first][0]
+    return middle, median(heights[-tail:]), first - 1
 
 
-def _risen(losses: Sequence[tuple[int, float]]) -> tuple[float, float, int] | None:
-    """The best window's median, the last one's, and the step of the best; None if the rise is small or unsure."""
-    size = len(losses) // WINDOWS
-    # The first points are left over, so that all windows are of one size.
-    points = losses[len(losses) - size * WINDOWS :]
-    windows = [points[at : at + size] for at in range(0, len(points), size)]
-    values = [[loss for _, loss in window] for window in windows]
-    middles = [median(window) for window in values]
-    best = min(range(WINDOWS - 1), key=lambda number: middles[number])
-    # Twice, so that a spike at the end is none.
-    last = min(middles[-1], middles[-2]) if best < WINDOWS - 2 else middles[-1]
-    errors = [_error(values[number]) for number in (best, WINDOWS - 1)]
-    # The lowest of several windows is low by chance too, which the errors allow for.
-    if last < RISE * middles[best] or last - middles[best] < CERTAIN * math.hypot(*errors):
+def _risen(heights: Sequence[float], parts: int) -> tuple[float, float, int] | None:
+    """Whether the end is surely higher than the best part: both middles, and where that part ends."""
+    size = len(heights) // parts
+    if size < FEWEST_IN_PART:
         return None
-    return middles[best], middles[-1], windows[best][-1][0]
+    # The first points are left over, so that all parts are of one size.
+    begin = len(heights) - size * parts
+    cut = [heights[at : at + size] for at in range(begin, len(heights), size)]
+    middles = [median(part) for part in cut]
+    best = min(range(parts - 1), key=lambda number: middles[number])
+    residues = [height - middle for part, middle in zip(cut, middles, strict=True) for height in part]
+    error = _OF_MEDIAN * _deviation(residues, 0.0) * math.sqrt(2 / size)
+    if middles[-1] - middles[best] <= max(math.log(RISE), CERTAIN * error):
+        return None
+    return middles[best], middles[-1], begin + (best + 1) * size - 1
 
 
-def _error(window: Sequence[float]) -> float:
-    middle = median(window)
-    deviation = _OF_DEVIATION * median(abs(value - middle) for value in window)
-    return _OF_MEDIAN * deviation / math.sqrt(len(window))
-
-
-def _rose(before: float, after: float, step: int) -> str:
-    return f"The loss rose from about {before:.3g} to {after:.3g} after step {step}"
+def _deviation(values: Sequence[float], middle: float) -> float:
+    return _OF_DEVIATION * median(abs(value - middle) for value in values)
 
 
 def _finding(what: str, step: int, recipe: Mapping[str, Any]) -> Finding:
-    rate = recipe.get("learning_rate")
-    known = isinstance(rate, int | float) and rate > 0
-    lower = f", such as {rate / 4:.1g}" if known else ""
+    rate = recipe.get("learning_rate") or 0
+    lower = f", such as {rate / 4:.1g}" if isinstance(rate, int | float) and rate > 0 else ""
     kept = f" A checkpoint of before step {step} may be good." if step else ""
     return Finding(
         "diverged",
