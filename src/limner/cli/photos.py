@@ -185,7 +185,7 @@ def caption(
     show({"photo": photo, "caption": text}, as_json, lambda out: out.print("Caption set."))
 
 
-@group.command("captions")
+@group.command("offered")
 def offered(
     slug: Slug,
     replace: Annotated[bool, typer.Option("--replace", help="Take them.")] = False,
@@ -193,11 +193,11 @@ def offered(
     photo: Annotated[list[str] | None, typer.Option(metavar="PHOTO", help="Only of this one. Repeat it.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List captions that came later and differ from those that are there, or answer.
+    """List captions that came later and wait, or answer.
 
     \b
     Example:
-      limner photos captions rex --replace
+      limner photos offered rex --replace
     """
     if replace and keep:
         raise typer.BadParameter("Say --replace or --keep, not both.")
