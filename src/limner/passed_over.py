@@ -10,8 +10,8 @@ from pathlib import PurePath
 
 __all__ = ["CAPTIONS", "DEVICE_NAMES", "is_cache", "is_device_name", "is_hidden", "is_placeholder", "lies_beside"]
 
-CAPTIONS = (".txt", ".caption", ".csv", ".tsv", ".jsonl")
-_NOTES = (".md", ".json", ".toml", ".yaml", ".yml", ".xml", ".xmp", ".aae", ".html", ".htm", ".log", ".ini", ".db")
+CAPTIONS = (".txt", ".caption", ".csv", ".tsv", ".jsonl", ".json")
+_NOTES = (".md", ".toml", ".yaml", ".yml", ".xml", ".xmp", ".aae", ".html", ".htm", ".log", ".ini", ".db")
 _CACHES = (".npz", ".npy", ".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pkl", ".h5", ".parquet", ".arrow")
 
 DEVICE_NAMES = frozenset(

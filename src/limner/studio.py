@@ -186,11 +186,31 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
     # --- photos -------------------------------------------------------------------------------------------------
 
-    def add_photos(self, slug: str, paths: Sequence[str | Path], *, captions: Sequence[str | Path] = ()) -> Job:
-        """Take in files, folders, zips and globs. ``captions`` may name a CSV or JSONL; sidecar .txt are found."""
+    def add_photos(
+        self,
+        slug: str,
+        paths: Sequence[str | Path] = (),
+        *,
+        captions: Sequence[str | Path] = (),
+        replace_captions: bool = False,
+        captions_from_photos: bool = False,
+    ) -> Job:
+        """Take in files, folders, zips and globs. ``captions`` may name tables; captions beside photos are found.
+
+        Captions also reach photos that are there: empty ones are filled, others kept unless ``replace_captions``;
+        ``captions.offered`` has what was not taken. ``captions_from_photos``: also what the photos' metadata says.
+        """
         from limner.pipeline import intake
 
-        return self._started(intake.submit(self._workspace, slug, paths, captions))
+        job = intake.submit(
+            self._workspace,
+            slug,
+            paths,
+            captions,
+            replace_captions=replace_captions,
+            captions_from_photos=captions_from_photos,
+        )
+        return self._started(job)
 
     def photos(self, slug: str) -> list[PhotoEntry]:
         """The accepted photos of a subject, in the order of their arrival."""

@@ -234,6 +234,8 @@ class Base:
     source: str
     as_of: str
     notes: str = ""
+    text_tokens: tuple[int, ...] = ()
+    """How many tokens each of ``text_encoders`` reads, where that is not ``max_text_tokens`` for all of them."""
 
 
 @dataclass(frozen=True, slots=True)

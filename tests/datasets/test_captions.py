@@ -17,16 +17,10 @@ from frozen import SUBJECT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner.datasets.caption_files import decode, read_csv, read_jsonl
-from limner.datasets.captions import (
-    DEFAULT_TEMPLATE,
-    CaptionBook,
-    clean_caption,
-    fill,
-    has_trigger,
-    plain_braces,
-    read_captions,
-)
+from limner.datasets.caption_pairing import CaptionBook, read_captions
+from limner.datasets.caption_tables import read_csv, read_json, read_jsonl
+from limner.datasets.caption_text import decode
+from limner.datasets.captions import DEFAULT_TEMPLATE, clean_caption, fill, has_trigger, plain_braces
 from limner.errors import CaptionRefused
 from limner.types import Severity
 
@@ -169,10 +163,10 @@ def test_utf8_and_marked_utf16_are_read(text: str, encoding: str) -> None:
 @pytest.mark.parametrize(
     ("data", "offset"),
     [
-        ("schöne Grüße".encode("latin-1"), 3),
+        ("ハスキー犬、雪の中".encode("shift_jis"), 0),
         (codecs.BOM_UTF8 + b"ab\xff", 5),
         (codecs.BOM_UTF16_LE + "a".encode("utf-16-le") + b"\x00\xd8", 4),
-        (b"\x89PNG\r\n", 0),
+        (b"\x89PNG\r\n\x1a\n", 0),
     ],
 )
 def test_a_wrong_encoding_is_refused_with_its_place(data: bytes, offset: int) -> None:
@@ -235,7 +229,13 @@ def test_a_named_table_goes_before_sidecars_and_they_before_found_tables(folder:
     assert text_of(book, "photos/B.JPG") == "named"
     assert text_of(book, "photos/c.heic") == "found"
     assert text_of(book, str(folder / "sub/a.jpg")) == "named"
-    assert codes(book) == ["caption-duplicate"]
+    assert codes(book) == []
+    photos = [str(folder / name) for name in ("a.jpg", "B.JPG", "c.heic", "sub/a.jpg")]
+    (outranked,) = book.pairing_findings(photos)
+    assert outranked.code == "caption-outranked"
+    assert f"metadata.csv, line 2 ({folder / 'a.txt'} goes before it)" in outranked.message
+    assert f"metadata.csv, line 3 ({tmp_path / 'mine.csv'}, line 2 goes before it)" in outranked.message
+    assert "goes before .txt" in outranked.remedy
 
 
 def test_case_counts_only_where_it_must(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_names_in_either_unicode_form_are_the_same(tmp_path: Path) -> None:
 
 
 def test_bad_caption_files_are_findings_and_the_rest_stays(folder: Path) -> None:
-    (folder / "a.txt").write_bytes("Grüße".encode("latin-1"))
+    (folder / "a.txt").write_bytes("Grüße".encode("cp1252"))
     (folder / "B.txt").write_text("good")
     (folder / "c.txt").write_text("a {weird} one")
     (folder / "d.v2.txt").write_text(" \n")
@@ -272,11 +272,11 @@ def test_bad_caption_files_are_findings_and_the_rest_stays(folder: Path) -> None
         "caption-file-missing",
         "caption-refused",
         "caption-row-unreadable",
-        "caption-without-photo",
     ]
     encoding = next(finding for finding in book.findings if finding.code == "caption-encoding")
-    assert "a.txt" in encoding.message and "byte 2" in encoding.message
-    assert encoding.severity is Severity.REFUSAL and encoding.remedy
+    assert "a.txt" in encoding.message and "Windows-1252" in encoding.message
+    assert text_of(book, "photos/a.jpg") == "Grüße"
+    assert encoding.severity is Severity.WARNING and encoding.remedy
 
 
 def test_captions_for_missing_photos_and_shared_ones_are_findings(tmp_path: Path) -> None:
@@ -340,3 +340,75 @@ def test_every_photo_gets_its_own_caption_in_any_order(rows: dict[str, str], cha
         book = read_captions([table])
     for name, text in rows.items():
         assert text_of(book, f"some/where/{name}.jpg") == plain_braces(text)
+
+
+# --- other programs' captions -----------------------------------------------------------------------------------
+
+
+@given(TEXTS.map(lambda text: text.strip("\ufeff\x00")).filter(lambda text: len(text) > 1), st.booleans())
+def test_text_of_windows_and_of_unmarked_utf16_is_read(text: str, big: bool) -> None:
+    try:
+        windows = text.encode("cp1252")
+    except UnicodeEncodeError:
+        windows = b""
+    # What is UTF-8 as well is read as that.
+    if windows and not any(unicodedata.category(c) == "Cc" for c in text):
+        try:
+            expected = windows.decode("utf-8")
+        except UnicodeDecodeError:
+            expected = text
+        assert decode(windows, "a.txt") == expected
+    latin = "Hund, " + "".join(c for c in text if 0x20 <= ord(c) < 0x250)
+    assert decode(latin.encode("utf-16-be" if big else "utf-16-le"), "a.txt") == latin
+
+
+@pytest.mark.parametrize(
+    ("document", "rows"),
+    [
+        ({"a": {"caption": "sits", "tags": "grass, sun"}}, [("a", "sits, grass, sun")]),
+        ({"a": {"tags": "1dog, sun"}, "b.png": {"caption": "runs"}}, [("a", "1dog, sun"), ("b.png", "runs")]),
+        ({"/d/a.png": {"caption": "x", "train_resolution": [512, 768]}}, [("/d/a.png", "x")]),
+        ({"a.png": "plain"}, [("a.png", "plain")]),
+        (
+            [{"file_name": "a.png", "text": "x"}, {"image_path": "b.png", "prompt": "y"}],
+            [("a.png", "x"), ("b.png", "y")],
+        ),
+    ],
+)
+def test_json_of_the_field_is_read(document: object, rows: list[tuple[str, str]]) -> None:
+    assert [row for _, row in read_json(json.dumps(document))] == rows
+
+
+@given(TEXTS)
+def test_any_text_is_read_as_json_without_an_exception(text: str) -> None:
+    for wrapped in (text, json.dumps(text), json.dumps({text: text}), json.dumps([text])):
+        for _, row in read_json(wrapped):
+            assert isinstance(row, str) or len(row) == 2
+
+
+def test_of_several_captions_for_a_photo_one_order_decides(tmp_path: Path) -> None:
+    """Each source is taken away in turn: the next one in the documented order wins, and the others are said to lose."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"picture")
+    named = tmp_path / "named.csv"
+    sources = {
+        named: "file,caption\na.jpg,named\n",
+        folder / "a.jpg.txt": "whole name",
+        folder / "a.txt": "txt",
+        folder / "a.caption": "caption",
+        folder / "metadata.jsonl": '{"file_name": "a.jpg", "text": "jsonl"}',
+        folder / "meta_cap.json": '{"a": {"caption": "json"}}',
+    }
+    for path, text in sources.items():
+        path.write_text(text)
+    for left, (path, expected) in enumerate(
+        zip(sources, ("named", "whole name", "txt", "caption", "jsonl", "json"), strict=True)
+    ):
+        book = read_captions([folder, named] if named.exists() else [folder])
+        assert text_of(book, str(folder / "a.jpg")) == expected
+        found = book.pairing_findings([str(folder / "a.jpg")])
+        losers = len(sources) - left - 1
+        assert [one.code for one in found] == (["caption-outranked"] if losers else [])
+        assert not losers or (found[0].message.count("goes before it") == losers and "a.jpg" not in found[0].remedy)
+        path.unlink()

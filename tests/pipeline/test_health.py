@@ -192,3 +192,31 @@ def test_hundreds_of_photos_take_a_moment(made: Studio) -> None:
     began = time.perf_counter()
     assert len(made.photo_health("rex").by_photo) == 120
     assert time.perf_counter() - began < 5
+
+
+# --- captions that are longer than is read ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("base", "words", "severity"),
+    [
+        ("flux1-dev", 20, None),
+        ("flux1-dev", 120, "note"),
+        ("flux1-dev", 700, "warning"),
+        ("flux1-schnell", 350, "warning"),
+        ("flux2-klein-4b", 120, None),
+        ("flux2-klein-4b", 700, "warning"),
+        ("limner-tiny", 120, "warning"),
+    ],
+)
+def test_a_caption_that_an_encoder_cuts_is_said(tmp_path: Path, base: str, words: int, severity: str | None) -> None:
+    with stored(tmp_path / "home") as studio:
+        digest = keep(studio, "rex", 1, caption="a photo of {trigger}" + " red" * words)
+        keep(studio, "rex", 2, caption="a photo of {trigger}")
+        found = [one for one in studio.photo_health("rex", base=base).findings if one.code == "caption-cut"]
+        assert [one.severity.value for one in found] == ([severity] if severity else [])
+        assert all(one.photos == (digest,) for one in found)
+        mine = [one for one in studio.photo_findings("rex", digest, base=base) if one.code == "caption-cut"]
+        assert len(mine) == len(found)
+        before = [one for one in studio.training_choices("rex", base=base).findings if one.code == "caption-cut"]
+        assert [one.severity for one in before] == [one.severity for one in found]

@@ -32,7 +32,7 @@ def read_bases(text: str) -> dict[str, Base]:
         if not isinstance(row, dict):
             raise _wrong(key, "it is not a table")
         unknown = set(row) - set(fields)
-        missing = set(fields) - set(row) - {"id", "notes"}
+        missing = set(fields) - set(row) - {"id", "notes", "text_tokens"}
         if unknown or missing:
             raise _wrong(key, f"it has the unknown fields {sorted(unknown)} and lacks {sorted(missing)}")
         found[key] = _checked(key, row)
@@ -56,6 +56,10 @@ def _checked(key: str, row: Mapping[str, Any]) -> Base:
         raise _wrong(key, "shape and size_multiple must be at least 1")
     if not base.size_min <= base.size <= base.size_max:
         raise _wrong(key, f"size {base.size} is not within {base.size_min} to {base.size_max}")
+    if base.text_tokens and (
+        len(base.text_tokens) != len(base.text_encoders) or base.text_tokens[-1] != base.max_text_tokens
+    ):
+        raise _wrong(key, "text_tokens must have a number for each text encoder, the last as max_text_tokens")
     sizes = (base.size, base.size_min, base.size_max, *base.resolutions)
     if not base.resolutions or any(size % base.size_multiple for size in sizes):
         raise _wrong(key, f"sizes and resolutions must be multiples of {base.size_multiple}, at least one resolution")

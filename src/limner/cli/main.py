@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -34,6 +33,7 @@ from limner.cli import (
 )
 from limner.cli.commands import Root
 from limner.cli.output import fail
+from limner.cli.terminal import let_go, open_standard_files, standard_streams
 from limner.errors import InputRefused, LimnerError, StorageFailed
 
 __all__ = ["app", "main", "run"]
@@ -97,10 +97,23 @@ for module in (
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; an error becomes one message on stderr, never a traceback. The exit code."""
+    """Run one command; an error becomes one message on stderr, never a traceback. The exit code.
+
+    A reader that goes away early, as ``head`` does, is no failure; output that cannot be written is one.
+    """
+    with standard_streams() as out:
+        code = _run(list(arguments))
+        out.flush()
+        lost = out.passage.failure
+        if lost is not None:
+            code = fail(_storage(lost), as_json="--json" in arguments)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
-        code = app(list(arguments), prog_name="limner", standalone_mode=False)
+        code = app(arguments, prog_name="limner", standalone_mode=False)
     except LimnerError as failure:
         return fail(failure, as_json=as_json)
     except typer.TyperException as misuse:
@@ -111,8 +124,6 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.write("\nStopped.\n")
         return INTERRUPTED
     except OSError as failure:
-        if failure.errno == errno.EPIPE:
-            raise
         return fail(_storage(failure), as_json=as_json)
     except Exception as failure:
         return fail(_unexpected(failure), as_json=as_json)
@@ -140,7 +151,7 @@ def _unexpected(failure: Exception) -> LimnerError:
 
         log = home_folder() / "logs" / "cli.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as sink:
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as sink:
             sink.write(redacted_traceback(failure))
     except OSError:
         return LimnerError(message, remedy="Nothing could be logged; `limner doctor` looks at the home folder.")
@@ -149,14 +160,9 @@ def _unexpected(failure: Exception) -> LimnerError:
 
 def main() -> None:
     """The entry point."""
+    open_standard_files()
     code = run(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except OSError as failure:
-        # What could not be written must not be tried again when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if failure.errno != errno.EPIPE:
-            code = fail(_storage(failure), as_json="--json" in sys.argv)
+    let_go()
     sys.exit(code)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import textwrap
@@ -11,9 +10,11 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from limner.cli.terminal import trusted
 from limner.errors import LimnerError
+from limner.plain_text import json_text, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +38,8 @@ __all__ = [
 
 ENDLESS = 100_000
 """The width where nothing is wrapped: in a pipe a row is a line."""
+NARROWEST = 8
+"""Letters that a column or paragraph needs to be read."""
 
 
 def studio() -> Studio:
@@ -47,12 +50,12 @@ def studio() -> Studio:
 
 
 def console(stderr: bool = False) -> Console:
-    """A console that obeys NO_COLOR, COLUMNS and pipes."""
-    from rich.console import Console
+    """A console that obeys NO_COLOR, COLUMNS and pipes, and prints text of others as text."""
+    from limner.cli.screen import Screen
 
     target = sys.stderr if stderr else sys.stdout
     width = None if target.isatty() or os.environ.get("COLUMNS") else ENDLESS
-    return Console(stderr=stderr, highlight=False, markup=False, width=width)
+    return Screen(file=trusted(target), highlight=False, markup=False, emoji=False, width=width)
 
 
 def plain(value: Any) -> Any:
@@ -75,16 +78,22 @@ def plain(value: Any) -> Any:
 def show(value: Any, as_json: bool, render: Callable[[Console], None]) -> None:
     """Print a value as JSON, or let ``render`` draw it."""
     if as_json:
-        sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, indent=2) + "\n")
+        sys.stdout.write(_json(plain(value), sys.stdout, indent=2))
         return
     render(console())
+
+
+def _json(value: Any, stream: TextIO, *, indent: int | None = None) -> str:
+    """JSON for a stream: whole in any encoding, as JSON has escapes of its own."""
+    unicode = (stream.encoding or "utf-8").lower().replace("_", "-").startswith("utf")
+    return json_text(value, indent=indent, ascii_only=not unicode) + "\n"
 
 
 def hanging(out: Console, mark: str, words: str, *, indent: int, colour: str = "", style: str = "") -> None:
     """Print a mark and a paragraph whose further lines are indented; long words such as paths are never broken."""
     from rich.text import Text
 
-    room = max(20, out.width - indent)
+    room = max(NARROWEST, out.width - indent)
     lines = textwrap.wrap(words, room, break_long_words=False, break_on_hyphens=False) or [""]
     body = ("\n" + " " * indent).join(lines)
     out.print(Text.assemble((mark.ljust(indent), colour), (body, style)), soft_wrap=True)
@@ -112,12 +121,26 @@ def table(
     if not rows:
         out.print(empty, soft_wrap=True)
         return
+    if _too_wide(columns, rows, whole, out.width):
+        for row in rows:
+            for column, cell in zip(columns, row, strict=False):
+                hanging(out, "", f"{column}: {cell}".removeprefix(": "), indent=0 if cell is row[0] else 2)
+        return
     drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for number, column in enumerate(columns):
         drawn.add_column(column, overflow="fold", no_wrap=number == 0 or column in whole)
     for row in rows:
-        drawn.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+        drawn.add_row(*(cell if isinstance(cell, Text) else Text(one_line(str(cell))) for cell in row))
     out.print(drawn)
+
+
+def _too_wide(columns: Sequence[str], rows: Sequence[Sequence[object]], whole: Sequence[str], width: int) -> bool:
+    """Whether a terminal is so narrow that cells would be cut, or folded to a few letters a line."""
+    needed = 0
+    for number, column in enumerate(columns):
+        longest = max([len(column), *(len(str(row[number])) for row in rows if number < len(row))])
+        needed += 2 + (longest if number == 0 or column in whole else min(longest, NARROWEST))
+    return needed > width
 
 
 def size(count: int) -> str:
@@ -153,7 +176,7 @@ def short(name: str) -> str:
 def fail(failure: LimnerError, *, as_json: bool) -> int:
     """Print an error: what happened, then what to do next; as a problem object with ``--json``. Give its exit code."""
     if as_json:
-        sys.stderr.write(json.dumps(failure.as_problem(), ensure_ascii=False) + "\n")
+        sys.stderr.write(_json(failure.as_problem(), sys.stderr))
         return failure.exit_code
     out = console(stderr=True)
     hanging(out, "✗", failure.message, indent=2, colour="bold red")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 from limner.cli import photo_edits
 from limner.cli.arguments import Detach, Json, Slug
 from limner.cli.commands import Noun
-from limner.cli.output import hanging, remarks, show, studio, table
+from limner.cli.output import console, hanging, remarks, show, studio, table
 from limner.cli.progress import follow
 from limner.types import Finding, Severity, Verdict
 
@@ -81,30 +82,57 @@ def _failed(entry: IntakeEntry) -> bool:
 @group.command("add")
 def add(
     slug: Slug,
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, zips, or globs in quotes.")],
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="PATH...", help="Files, folders, zips, or globs in quotes.")
+    ] = None,
     captions: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="A captions CSV or JSONL; .txt files beside photos are found without it."),
+        typer.Option(
+            metavar="FILE", help="Captions in CSV, TSV, JSONL or JSON; those beside photos are found without it."
+        ),
     ] = None,
+    replace_captions: Annotated[
+        bool, typer.Option("--replace-captions", help="Captions that differ go in place of what photos have.")
+    ] = False,
+    captions_from_photos: Annotated[
+        bool, typer.Option("--captions-from-photos", help="Take captions from the photos' own metadata too.")
+    ] = False,
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
     """Take photos in: checked, turned upright, stripped of metadata.
 
+    Captions reach photos that are there too: they fill empty ones; before others are replaced, you are asked.
+
     \b
     Examples:
       limner photos add rex ~/photos/rex
       limner photos add rex "~/more/*.heic" album.zip --captions captions.csv
+      limner photos add rex --captions better.jsonl --replace-captions
     """
     with studio() as it:
-        job = follow(it, it.add_photos(slug, paths, captions=captions or ()), detach=detach, as_json=as_json)
+        begun = it.add_photos(
+            slug,
+            paths or (),
+            captions=captions or (),
+            replace_captions=replace_captions,
+            captions_from_photos=captions_from_photos,
+        )
+        job = follow(it, begun, detach=detach, as_json=as_json)
         if job is None:
             return
         entries = it.photo_report(slug, job.id)
-    captions_said = caption_findings(job)
-    remarks(captions_said, as_json=as_json)
+        captions_said = caption_findings(job)
+        remarks(captions_said, as_json=as_json)
+        offers = tuple(job.result.get("captions_offered", ()))
+        asks = bool(offers) and not as_json and sys.stdin.isatty()
+        if asks and typer.confirm("Replace them?", err=True):
+            done = it.captions.answer(slug, replace=True, photos=offers)
+            console(stderr=True).print(f"{_captions(len(done.changes))} replaced.")
     answer = {"entries": entries, "caption_findings": captions_said}
-    show(answer, as_json, lambda out: _report(out, entries, f"limner train {slug}"))
+    show(answer, as_json, lambda out: _report(out, entries, f"limner train {slug}") if entries else None)
+    if any(finding.code == "captions-unused" for finding in captions_said):
+        raise typer.Exit(2)
     # Photos that are there already are no failure: the same command twice ends as it did once.
     if any(_failed(entry) for entry in entries) and all(not entry.photo for entry in entries):
         raise typer.Exit(2)
@@ -155,6 +183,37 @@ def caption(
     with studio() as it:
         it.set_caption(slug, photo, text)
     show({"photo": photo, "caption": text}, as_json, lambda out: out.print("Caption set."))
+
+
+@group.command("offered")
+def offered(
+    slug: Slug,
+    replace: Annotated[bool, typer.Option("--replace", help="Take them.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep those that are there.")] = False,
+    photo: Annotated[list[str] | None, typer.Option(metavar="PHOTO", help="Only of this one. Repeat it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List captions that came later and wait, or answer.
+
+    \b
+    Example:
+      limner photos offered rex --replace
+    """
+    if replace and keep:
+        raise typer.BadParameter("Say --replace or --keep, not both.")
+    with studio() as it:
+        if replace or keep:
+            done = it.captions.answer(slug, replace=replace, photos=photo or ())
+            words = f"{_captions(len(done.changes))} replaced." if replace else "The captions stay as they are."
+            show(done, as_json, lambda out: out.print(words))
+            return
+        found = it.captions.offered(slug)
+    rows = [(one.photo[:10], one.before, one.after) for one in found.changes]
+    show(found, as_json, lambda out: table(out, ("photo", "has", "new"), rows, "No caption waits for an answer."))
+
+
+def _captions(count: int) -> str:
+    return "1 caption was" if count == 1 else f"{count} captions were"
 
 
 @group.command("remove")

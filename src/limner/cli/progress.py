@@ -9,6 +9,7 @@ import typer
 
 from limner.cli.output import console, short, show, size
 from limner.durations import spoken
+from limner.plain_text import one_line
 from limner.types import JobState, Progress
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def details(progress: Progress | None) -> str:
     if progress is None:
         return ""
     if not progress.total:
-        return progress.message
+        return one_line(progress.message)
     done, total = progress.done, progress.total
     parts = [f"{size(done)} of {size(total)}" if progress.unit == BYTE else f"{done}/{total}"]
     if progress.rate:
@@ -67,7 +68,7 @@ def details(progress: Progress | None) -> str:
     if progress.loss is not None:
         parts.append(f"loss {progress.loss:.4f}")
     if progress.message and progress.message != progress.stage and not progress.rate:
-        parts.append(progress.message)
+        parts.append(one_line(progress.message))
     return "  ".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,16 +24,16 @@ from limner.cli.arguments import (
 )
 from limner.cli.asking import price, show_what_if, with_consent
 from limner.cli.commands import Noun
-from limner.cli.output import ago, short, show, studio, table
+from limner.cli.output import ago, remarks, short, show, studio, table
 from limner.cli.progress import details, follow
 from limner.durations import spoken
 from limner.options import TrainOptions, parse_setting
-from limner.types import Estimate
+from limner.types import Estimate, Finding
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from limner.records import Training
+    from limner.records import DatasetHealth, Training
 
 __all__ = ["add_to", "recipe_settings"]
 
@@ -99,12 +100,22 @@ def train(
         if what_if:
             show_what_if(it.train(slug, what_if=True, **options), as_json)
             return
+        if not dataset:
+            remarks(_cut(it.photo_health(slug, base=base)), as_json=as_json)
         job = with_consent(lambda agreed: it.train(slug, **options, yes=agreed), yes=yes, as_json=as_json)
         ended = follow(it, job, detach=detach, as_json=as_json)
         if ended is None:
             return
-        training = it.training(job.target)
+        training = it.training_run(job.target).training
+    remarks(training.findings, as_json=as_json)
     show(training, as_json, lambda out: out.print(_next(training), soft_wrap=True))
+
+
+def _cut(health: DatasetHealth) -> list[Finding]:
+    """That captions are longer than the base reads, said before it is paid for."""
+    return [
+        Finding(one.code, one.severity, one.message, one.remedy) for one in health.findings if one.code == "caption-cut"
+    ]
 
 
 def _next(training: Training) -> str:
@@ -141,13 +152,14 @@ def _show(out: Console, training: Training) -> None:
     if training.error:
         rows.append(("error", f"{training.error['message']} {training.error['remedy']}"))
     table(out, (training.id, ""), rows, "")
+    remarks(training.findings, as_json=False)
 
 
 @group.command("show")
 def show_one(training: TrainingName, as_json: Json = False) -> None:
     """Show one training: recipe, state, loss, error."""
     with studio() as it:
-        found = it.training(training)
+        found = it.training_run(training).training
     show(found, as_json, lambda out: _show(out, found))
 
 
@@ -157,7 +169,7 @@ def watch(training: TrainingName, as_json: Json = False) -> None:
     with studio() as it:
         found = it.training(training)
         follow(it, it.job(found.id), detach=False, as_json=as_json)
-        found = it.training(found.id)
+        found = it.training_run(found.id).training
     show(found, as_json, lambda out: _show(out, found))
 
 
@@ -209,7 +221,7 @@ def log(training: TrainingName, as_json: Json = False) -> None:
     if as_json:
         show({"log": found}, True, lambda _: None)
         return
-    typer.echo(found or "There is no log yet.")
+    sys.stdout.write(f"{found or 'There is no log yet.'}\n")
 
 
 @group.command("cancel")

@@ -8,6 +8,7 @@ from typing import Literal
 from limner.client.connection import Connection
 from limner.web.api.schemas.jobs import Job
 from limner.web.api.schemas.photos import (
+    CaptionAnswer,
     CaptionChanges,
     CaptionEdit,
     Captions,
@@ -143,6 +144,14 @@ class Photos:
     def edit_captions(self, subject: str, edit: CaptionEdit, *, what_if: bool = False) -> CaptionChanges:
         """Change many captions at once, or only say what would change."""
         return self._connection.post(CaptionChanges, f"/subjects/{subject}/caption-edits", edit, what_if=what_if)
+
+    def caption_offers(self, subject: str) -> CaptionChanges:
+        """Captions that came later and differ from those that are there."""
+        return self._connection.get(CaptionChanges, f"/subjects/{subject}/caption-offers")
+
+    def answer_offers(self, subject: str, answer: CaptionAnswer) -> CaptionChanges:
+        """Take them, or keep those that are there."""
+        return self._connection.post(CaptionChanges, f"/subjects/{subject}/caption-offers", answer)
 
     def undo_edit(self, subject: str) -> CaptionChanges:
         """Take the last change of many captions back."""

@@ -96,9 +96,12 @@ class Uploads:
         answer = self._connection.answer("HEAD", f"/uploads/{upload}", headers=TUS)
         return int(answer.headers["upload-offset"])
 
-    def commit(self, batch: str, count: int) -> Job:
+    def commit(
+        self, batch: str, count: int, *, replace_captions: bool = False, captions_from_photos: bool = False
+    ) -> Job:
         """Take a batch in, if all its files have arrived; the same again gives the same job."""
-        return self._connection.post(Job, f"/uploads/batches/{batch}/commit", {"count": count})
+        said = {"replace_captions": replace_captions, "captions_from_photos": captions_from_photos}
+        return self._connection.post(Job, f"/uploads/batches/{batch}/commit", {"count": count, **said})
 
     def remove(self, upload: str) -> None:
         """Give a file up."""
@@ -109,7 +112,14 @@ class Uploads:
         self._connection.answer("DELETE", f"/uploads/batches/{batch}")
 
     def add_photos(
-        self, subject: str, files: Sequence[str | Path], *, batch: str = "", on_progress: Progress | None = None
+        self,
+        subject: str,
+        files: Sequence[str | Path],
+        *,
+        batch: str = "",
+        on_progress: Progress | None = None,
+        replace_captions: bool = False,
+        captions_from_photos: bool = False,
     ) -> Job:
         """Send files and take them in; name the ``batch`` to go on with one that broke off."""
         if not files:
@@ -117,7 +127,9 @@ class Uploads:
         name = batch or self.open(subject).id
         for position, file in enumerate(files):
             self.send(subject, name, file, position=position, on_progress=on_progress)
-        return self.commit(name, len(files))
+        return self.commit(
+            name, len(files), replace_captions=replace_captions, captions_from_photos=captions_from_photos
+        )
 
     def _patiently(self, do: Callable[[], Made]) -> Made:
         """Announcing a file twice gives the same upload, so it may be tried again."""

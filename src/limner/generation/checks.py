@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from limner.catalog import bases
+from limner.catalog.text_encoders import main_encoder
 from limner.errors import AccountRefused, LimnerError, VendorRefused
 from limner.findings import refusal
 from limner.generation.generator import GenerationOrder
 from limner.generation.prompts import missing_triggers, unread_marks
-from limner.types import Base, Family, Finding, LoraUse, Severity
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+from limner.types import Base, Finding, LoraUse, Severity
 
 __all__ = ["LONGEST_PROMPT", "MOST_STEPS", "check_order", "count_tokens", "vendor_error"]
 
@@ -40,14 +34,7 @@ def check_order(order: GenerationOrder, *, most_loras: int) -> list[Finding]:
 
 def count_tokens(text: str, base: Base, base_path: str) -> int | None:
     """How many tokens the base's text encoder makes of a text; None where its tokenizer is not on this machine."""
-    folder = "tokenizer_2" if base.family is Family.FLUX1 else "tokenizer"
-    path = _local_file(base_path, f"{folder}/tokenizer.json")
-    if path is None or find_spec("tokenizers") is None:
-        return None
-    try:
-        return len(_tokenizer(path).encode(text).ids)
-    except Exception:  # the library raises nothing narrower for a damaged file; loading the base tells of it
-        return None
+    return main_encoder(base).count(text, base_path)
 
 
 def _warn(code: str, message: str, remedy: str) -> Finding:
@@ -137,30 +124,6 @@ def _lora(use: LoraUse, base: Base) -> Iterator[Finding]:
 
 def _built_alike(one: Base, other: Base) -> bool:
     return all(size == other.shape.get(name, size) for name, size in one.shape.items())
-
-
-def _local_file(base_path: str, name: str) -> Path | None:
-    """A file of a base that is already here: in its folder, or in the Hub's cache. No network."""
-    if Path(base_path).is_dir():
-        path = Path(base_path) / name
-        return path if path.is_file() else None
-    if Path(base_path).is_absolute():
-        return None
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(base_path, name)
-    return Path(found) if isinstance(found, str) else None
-
-
-@lru_cache(maxsize=4)
-def _tokenizer(path: Path) -> Tokenizer:
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(path))
-    # the file may say that texts are cut or filled up to a length, which would hide the count
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
 
 
 def vendor_error(problem: Finding, vendor: str) -> LimnerError:

@@ -82,10 +82,27 @@ def _add_making(server: MCPServer, studio: Studio) -> None:
         paths: Annotated[
             list[str], Field(min_length=1, max_length=500, description="Files, folders or zips of this machine.")
         ],
+        captions: Annotated[
+            list[str], Field(max_length=20, description="Tables of captions; those beside photos are found.")
+        ] = [],  # noqa: B006 - read only
+        replace_captions: Annotated[
+            bool, Field(description="true: captions that differ go in place of what photos have. Ask the user first.")
+        ] = False,
+        captions_from_photos: Annotated[bool, Field(description="Also what the photos' own metadata says.")] = False,
         wait_seconds: WaitSeconds = 60,
     ) -> dict[str, Any]:
-        """Take photos in from this machine; the same photo again is known. `photo_report` says what became of each."""
-        return words.of_job(_waited(studio, studio.add_photos(slug, paths), wait_seconds))
+        """Take photos in from this machine; the same photo again is known. `photo_report` says what became of each.
+
+        Captions reach photos that are there too: they fill empty ones and are told in the job where they differ.
+        """
+        job = studio.add_photos(
+            slug,
+            paths,
+            captions=captions,
+            replace_captions=replace_captions,
+            captions_from_photos=captions_from_photos,
+        )
+        return words.of_job(_waited(studio, job, wait_seconds))
 
     @verb(server, "Train", repeats=True, reaches_out=True)
     def train(

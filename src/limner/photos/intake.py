@@ -17,6 +17,7 @@ from limner.errors import LimnerError
 from limner.photos import checks
 from limner.photos.faces import FaceDetector, look_for_faces
 from limner.photos.limits import IntakeLimits
+from limner.photos.own_captions import own_caption
 from limner.photos.refusals import Refusal, refusal
 from limner.photos.seen import KnownPhoto, Likeness, Rank, Seen
 from limner.photos.sources import Source, find_sources
@@ -49,13 +50,15 @@ class Outdone:
 class IntakeResult:
     """One source's report and, if it was not refused, its photo and the file with the photo's bytes.
 
-    ``outdone`` are photos accepted before it that are the same picture: the caller lets go of them.
+    ``outdone`` are photos accepted before it that are the same picture: the caller lets go of them. ``caption`` is what
+    the file's own metadata says, if it was asked for.
     """
 
     report: PhotoReport
     photo: Photo | None
     file: Path | None
     outdone: tuple[Outdone, ...] = ()
+    caption: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class _Looked:
     measures: Measures | None = None
     size: tuple[int, int] = (0, 0)
     rank: Rank | None = None
+    caption: str = ""
 
 
 def take_in(
@@ -79,19 +83,21 @@ def take_in(
     detector: FaceDetector | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
+    captions: bool = False,
 ) -> Iterator[IntakeResult]:
     """Decode, check, normalise and store each source; give the results in the order of the sources.
 
     Files appear in ``workdir``; the caller moves or deletes them. The same sources give the same results for any number
     of ``threads`` (0: one a core). Of photos that are the same, also as one of ``known``, the best is kept: a worse one
     is refused, and a better one that comes later names those whose place it takes.
-    Ends early once ``cancelled`` says so. StorageFailed: the disk is full; results before that were given out.
+    Ends early once ``cancelled`` says so. With ``captions`` the files' own metadata is looked at for them.
+    StorageFailed: the disk is full; results before that were given out.
     """
     total = len(sources) if isinstance(sources, Sized) else 0
     count = threads or _cores()
     progress = _Pace(total, on_progress)
     settling = _Settling(known)
-    looker = _Looker(workdir, limits, detector)
+    looker = _Looker(workdir, limits, detector, captions=captions)
     waiting: deque[tuple[Source, Future[_Looked]]] = deque()
     stop = cancelled or (lambda: False)
     with ThreadPoolExecutor(count, thread_name_prefix="intake") as pool:
@@ -141,12 +147,15 @@ def _abandon(waiting: Iterable[tuple[Source, Future[_Looked]]]) -> None:
 class _Looker:
     """What a thread does with one source: everything that does not depend on the other sources."""
 
-    def __init__(self, workdir: Path, limits: IntakeLimits, detector: FaceDetector | None) -> None:
+    def __init__(
+        self, workdir: Path, limits: IntakeLimits, detector: FaceDetector | None, *, captions: bool = False
+    ) -> None:
         from limner.photos.decoding import DecodingRoom
 
         self._workdir = workdir
         self._limits = limits
         self._detector = detector
+        self._captions = captions
         self._detecting = threading.Lock()
         self._room: DecodingRoom = DecodingRoom(PIXELS_HELD)
 
@@ -193,7 +202,8 @@ class _Looker:
         )
         stored = store(picture, stem)
         rank = Rank(picture.width * picture.height, picture.lossless, source.path.stat().st_size, stored.digest)
-        return _Looked(report, stored, measures, (picture.image.width, picture.image.height), rank)
+        caption = own_caption(source.path) if self._captions else ""
+        return _Looked(report, stored, measures, (picture.image.width, picture.image.height), rank, caption)
 
     def _faces(self, image: Any, name: str) -> tuple[int | None, tuple[float, float, float, float] | None]:
         if self._detector is None:
@@ -237,11 +247,11 @@ class _Settling:
         self._seen.add(stored.digest, report.source, size, rank, measures.perceptual_hash, measures.thumb, kept=kept)
         if not kept:
             stored.file.unlink(missing_ok=True)
-            return IntakeResult(report, None, None)
+            return IntakeResult(report, None, None, caption=looked.caption)
         outdone = tuple(self._outdone(one, report, stored.digest) for one in match.replaces) if match else ()
         self._accepted[stored.digest] = report
         photo = Photo(stored.digest, stored.media_type, *looked.size, stored.byte_size, report)
-        return IntakeResult(report, photo, stored.file, outdone)
+        return IntakeResult(report, photo, stored.file, outdone, looked.caption)
 
     def _outdone(self, digest: str, by: PhotoReport, better: str) -> Outdone:
         report = self._accepted.pop(digest, None)

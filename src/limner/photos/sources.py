@@ -6,7 +6,6 @@ import glob
 import os
 import re
 import stat
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from limner.photos import archives
 from limner.photos.limits import IntakeLimits
 from limner.photos.not_photos import in_icloud
 from limner.photos.refusals import Refusal, refusal
+from limner.plain_text import invisible_replaced
 from limner.types import Finding, Severity
 
 __all__ = ["Source", "Sources", "find_sources", "printable"]
@@ -139,8 +139,8 @@ class _Sieve:
 
 
 def printable(name: str) -> str:
-    """A file name as text that can be stored and shown: what is no character, or controls a terminal, is replaced."""
-    return "".join("\ufffd" if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in name)
+    """A file name as text that can be stored and shown: what is no character, or no visible one, is replaced."""
+    return invisible_replaced(name)
 
 
 def _is_new(entry: Source | archives.Member, taken: set[str]) -> bool:

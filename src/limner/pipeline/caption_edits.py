@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from limner.datasets.captions import DEFAULT_TEMPLATE
 from limner.errors import CaptionRefused, InputRefused, NotFound
 from limner.options import CaptionEditOptions
-from limner.pipeline import reading
+from limner.pipeline import late_captions, reading
 from limner.pipeline.photo_editing import checked_caption, find_photo_row
 from limner.pipeline.workspace import Workspace
 from limner.records import CaptionChange, CaptionChanges
@@ -66,6 +66,17 @@ class Captions:
             reading.find_subject_row(session, slug)
             row = session.get(CaptionEditRow, slug)
             return None if row is None else _record(row)
+
+    def offered(self, slug: str) -> CaptionChanges:
+        """Captions that came after their photos and differ from those that are there: kept until they are answered."""
+        return late_captions.offered(self._workspace, slug)
+
+    def answer(self, slug: str, *, replace: bool, photos: Iterable[str] = ()) -> CaptionChanges:
+        """Take the captions that were offered, or keep those that are there; of these ``photos`` or of all.
+
+        What was taken can be taken back with ``undo``. NotFound: none was offered for one of ``photos``.
+        """
+        return late_captions.answer(self._workspace, slug, replace=replace, photos=list(photos))
 
     def undo(self, slug: str) -> CaptionChanges:
         """Take the last change back; captions that were changed again since stay. Gives what it put back.

@@ -26,14 +26,12 @@ LONGEST_PART = 100
 MOST_FOLDERS = 20
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f/\\:*?\"<>|]+")
 _TABLES = (".csv", ".tsv", ".jsonl")
-_HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_WORDS = (*_TABLES, ".json", ".txt", ".caption")
 
 
 def shown_name(name: str) -> str:
     """A name from outside as one line of text: what cannot be seen or turns the line around is replaced."""
-    name = unicodedata.normalize("NFC", name)[:LONGEST_NAME]
-    shown = "".join("\ufffd" if unicodedata.category(letter) in _HIDDEN else letter for letter in name)
-    return printable(shown).strip() or "unnamed"
+    return printable(unicodedata.normalize("NFC", name)[:LONGEST_NAME]).strip() or "unnamed"
 
 
 def safe_path(name: str) -> tuple[str, ...]:
@@ -117,6 +115,8 @@ def lay_out(files: Sequence[tuple[Upload, Path]], folder: Path) -> Drop:
     zips: list[Path] = []
     tables: list[str] = []
     shown: set[str] = set()
+    # JSON beside photos may be anything; where there are no photos it is meant as captions for those that are there.
+    tabled = _WORDS if all(upload.name.lower().endswith(_WORDS) for upload, _ in files) else _TABLES
     for (upload, file), path in zip(files, _placed([upload.name for upload, _ in files], folder), strict=True):
         zipped = path.name.lower().endswith(".zip")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def lay_out(files: Sequence[tuple[Upload, Path]], folder: Path) -> Drop:
         digests[name] = upload.digest
         if zipped:
             zips.append(path)
-        elif path.suffix.lower() in _TABLES:
+        elif path.suffix.lower() in tabled and path.suffix.lower() not in (".txt", ".caption"):
             tables.append(str(path))
     paths = [str(folder / "files")] if len(zips) < len(files) else []
     shown_zips = tuple(printable(str(path)) for path in zips)

@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session
 from limner import plugins
 from limner.catalog import find_base
 from limner.datasets import captioning, manifest, sheet
-from limner.datasets.captions import DEFAULT_TEMPLATE, fill
+from limner.datasets.captions import DEFAULT_TEMPLATE, fill, plain_braces
 from limner.datasets.packages import Package, package
 from limner.errors import Conflict, NotFound
 from limner.pipeline import reading
+from limner.pipeline.caption_health import cut_captions
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
 from limner.records import Dataset
@@ -104,7 +105,7 @@ def would_freeze(
         made = captioning.apply_captioner(back_end, [workspace.blobs.path(digest) for digest in bare], subject)
         own.update(zip(bare, made, strict=True))
     captions = {digest: fill(caption or template or DEFAULT_TEMPLATE, subject) for digest, caption in own.items()}
-    return manifest.freeze(
+    frozen, findings = manifest.freeze(
         subject,
         photos,
         captions,
@@ -114,6 +115,8 @@ def would_freeze(
         crops=crops,
         min_photos=1 if allow_few else manifest.MIN_PHOTOS,
     )
+    written = [plain_braces(item.caption) for item in frozen.items]
+    return frozen, [*findings, *cut_captions(workspace, subject, written, row)]
 
 
 async def stage(context: StageContext, request: dict[str, Any]) -> dict[str, Any]:

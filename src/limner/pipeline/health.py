@@ -59,7 +59,7 @@ def photo_health(workspace: Workspace, slug: str, *, base: str = "", resolution:
         subject = reading.subject_facts(reading.find_subject_row(session, slug))
         rows = session.scalars(select(PhotoRow).where(PhotoRow.subject == slug).order_by(PhotoRow.id))
         photos = [reading.to_photo(workspace, one) for one in rows]
-    return _examine(subject, photos, row, size)
+    return _examine(subject, photos, row, size, caption_health.path_of(workspace, row))
 
 
 def photo_findings(
@@ -71,15 +71,18 @@ def photo_findings(
         subject = reading.subject_facts(reading.find_subject_row(session, slug))
         photo = reading.to_photo(workspace, find_photo_row(session, slug, digest))
     found = _of_photos([_place(photo, row, size)], size)[photo.digest]
-    return (*found, *caption_health.examine(subject, [photo]).by_photo.get(photo.digest, ()))
+    path = caption_health.path_of(workspace, row)
+    return (*found, *caption_health.examine(subject, [photo], row, path).by_photo.get(photo.digest, ()))
 
 
-def _examine(subject: SubjectFacts, photos: Sequence[PhotoEntry], base: Base, resolution: int) -> DatasetHealth:
+def _examine(
+    subject: SubjectFacts, photos: Sequence[PhotoEntry], base: Base, resolution: int, base_path: str
+) -> DatasetHealth:
     placed = [_place(photo, base, resolution) for photo in photos]
     sizes = _sizes(placed, resolution)
     framing = _framing(placed)
     alike = alike_groups({photo.digest: photo.report.perceptual_hash for photo in photos})
-    captions = caption_health.examine(subject, photos)
+    captions = caption_health.examine(subject, photos, base, base_path)
     of_photos = _of_photos(placed, resolution)
     findings = (
         *_count(photos),

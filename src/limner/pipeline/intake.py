@@ -6,7 +6,7 @@ import asyncio
 import json
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,19 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 
-from limner.datasets.captions import Caption, read_captions
-from limner.errors import PhotoRefused
+from limner.datasets.caption_files import SIDECARS, TABLES
+from limner.datasets.caption_pairing import Caption, read_captions
+from limner.errors import CaptionRefused, PhotoRefused
 from limner.photos import IntakeLimits, IntakeResult, KnownPhoto, find_sources, installed_detector, take_in
 from limner.pipeline import erasing, jobs, reading, uploads
 from limner.pipeline.dropped import Renamed
+from limner.pipeline.intake_captions import IntakeCaptions
 from limner.pipeline.replacing import replace_outdone
 from limner.pipeline.worker import StageContext
 from limner.pipeline.workspace import Workspace
 from limner.records import Job
 from limner.store.models import DatasetPhotoRow, DatasetRow, IntakeRow, PhotoRow
-from limner.types import Finding, Verdict
+from limner.types import Finding, Severity, Verdict
 
 __all__ = ["request", "stage", "submit"]
 
@@ -32,21 +34,58 @@ NOTHING_THERE = ("not-there", "no-photos")
 """Findings about what was named rather than about a photo; if there is nothing else, the job fails."""
 
 
-def request(slug: str, paths: Sequence[str | Path], captions: Sequence[str | Path] = ()) -> dict[str, Any]:
-    """The stage's request: absolute paths, because the worker runs elsewhere."""
-    if not paths:
+def request(
+    slug: str,
+    paths: Sequence[str | Path],
+    captions: Sequence[str | Path] = (),
+    *,
+    replace_captions: bool = False,
+    captions_from_photos: bool = False,
+) -> dict[str, Any]:
+    """The stage's request: absolute paths, because the worker runs elsewhere.
+
+    CaptionRefused: a file of captions is not there, or of no kind that is read.
+    """
+    if not paths and not captions:
         raise PhotoRefused("No photo was named.", remedy="Name files, folders, zips or globs.", thing=slug)
+    tables = [Path(path).expanduser().absolute() for path in captions]
+    for table in tables:
+        _refuse_unreadable(table)
     return {
         "stage": "intake",
         "subject": slug,
         "paths": [str(Path(path).expanduser().absolute()) for path in paths],
-        "captions": [str(Path(path).expanduser().absolute()) for path in captions],
+        "captions": [str(table) for table in tables],
+        "replace_captions": replace_captions,
+        "captions_from_photos": captions_from_photos,
     }
 
 
-def submit(workspace: Workspace, slug: str, paths: Sequence[str | Path], captions: Sequence[str | Path] = ()) -> Job:
-    """Enqueue the intake of files, folders, zips and globs for a subject."""
-    wanted = request(slug, paths, captions)
+def _refuse_unreadable(table: Path) -> None:
+    kinds = (*SIDECARS, *TABLES)
+    if not table.exists():
+        raise CaptionRefused(f"There is no file {table}.", remedy="Correct the name.", thing=str(table))
+    if not table.is_dir() and table.suffix.lower() not in (*kinds, ".zip"):
+        raise CaptionRefused(
+            f"{table.name} is no file of captions.",
+            remedy=f"Name one that ends with {', '.join(kinds)}, or a folder or zip that holds some.",
+            thing=str(table),
+        )
+
+
+def submit(
+    workspace: Workspace,
+    slug: str,
+    paths: Sequence[str | Path],
+    captions: Sequence[str | Path] = (),
+    *,
+    replace_captions: bool = False,
+    captions_from_photos: bool = False,
+) -> Job:
+    """Enqueue the intake of files, folders, zips and globs for a subject. Errors of ``request``."""
+    wanted = request(
+        slug, paths, captions, replace_captions=replace_captions, captions_from_photos=captions_from_photos
+    )
     submitter = workspace.submitter
     with workspace.database.write() as session:
         reading.find_subject_row(session, slug)
@@ -78,11 +117,9 @@ def _take_in(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
     drop = uploads.prepare(workspace, slug, batch, scratch / "dropped") if batch else None
     paths, captions = (drop.paths, drop.captions) if drop else (wanted["paths"], wanted["captions"])
     known = _known(workspace, slug, context.job)
-    book = read_captions([Path(path) for path in [*paths, *captions]])
-    verdicts: dict[int, Verdict] = {}
-    taken_at: dict[str, int] = {}
-    nothing_there: list[Finding] = []
-    sources_seen: list[str] = []
+    captions_of = IntakeCaptions(read_captions([Path(path) for path in [*paths, *captions]]))
+    tally = _Tally()
+    empty: list[tuple[int, IntakeResult]] = []
     sources = drop.sources(scratch, limits) if drop else find_sources(paths, scratch, limits)
     results = take_in(
         sources,
@@ -93,48 +130,87 @@ def _take_in(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
         detector=installed_detector(),
         on_progress=context.report,
         cancelled=lambda: context.progress.cancelled,
+        captions=wanted.get("captions_from_photos", False),
     )
     for position, result in enumerate(results):
         context.progress.check_cancelled()
-        verdicts[position] = result.report.verdict
-        if result.photo is not None:
-            taken_at[result.photo.digest] = position
-        for worse in result.outdone:
-            if worse.digest in taken_at:
-                verdicts[taken_at[worse.digest]] = Verdict.REFUSED
-        nothing_there.extend(finding for finding in result.report.findings if finding.code in NOTHING_THERE)
+        tally.count(position, result)
         # Captions were read where the files lie, which for uploads is not what they are called.
         source = result.report.source
         path = sources.paths.get(source, source) if isinstance(sources, Renamed) else source
-        sources_seen.append(path)
         if drop:
             result = replace(result, report=replace(result.report, source_digest=drop.digests.get(source, "")))
-        _keep(workspace, context.job, slug, position, result, book.find(path))
+        if [finding.code for finding in result.report.findings] == ["no-photos"]:
+            empty.append((position, result))
+            continue
+        _keep(workspace, context.job, slug, position, result, captions_of.choose(path, result))
     context.progress.check_cancelled()
+    brought = captions_of.settle(workspace, slug, replace=wanted.get("replace_captions", False))
+    if brought.paired:
+        # A folder of captions alone is no failure if they are for photos that are there.
+        tally.leave_out(position for position, _ in empty)
+    else:
+        for position, result in empty:
+            _keep(workspace, context.job, slug, position, result, None)
     shutil.rmtree(scratch, ignore_errors=True)
-    if len(verdicts) == len(nothing_there):
-        why = " ".join(dict.fromkeys(finding.message for finding in nothing_there))
-        raise PhotoRefused(
-            f"No photo was found in what you named. {why}".strip(),
-            remedy="Name picture files, or a folder or zip that holds some.",
-            thing=", ".join(wanted["paths"])[:300],
-        )
-    said = (*sources.notes, *book.findings, *book.pairing_findings(sources_seen))
+    if tally.nothing_there and not brought.paired:
+        _refuse_nothing(wanted, [*tally.nothing_there, *captions_of.findings(brought)])
+    said = [*sources.notes, *captions_of.findings(brought)]
     if drop:
-        said = tuple(replace(one, message=drop.as_said(one.message)) for one in said)
-    counts = Counter(verdicts.values())
-    result_of = {
-        "accepted": counts[Verdict.ACCEPTED],
-        "warned": counts[Verdict.WARNED],
-        "refused": counts[Verdict.REFUSED],
-        "caption_findings": [asdict(one) for one in said],
-    }
+        said = [replace(one, message=drop.as_said(one.message)) for one in said]
+    result_of = {**tally.result(), "caption_findings": [asdict(one) for one in said], **brought.result()}
     if batch:
         part = taken.with_suffix(".part")
         part.write_text(json.dumps(result_of), encoding="utf-8")
         part.replace(taken)
         uploads.finish(workspace, slug, batch)
     return result_of
+
+
+class _Tally:
+    """What became of each source, by its position: a photo that a better one outdoes later counts as refused."""
+
+    def __init__(self) -> None:
+        self._verdicts: dict[int, Verdict] = {}
+        self._taken_at: dict[str, int] = {}
+        self._nothing_there: list[Finding] = []
+
+    def count(self, position: int, result: IntakeResult) -> None:
+        self._verdicts[position] = result.report.verdict
+        if result.photo is not None:
+            self._taken_at[result.photo.digest] = position
+        for worse in result.outdone:
+            if worse.digest in self._taken_at:
+                self._verdicts[self._taken_at[worse.digest]] = Verdict.REFUSED
+        self._nothing_there += [finding for finding in result.report.findings if finding.code in NOTHING_THERE]
+
+    def leave_out(self, positions: Iterable[int]) -> None:
+        """Do not count these, which held no photo but captions."""
+        for position in positions:
+            del self._verdicts[position]
+
+    @property
+    def nothing_there(self) -> list[Finding]:
+        """Why there is nothing at all, if so."""
+        return self._nothing_there if len(self._verdicts) == len(self._nothing_there) else []
+
+    def result(self) -> dict[str, int]:
+        counts = Counter(self._verdicts.values())
+        return {
+            "accepted": counts[Verdict.ACCEPTED],
+            "warned": counts[Verdict.WARNED],
+            "refused": counts[Verdict.REFUSED],
+        }
+
+
+def _refuse_nothing(wanted: dict[str, Any], findings: Sequence[Finding]) -> None:
+    told = [one for one in findings if one.code in NOTHING_THERE or one.severity is Severity.REFUSAL]
+    why = " ".join(dict.fromkeys(finding.message for finding in told))
+    raise PhotoRefused(
+        f"No photo was found in what you named. {why}".strip(),
+        remedy="Name picture files, or a folder or zip that holds some.",
+        thing=", ".join([*wanted["paths"], *wanted["captions"]])[:300],
+    )
 
 
 def _known(workspace: Workspace, slug: str, job: str) -> list[KnownPhoto]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from limner.plain_text import fit_for_terminal
 from limner.vendors.redaction import redact
 
 __all__ = ["log_tail"]
@@ -27,4 +28,4 @@ def log_tail(log: Path, lines: int) -> str:
     if size > MOST_BYTES:
         found = found[1:]  # the first one is cut
     text = "\n".join(found[-lines:]).replace(str(Path.home()), "~")
-    return redact("".join(sign if sign.isprintable() or sign in "\n\t" else "�" for sign in text))
+    return redact(fit_for_terminal(text))

@@ -16,6 +16,7 @@ from limner.errors import AccessRefused, Conflict, InputRefused, NameRefused, No
 from limner.pipeline import keys
 from limner.pipeline.ownership import OWNED
 from limner.pipeline.workspace import Workspace
+from limner.plain_text import plain_name
 from limner.records import NewToken, Session, Token, User
 from limner.store.models import GenerationRow, SubjectRow, now
 from limner.store.web_models import AnswerRow, SessionRow, TokenRow, UserRow, WebhookRow
@@ -235,14 +236,14 @@ class Members:
         """
         wanted = tuple(scope for scope in SCOPES if scope in set(scopes))
         unknown = sorted(set(scopes) - set(SCOPES))
-        name = name.strip()
+        name = plain_name(name, "name of the token", longest=100)
         if not wanted or unknown:
             raise InputRefused(
                 f"'{', '.join(unknown)}' is no scope." if unknown else "A token needs a scope.",
                 remedy=f"Choose from: {', '.join(SCOPES)}.",
                 thing="scopes",
             )
-        if not 1 <= len(name) <= 100 or not name.isprintable():
+        if not name:
             raise InputRefused(
                 "A token needs a name of up to 100 characters.", remedy="Say what it is for.", thing="name"
             )

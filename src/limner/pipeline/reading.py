@@ -41,6 +41,7 @@ from limner.store.models import (
     SubjectRow,
     TrainingRow,
 )
+from limner.training.divergence import divergence
 from limner.types import (
     Consent,
     Crop,
@@ -168,6 +169,7 @@ def to_training(workspace: Workspace, session: Session, row: TrainingRow) -> Tra
     samples = session.scalars(
         select(SampleRow.digest).where(SampleRow.training == row.id).order_by(SampleRow.step, SampleRow.position)
     )
+    losses = tuple((int(step), float(loss)) for step, loss in row.losses)
     return Training(
         id=row.id,
         subject=row.subject,
@@ -177,7 +179,7 @@ def to_training(workspace: Workspace, session: Session, row: TrainingRow) -> Tra
         recipe=row.recipe,
         state=JobState(row.state),
         progress=_progress(row.progress),
-        losses=tuple((int(step), float(loss)) for step, loss in row.losses),
+        losses=losses,
         samples=tuple(workspace.blobs.place(digest) for digest in samples),
         error=row.error,
         lora=f"{lora.subject}@v{lora.version}" if lora else "",
@@ -186,6 +188,7 @@ def to_training(workspace: Workspace, session: Session, row: TrainingRow) -> Tra
         ended_at=row.ended_at,
         sample_prompts=tuple(row.sample_prompts),
         rates=tuple((int(step), float(rate)) for step, rate in row.rates),
+        findings=divergence(losses, row.recipe),
     )
 
 

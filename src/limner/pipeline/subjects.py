@@ -19,6 +19,7 @@ from limner.pipeline import erasing, intents, reading, repos, wishes
 from limner.pipeline.erasing import Kind
 from limner.pipeline.jobs import new_id
 from limner.pipeline.workspace import Workspace
+from limner.plain_text import fit_for_terminal, plain_name
 from limner.records import Erasure, Subject
 from limner.store.models import (
     BlobRow,
@@ -54,6 +55,7 @@ __all__ = [
     "withdraw_consent",
 ]
 
+LONGEST_NAME = 200
 KEPT_DAYS = 30
 """How long the report of an erasure is kept."""
 MADE = re.compile(rb"(?:job|training|generation)_[0-9a-f]{16}")
@@ -102,6 +104,7 @@ def add(
     """Add a subject. The class word and trigger default to the kind's word and one made from the name."""
     check_slug(slug)
     kind = find_kind(kind)
+    name = plain_name(name, "name", longest=LONGEST_NAME)
     class_word = class_word.strip() or CLASS_WORDS[kind]
     trigger = trigger.strip() or propose_trigger(name or slug)
     findings = tuple(check_trigger(trigger, class_word))
@@ -120,15 +123,17 @@ def add(
             # Somebody else's: who that is, and that subject itself, are none of this user's business.
             raise _taken(slug) from None
         if consent is not None:
-            given = {
-                "statement": consent.statement,
-                "given_by": consent.given_by,
-                "given_at": consent.given_at or now(),
-            }
-            session.add(ConsentRow(subject=slug, **given))
+            session.add(_consent_row(slug, consent))
             session.flush()
         record = reading.to_subject(session, row)
     return Subject(**{field: getattr(record, field) for field in record.__dataclass_fields__} | {"findings": findings})
+
+
+def _consent_row(slug: str, consent: Consent) -> ConsentRow:
+    """NameRefused: who gave it is no plain name."""
+    given_by = plain_name(consent.given_by, "name", longest=LONGEST_NAME, thing="given_by")
+    statement, given_at = fit_for_terminal(consent.statement), consent.given_at or now()
+    return ConsentRow(subject=slug, statement=statement, given_by=given_by, given_at=given_at)
 
 
 def record_consent(workspace: Workspace, slug: str, consent: Consent) -> Subject:
@@ -136,8 +141,7 @@ def record_consent(workspace: Workspace, slug: str, consent: Consent) -> Subject
     with workspace.database.write() as session:
         row = reading.find_subject_row(session, slug)
         _withdraw(session, slug)
-        given = {"statement": consent.statement, "given_by": consent.given_by, "given_at": consent.given_at or now()}
-        session.add(ConsentRow(subject=slug, **given))
+        session.add(_consent_row(slug, consent))
         session.flush()
         return reading.to_subject(session, row)
 

@@ -12,11 +12,13 @@ from sqlalchemy import select
 
 from limner import plugins
 from limner.catalog import bases, find_base
+from limner.datasets.captions import plain_braces
 from limner.datasets.manifest import MIN_PHOTOS
 from limner.errors import ConsentNeeded, LimnerError, RecipeRefused, SpendingRefused
 from limner.money.budgets import Budget, check_budgets
 from limner.money.consent import check_consent
 from limner.pipeline import costs, reading, training_stage, trainings
+from limner.pipeline.caption_health import cut_captions
 from limner.pipeline.workspace import Workspace
 from limner.records import RecipeField, Subject, TrainerChoice, TrainingChoices
 from limner.store.models import BlobRow, PhotoRow, TrainingRow
@@ -86,6 +88,8 @@ def choices(
         for photo in taken
     )
     manifest = frozen or DatasetManifest("", facts, recipe.resolution, items)
+    # What is frozen has its captions filled in.
+    written = [plain_braces(item.caption) for item in frozen.items] if frozen else [one.caption for one, _ in photos]
     trained = {item.photo for item in manifest.items}
     wanted = {
         "training": "training_planned",
@@ -113,7 +117,10 @@ def choices(
         choices=tuple(offered),
         chosen=chosen or next((one for one in offered if one.usable), None),
         budgets=tuple(budgets),
-        findings=tuple(_of_photos(subject, len(manifest.items), allow_few or frozen is not None)),
+        findings=(
+            *_of_photos(subject, len(manifest.items), allow_few or frozen is not None),
+            *cut_captions(workspace, facts, written, row),
+        ),
         problems=problems,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 from sqlalchemy import select
@@ -13,6 +14,7 @@ from limner.pipeline.workspace import Workspace
 from limner.records import Cost, Job, JobEvent, TrainingRun, TrainingSampleEntry
 from limner.store.models import DatasetRow, JobRow, SampleRow
 from limner.store.web_models import EventRow
+from limner.training.divergence import divergence_in_log
 from limner.vendors.redaction import redact
 
 __all__ = ["events", "log", "run", "samples"]
@@ -41,6 +43,9 @@ def log(workspace: Workspace, training: str) -> str:
 def run(workspace: Workspace, training: str) -> TrainingRun:
     """A training with all that its page shows. NotFound: there is none."""
     found = lookups.training(workspace, training)
+    said = log(workspace, found.id)
+    if not found.findings:
+        found = replace(found, findings=divergence_in_log(said, found.recipe))
     with workspace.database.read() as session:
         dataset = session.get(DatasetRow, found.dataset)
         jobs = list(session.scalars(select(JobRow.id).where(JobRow.target == found.id)))
@@ -54,7 +59,7 @@ def run(workspace: Workspace, training: str) -> TrainingRun:
         photos=dataset.photos if dataset is not None else 0,
         cost=sum((line.amount for line in mine), Decimal(0)),
         paid=_paid(mine),
-        log=log(workspace, found.id),
+        log=said,
     )
 
 

@@ -276,8 +276,10 @@ class Uploads:
         for row in rows:
             self._file(row.id).unlink(missing_ok=True)
 
-    def commit(self, batch: str, count: int) -> Job:
-        """Take a batch in; the same batch again gives the same job.
+    def commit(
+        self, batch: str, count: int, *, replace_captions: bool = False, captions_from_photos: bool = False
+    ) -> Job:
+        """Take a batch in; the same batch again gives the same job. Captions go as in ``Studio.add_photos``.
 
         Conflict: the batch has not exactly ``count`` files, or not all of them are whole; nothing is taken then.
         """
@@ -298,7 +300,15 @@ class Uploads:
                     thing=batch,
                 )
             slug = rows[0].subject
-            wanted = {"stage": "intake", "subject": slug, "paths": [], "captions": [], "batch": batch}
+            wanted = {
+                "stage": "intake",
+                "subject": slug,
+                "paths": [],
+                "captions": [],
+                "batch": batch,
+                "replace_captions": replace_captions,
+                "captions_from_photos": captions_from_photos,
+            }
             job = jobs.add_job(session, kind="intake", stages=[wanted], subject=slug)
             for row in rows:
                 row.job = job.id

@@ -150,6 +150,8 @@ class Training:
     ended_at: datetime | None
     sample_prompts: tuple[str, ...] = ()
     rates: tuple[tuple[int, float], ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """What its curve says: that it diverged, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

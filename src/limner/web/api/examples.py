@@ -16,6 +16,7 @@ BODIES: Mapping[str, Any] = {
     "PhotoChange": {"caption": "{trigger} asleep on a red sofa"},
     "Captions": {"captions": {PHOTO: "{trigger} asleep on a red sofa"}},
     "CaptionEdit": {"find": "dog", "replace": "{trigger}", "whole_words": True},
+    "CaptionAnswer": {"replace": True, "photos": [PHOTO]},
     "Freeze": {"subject": "zibbo", "base": "limner-tiny"},
     "TrainWish": {"subject": "zibbo", "preset": "quick", "settings": {"steps": 200}, "max_cost": 2.5},
     "Resume": {"yes": False},

@@ -14,6 +14,7 @@ from limner.web.api import files
 from limner.web.api.cursors import PartAsked
 from limner.web.api.named import PhotoDigest, Slug, ThumbnailWidth, all_of, api_router
 from limner.web.api.schemas.photos import (
+    CaptionAnswer,
     CaptionChanges,
     CaptionEdit,
     Captions,
@@ -175,6 +176,24 @@ def edit(studio: StudioOf, subject: Slug, wanted: CaptionEdit, what_if: WhatIfAs
     return CaptionChanges.model_validate(
         studio.captions.edit(subject, what_if=what_if, **wanted.model_dump(exclude_unset=True))
     )
+
+
+@router.get(
+    "/subjects/{subject}/caption-offers", operation_id="list_caption_offers", summary="See captions that came later"
+)
+def offers(studio: StudioOf, subject: Slug) -> CaptionChanges:
+    """Those that differ from what their photos have, and were not taken: ``before`` is there, ``after`` is offered."""
+    return CaptionChanges.model_validate(studio.captions.offered(subject))
+
+
+@router.post(
+    "/subjects/{subject}/caption-offers",
+    operation_id="answer_caption_offers",
+    summary="Take captions that came later, or keep those that are there",
+)
+def answer_offers(studio: StudioOf, subject: Slug, wanted: CaptionAnswer) -> CaptionChanges:
+    """Of the photos named, or of all. Gives what changed; it can be taken back."""
+    return CaptionChanges.model_validate(studio.captions.answer(subject, replace=wanted.replace, photos=wanted.photos))
 
 
 @router.get(

@@ -138,9 +138,21 @@ def batch(studio: StudioOf, batch: BatchId) -> schemas.UploadBatch:
     summary="Take a batch in, if all of it has arrived",
 )
 def commit(
-    response: Response, studio: StudioOf, batch: BatchId, count: Annotated[int, Body(embed=True, ge=1, le=1_000_000)]
+    response: Response,
+    studio: StudioOf,
+    batch: BatchId,
+    count: Annotated[int, Body(embed=True, ge=1, le=1_000_000)],
+    replace_captions: Annotated[
+        bool, Body(embed=True, description="Captions that differ go in place of those that photos have.")
+    ] = False,
+    captions_from_photos: Annotated[
+        bool, Body(embed=True, description="Also take what the photos' own metadata says of them.")
+    ] = False,
 ) -> Job:
-    return Job.model_validate(started(response, studio.uploads.commit(batch, count)))
+    job = studio.uploads.commit(
+        batch, count, replace_captions=replace_captions, captions_from_photos=captions_from_photos
+    )
+    return Job.model_validate(started(response, job))
 
 
 @router.delete("/batches/{batch}", operation_id="delete_batch", status_code=204, summary="Give a batch up")

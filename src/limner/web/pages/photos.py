@@ -240,6 +240,21 @@ def undo_edit(studio: StudioOf, slug: str) -> Response:
     return back(f"/subjects/{slug}/photos", Notice("note", f"{_captions(len(put_back.changes))} put back."))
 
 
+@router.post("/captions/offered")
+def answer_offered(
+    studio: StudioOf,
+    slug: str,
+    action: Annotated[str, Form()] = "keep",
+    photo: Annotated[str, Form()] = "",
+) -> Response:
+    """Take captions that came later in place of those that are there, or keep these; of one photo or of all."""
+    replace = action == "replace"
+    done = studio.captions.answer(slug, replace=replace, photos=[photo] if photo else [])
+    said = f"{_captions(len(done.changes))} replaced." if replace else "The captions stay as they are."
+    remedy = "It can be taken back on the page of the captions." if done.changes else ""
+    return back(f"/subjects/{slug}", Notice("note", said, remedy))
+
+
 def _captions(count: int) -> str:
     return "1 caption was" if count == 1 else f"{count} captions were"
 

@@ -159,6 +159,8 @@ def subject(request: Request, visit: Visit, studio: StudioOf, slug: str, report:
         last=next((job for job in intakes if job.state.ended), None),
         taking=taking,
         pending=studio.uploads.pending(slug),
+        offers=studio.captions.offered(slug).changes,
+        by_digest={photo.digest: photo for photo in photos},
         trainings=studio.trainings(slug),
         loras=studio.loras(slug),
         images=studio.images(slug, limit=12),

@@ -131,6 +131,13 @@ class CaptionEdit(Body):
     fill_empty: StrictBool = Field(default=False, description="Give photos without a caption the template's first.")
 
 
+class CaptionAnswer(Body):
+    """What becomes of captions that came later and differ from those that are there."""
+
+    replace: StrictBool = Field(description="true: take them; false: keep those that are there.")
+    photos: list[Digest] = Field(default_factory=list, max_length=5_000, description="Only these; all if left out.")
+
+
 class CaptionChange(Answer):
     """One caption before and after; empty is the template's."""
 

@@ -48,6 +48,8 @@ class Base(Answer):
     commercial_use: bool
     gated: bool
     parameters: int
+    text_encoders: list[str]
+    text_tokens: list[int]
     max_text_tokens: int
     guidance_embedded: bool
     steps: int

@@ -66,6 +66,7 @@ class Training(Answer):
     error: Failure | None = None
     lora: str = ""
     sample_prompts: list[str] = Field(default_factory=list)
+    findings: list[Finding] = Field(default_factory=list, description="That its loss diverged, and what to do.")
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None

@@ -6,8 +6,8 @@ const CHUNK = 8 * 2 ** 20;
 const AT_ONCE = 4;
 const HASHED_TOGETHER = 24;
 const LARGEST_HASHED = 100 * 2 ** 20;
-// What lies beside photos and is none; captions are .txt, .csv and .jsonl, and are sent.
-const NOTES = /\.(md|json|toml|ya?ml|xml|xmp|aae|html?|log)$/i;
+// What lies beside photos and is none; captions are .txt, .caption, .csv, .tsv, .jsonl and .json, and are sent.
+const NOTES = /\.(md|toml|ya?ml|xml|xmp|aae|html?|log)$/i;
 const RETRIES = [0, 1000, 3000, 5000, 10000, 20000];
 // How long a browser that says it is offline waits before it looks again by itself: a server next door may answer all the same.
 const OFFLINE = 5000;
