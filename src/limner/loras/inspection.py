@@ -5,21 +5,25 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 from limner.catalog import bases
 from limner.errors import LoraRefused
-from limner.loras.fitting import defects, fits
+from limner.loras.adapter_config import config_findings, read_adapter
+from limner.loras.additions import described
+from limner.loras.fitting import clip_defects, defects, fits
 from limner.loras.foreign import refuse_foreign
-from limner.loras.header import Digests, Header, digests, read_header
+from limner.loras.header import Digests, Header, digests
 from limner.loras.layers import alpha_of
 from limner.loras.metadata import declared_bases, declared_trigger
 from limner.loras.naming import Index, index_names
+from limner.loras.portability import portability_findings
 from limner.loras.strength import DeclaredStrength, declared_strength
 from limner.types import Base, Family, Finding, LoraFacts, Severity
 
-__all__ = ["Inspected", "candidates", "family_and_index", "inspect", "inspect_closely", "unsaid_strength"]
+__all__ = ["Inspected", "candidates", "family_and_index", "inspect", "inspect_closely", "two_adapters", "unsaid_strength"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ def inspect(path: Path) -> LoraFacts:
 
 def inspect_closely(path: Path) -> Inspected:
     """``inspect``, with the header and the index of the tensors."""
-    header = read_header(path)
+    header = read_adapter(path)
     family, index = family_and_index(header)
     found = digests(header)
     fitting = candidates(header, {each: index_names(header.tensors, each) for each in Family})
@@ -50,6 +54,7 @@ def inspect_closely(path: Path) -> Inspected:
     declared = declared_strength(header.metadata)
     with path.open("rb") as file:
         strengths = _strengths(file, header, index, declared, findings)
+        findings += _beside(file, header, index)
     findings += _findings(header, index, found)
     if base is not None and not base.guidance_embedded:
         findings += _guidance(index, base)
@@ -122,7 +127,7 @@ def candidates(header: Header, indexes: Mapping[Family, Index]) -> list[Base]:
 def unsaid_strength(header: Header, index: Index) -> Iterable[Finding]:
     """PEFT's own files keep alpha in another file; what is then taken for it is told."""
     silent = not any(slot.alpha for slot in index.slots.values()) and declared_strength(header.metadata) is None
-    if silent and any(name.startswith("base_model.model.") for name in index.slots):
+    if silent and not header.config and any(name.startswith("base_model.model.") for name in index.slots):
         message = "PEFT saved it, and keeps alpha in adapter_config.json beside it; here alpha is taken to be the rank."
         yield Finding("alpha-elsewhere", Severity.NOTE, message, "Draw with another scale if alpha there is another.")
 
@@ -200,9 +205,10 @@ def _findings(header: Header, index: Index, found: Digests) -> Iterable[Finding]
         remedy = "Train without that text encoder, or use another tool."
         yield Finding("text-encoder-unread", Severity.WARNING, message, remedy)
     yield from unsaid_strength(header, index)
-    if index.unknown:
-        shown = ", ".join(name[:70] for name in index.unknown[:3])
-        message = f"{len(index.unknown)} tensors mean nothing in this family: {shown}."
+    added = set(index.additions)
+    if unknown := [name for name in index.unknown if name not in added]:
+        shown = ", ".join(name[:70] for name in unknown[:3])
+        message = f"{len(unknown)} tensors mean nothing in this family: {shown}."
         yield Finding("unknown-tensors", Severity.WARNING, message, "Export the LoRA again without them.")
     if index.incomplete:
         message = f"{len(index.incomplete)} layers lack one of their two matrices, such as {index.incomplete[0]}."
@@ -215,6 +221,29 @@ def _findings(header: Header, index: Index, found: Digests) -> Iterable[Finding]
     if recorded and recorded != found.tensors:
         message = "The header records another digest of the tensors: they were changed after it was written."
         yield Finding("digest-disagrees", Severity.WARNING, message, "Fetch the file again from its maker.")
+
+
+def _beside(file: BinaryIO, header: Header, index: Index) -> Iterable[Finding]:
+    """What the file or another one says of its strength, what it does beside its layers, and what makes it unsound."""
+    yield from config_findings(header)
+    if index.twice:
+        yield two_adapters(index)
+    elif wrong := next((each for each in chain(defects(header, index), clip_defects(header, index))), ""):
+        if not index.incomplete:
+            yield Finding("wrong-shapes", Severity.WARNING, f"No base has such a layer: {wrong}.", "Export the LoRA again.")
+        return
+    if added := index.additions:
+        message = described(file, header, added) + "."
+        yield Finding("additions", Severity.WARNING, message, "Import or convert it without them (--drop-additions).")
+    yield from portability_findings(file, header, index)
+
+
+def two_adapters(index: Index) -> Finding:
+    """Told where two adapters of a file are for one layer."""
+    first, second = index.twice[0]
+    message = f"It holds two adapters for one layer, {first[:90]} and {second[:90]}"
+    message += f" ({len(index.twice)} such pairs)." if len(index.twice) > 1 else "."
+    return Finding("two-adapters", Severity.WARNING, message, "Export one adapter alone, or merge them into one first.")
 
 
 def _numbers(numbers: Iterable[int | None]) -> tuple[int, ...]:

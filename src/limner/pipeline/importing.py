@@ -30,7 +30,10 @@ LARGEST = 6 * 10**9
 LONGEST_HEADER = 32 * 2**20
 FIRST_READ = 256 * 2**10
 LONGEST_TRIGGER = 60
-MENDED = ("guidance", "header-rank", "strength-twice", "mixed-naming", "text-encoder-unread", "unknown-tensors")
+MENDED = (
+    "guidance", "header-rank", "strength-twice", "mixed-naming", "text-encoder-unread", "unknown-tensors", "spelling",
+    "strength-aside",
+)  # fmt: skip
 """What inspection finds that a conversion puts right."""
 
 
