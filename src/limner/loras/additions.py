@@ -26,8 +26,13 @@ def described(file: BinaryIO, header: Header, names: Sequence[str]) -> str:
     for name in names:
         if header.tensors[name].dtype in FLOATS:
             for values in chunks(file, header, name):
-                numbers = values.astype(np.float64)
-                largest = max(largest, float(np.abs(numbers).max(initial=0.0)))
+                numbers = np.abs(values.astype(np.float64))
+                largest = max(largest, float(numbers.max(initial=0.0)))
                 squares, count = squares + float(np.square(numbers).sum()), count + numbers.size
-    size = f"at most {largest:.2g}, {math.sqrt(squares / count):.2g} in the mean (RMS)" if count else "not numbers"
-    return f"{len(names)} tensors ({', '.join(kinds)}) change layers beside the LoRA, by {size}, such as {names[0][:80]}"
+    if count and math.isfinite(squares):
+        size = f"at most {largest:.2g}, {math.sqrt(squares / count):.2g} in the mean (RMS)"
+    else:
+        size = "what are no finite numbers"
+    return (
+        f"{len(names)} tensors ({', '.join(kinds)}) change layers beside the LoRA, by {size}, such as {names[0][:80]}"
+    )

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -21,14 +20,14 @@ import numpy as np
 from limner.errors import LoraRefused
 from limner.loras.adapter_config import read_adapter
 from limner.loras.additions import described
-from limner.loras.fitting import clip_defects, defects
 from limner.loras.fusing import fuse, scaled, split
 from limner.loras.header import Header
-from limner.loras.inspection import candidates, family_and_index, two_adapters, unsaid_strength
+from limner.loras.inspection import candidates, family_and_index, unsaid_strength
 from limner.loras.layers import Layer, read_layers, swap_halves
 from limner.loras.leftovers import Cleaned, without_leftovers
 from limner.loras.naming import clip_module_name, index_names, module_name, tensor_name
 from limner.loras.number_formats import Stored, encode
+from limner.loras.soundness import unsound
 from limner.loras.strength import ADAPTER_KEY, TEXT_ENCODER, adapter_header, split_ranks
 from limner.loras.structure import PLACES
 from limner.loras.validation import check_numbers
@@ -122,11 +121,11 @@ def convert(
         findings.append(Finding("additions-left-out", Severity.WARNING, f"Left out: {said}. Pictures may change."))
         dropped += additions
         index = replace(index, unknown=tuple(name for name in index.unknown if name not in set(additions)))
-    if index.twice:
-        twice = two_adapters(index)
-        raise LoraRefused(f"{path.name}: {twice.message}", remedy=twice.remedy, thing=str(path))
-    if index.unknown or index.incomplete:
-        odd = ", ".join([*index.unknown, *index.incomplete][:3])
+    wrong = unsound(header, index)
+    if wrong is not None:
+        raise LoraRefused(f"{path.name}: {wrong.message}", remedy=wrong.remedy, thing=str(path))
+    if index.unknown:
+        odd = ", ".join(index.unknown[:3])
         raise LoraRefused(
             f"{path.name} holds tensors that cannot be converted: {odd}.",
             remedy="Export the LoRA again without them.",
@@ -137,12 +136,6 @@ def convert(
             f"{path.name} also changes a text encoder in a way that is not converted ({len(beyond)} tensors, such as "
             f"{beyond[0][:70]}).",
             remedy="Convert it without those parts (drop the text encoder); pictures may change a little.",
-            thing=str(path),
-        )
-    if wrong := next(chain(defects(header, index), clip_defects(header, index)), None):
-        raise LoraRefused(
-            f"{path.name} holds an adapter that fits no base: {wrong}.",
-            remedy="Export the LoRA again.",
             thing=str(path),
         )
     with path.open("rb") as file:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,17 +12,18 @@ from limner.catalog import bases
 from limner.errors import LoraRefused
 from limner.loras.adapter_config import config_findings, read_adapter
 from limner.loras.additions import described
-from limner.loras.fitting import clip_defects, defects, fits
+from limner.loras.fitting import defects, fits
 from limner.loras.foreign import refuse_foreign
 from limner.loras.header import Digests, Header, digests
 from limner.loras.layers import alpha_of
 from limner.loras.metadata import declared_bases, declared_trigger
 from limner.loras.naming import Index, index_names
 from limner.loras.portability import portability_findings
+from limner.loras.soundness import unsound
 from limner.loras.strength import DeclaredStrength, declared_strength
 from limner.types import Base, Family, Finding, LoraFacts, Severity
 
-__all__ = ["Inspected", "candidates", "family_and_index", "inspect", "inspect_closely", "two_adapters", "unsaid_strength"]
+__all__ = ["Inspected", "candidates", "family_and_index", "inspect", "inspect_closely", "unsaid_strength"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -210,9 +210,6 @@ def _findings(header: Header, index: Index, found: Digests) -> Iterable[Finding]
         shown = ", ".join(name[:70] for name in unknown[:3])
         message = f"{len(unknown)} tensors mean nothing in this family: {shown}."
         yield Finding("unknown-tensors", Severity.WARNING, message, "Export the LoRA again without them.")
-    if index.incomplete:
-        message = f"{len(index.incomplete)} layers lack one of their two matrices, such as {index.incomplete[0]}."
-        yield Finding("incomplete", Severity.WARNING, message, "Export the LoRA again.")
     namings = {slot.target.naming for slot in index.slots.values()}
     if len(namings) > 1:
         message = f"It mixes namings: {', '.join(sorted(namings))}."
@@ -226,24 +223,14 @@ def _findings(header: Header, index: Index, found: Digests) -> Iterable[Finding]
 def _beside(file: BinaryIO, header: Header, index: Index) -> Iterable[Finding]:
     """What the file or another one says of its strength, what it does beside its layers, and what makes it unsound."""
     yield from config_findings(header)
-    if index.twice:
-        yield two_adapters(index)
-    elif wrong := next((each for each in chain(defects(header, index), clip_defects(header, index))), ""):
-        if not index.incomplete:
-            yield Finding("wrong-shapes", Severity.WARNING, f"No base has such a layer: {wrong}.", "Export the LoRA again.")
-        return
+    wrong = unsound(header, index)
+    if wrong is not None:
+        yield wrong
     if added := index.additions:
         message = described(file, header, added) + "."
         yield Finding("additions", Severity.WARNING, message, "Import or convert it without them (--drop-additions).")
-    yield from portability_findings(file, header, index)
-
-
-def two_adapters(index: Index) -> Finding:
-    """Told where two adapters of a file are for one layer."""
-    first, second = index.twice[0]
-    message = f"It holds two adapters for one layer, {first[:90]} and {second[:90]}"
-    message += f" ({len(index.twice)} such pairs)." if len(index.twice) > 1 else "."
-    return Finding("two-adapters", Severity.WARNING, message, "Export one adapter alone, or merge them into one first.")
+    if wrong is None:
+        yield from portability_findings(file, header, index)
 
 
 def _numbers(numbers: Iterable[int | None]) -> tuple[int, ...]:

@@ -26,7 +26,17 @@ from types import MappingProxyType
 from limner.loras.structure import CLIP_PLACES, MISSPELT, PLACES, XLABS_PLACES, Place
 from limner.types import Family, TensorNaming
 
-__all__ = ["Index", "Slot", "Target", "clip_module_name", "index_names", "module_name", "module_of", "role_of", "tensor_name"]
+__all__ = [
+    "Index",
+    "Slot",
+    "Target",
+    "clip_module_name",
+    "index_names",
+    "module_name",
+    "module_of",
+    "role_of",
+    "tensor_name",
+]
 
 _ROLE = re.compile(
     r"\.(?:lora_(?P<peft>[AB])(?:\.(?P<adapter>[^.]{1,100}))?\.weight"

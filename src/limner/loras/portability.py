@@ -21,7 +21,7 @@ _CONVERT = "Import or convert it: that writes what every program reads."
 
 def portability_findings(file: BinaryIO, header: Header, index: Index) -> Iterable[Finding]:
     """What other programs would read differently from Limner, where a conversion mends it."""
-    if index.naming is TensorNaming.DIFFUSERS and not index.incomplete:
+    if index.naming is TensorNaming.DIFFUSERS:
         odd = next((name for slot in index.all_slots.values() for name in _misspelt(slot)), "")
         if odd:
             message = f"Not every program knows names such as {odd[:80]}."
@@ -33,14 +33,19 @@ def portability_findings(file: BinaryIO, header: Header, index: Index) -> Iterab
             message = "Its strength is not in its weights but in its header or another file, which few programs read."
             yield Finding("strength-aside", Severity.NOTE, message, _CONVERT)
     if split_ranks(header.metadata) and any(slot.alpha and len(slot.target.parts) > 1 for slot in index.slots.values()):
-        message = "sd-scripts trained it with split_qkv: other programs draw the layers that it split 3 or 4 times weaker."
+        message = (
+            "sd-scripts trained it with split_qkv: other programs draw the layers that it split 3 or 4 times weaker."
+        )
         yield Finding("split-qkv", Severity.NOTE, message, _CONVERT)
 
 
 def _misspelt(slot: Slot) -> Iterable[str]:
     part = slot.target.parts[0]
     if slot.target.place.bfl.startswith("encoder.layers."):
-        module, wanted = clip_module_name(TensorNaming.DIFFUSERS, part), (".lora_linear_layer.down.weight", ".lora_A.weight")
+        module, wanted = (
+            clip_module_name(TensorNaming.DIFFUSERS, part),
+            (".lora_linear_layer.down.weight", ".lora_A.weight"),
+        )
     else:
         module, wanted = module_name(TensorNaming.DIFFUSERS, part, None), (".lora_A.weight",)
     if slot.down not in [module + end for end in wanted]:

@@ -14,13 +14,13 @@ from limner.loras.header import Header
 from limner.loras.inspection import Inspected, inspect_closely
 from limner.loras.naming import Index, index_names
 from limner.loras.number_formats import FLOATS, chunks
+from limner.loras.soundness import UNSOUND
 from limner.types import Base, Family, Finding, LoraFacts, Severity
 
 __all__ = ["check_numbers", "refuse_unsound", "validate"]
 
 _FAMILIES = {Family.FLUX1: "FLUX.1", Family.FLUX2: "FLUX.2"}
 # found in inspection, where they are only told; whoever wants to use the file cannot
-_UNSOUND = ("two-adapters", "incomplete", "wrong-shapes")
 _FATAL = ("unknown-tensors", "additions", "header-rank", "strength-twice")
 
 
@@ -49,7 +49,7 @@ def validate(path: Path, base: Base) -> LoraFacts:
 
 def refuse_unsound(facts: LoraFacts) -> None:
     """LoraRefused, with the true reason, where no base can be right for a file: a matrix is missing, or one too many."""
-    _refuse(facts, _UNSOUND)
+    _refuse(facts, UNSOUND)
 
 
 def _refuse(facts: LoraFacts, codes: tuple[str, ...]) -> None:
