@@ -6,6 +6,7 @@ Every error carries an exit code for the CLI and a status and type for an HTTP p
     ├── InputRefused       the user's input cannot be used            exit 2, 422
     │   ├── PhotoRefused   ├── CaptionRefused  ├── RecipeRefused
     │   ├── LoraRefused    ├── NameRefused
+    │   │   └── BaseUnclear  it fits several bases: say which
     │   ├── VendorRefused  a vendor cannot use the request
     │   └── ContentRefused a vendor's content filter said no
     ├── NotFound           no such subject, photo, lora ...           exit 3, 404
@@ -30,7 +31,7 @@ Every error carries an exit code for the CLI and a status and type for an HTTP p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -38,6 +39,7 @@ __all__ = [
     "AccessRefused",
     "AccountRefused",
     "AnswerLost",
+    "BaseUnclear",
     "Cancelled",
     "CaptionRefused",
     "ChangedMeanwhile",
@@ -128,6 +130,20 @@ class LoraRefused(InputRefused):
     """A file is not a lora, or not one for the named base."""
 
     code = "lora-refused"
+
+
+class BaseUnclear(LoraRefused):
+    """A lora fits several bases, and nothing says which: ``candidates`` are their ids, the likeliest first."""
+
+    code = "base-unclear"
+
+    def __init__(self, message: str, *, remedy: str = "", thing: str = "", candidates: Sequence[str] = ()) -> None:
+        super().__init__(message, remedy=remedy, thing=thing)
+        self.candidates = tuple(candidates)
+
+    def as_problem(self) -> dict[str, object]:
+        """The problem, with the ``candidates``."""
+        return {**super().as_problem(), "candidates": list(self.candidates)}
 
 
 class NameRefused(InputRefused):

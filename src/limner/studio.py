@@ -437,7 +437,10 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         return lookups.lora(self._workspace, name)
 
     def export_lora(self, name: str, destination: str | Path, *, naming: TensorNaming | str = "") -> Path:
-        """Write a lora to a file or into a folder of yours, as it is or in another tensor naming: kohya or bfl."""
+        """Write a lora to a file or into a folder of yours, as it is or in another tensor naming: kohya or bfl.
+
+        ``original``: the LoKr or LoHa that it came as, byte for byte.
+        """
         lora = self.lora(name)
         path = Path(destination)
         if path.is_dir():
@@ -446,6 +449,8 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
             return self._workspace.blobs.export(lora.digest, path)
         from limner.pipeline import exporting
 
+        if naming == exporting.ORIGINAL:
+            return exporting.export_original(self._workspace, lora, path)
         return exporting.export_as(lora, str(naming), path)
 
     def import_lora(
@@ -457,11 +462,14 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         trigger: str = "",
         name: str = "",
         base: str = "",
+        rank: int = 0,
         from_here: bool | None = None,
     ) -> Lora:
         """Adopt a LoRA from a file, ``owner/repo`` of the Hugging Face Hub or an https address, as a subject's version.
 
-        LoraRefused: it is none for a base that Limner knows. The same weights again give the lora that is there.
+        What was noticed is in its ``findings``. A LoKr or LoHa becomes the nearest LoRA, of ``rank`` if one is given.
+        LoraRefused: it is none for a base that Limner knows; BaseUnclear: it fits several, so name the ``base``. The
+        same weights again give the lora that is there.
         Unless ``from_here``, by default the studio's, the source must not be a file or an address of this machine.
         """
         from limner.pipeline import importing
@@ -474,6 +482,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
             trigger=trigger,
             name=name,
             base=base,
+            rank=rank,
             from_here=from_here,
         )
 
@@ -486,6 +495,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         trigger: str = "",
         name: str = "",
         base: str = "",
+        rank: int = 0,
         from_here: bool | None = None,
     ) -> Job:
         """``import_lora`` as a job, for what has to be fetched: ``owner/repo`` of the Hub or an https address.
@@ -504,6 +514,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
                 trigger=trigger,
                 name=name,
                 base=base,
+                rank=rank,
                 from_here=from_here,
             )
         )

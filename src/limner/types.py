@@ -206,7 +206,8 @@ class Base:
     """The model that a lora belongs to: one row of ``catalog/bases.toml``, whose ``source`` was read on ``as_of``.
 
     ``repo`` is a Hugging Face repo id, or ``package:`` and a folder shipped with Limner. ``shape`` (double_blocks,
-    single_blocks, width) is how a lora of it is recognised; ``parameters`` are those of the transformer.
+    single_blocks, width, also latents, text, pooled) is how a lora of it is recognised; ``parameters`` are those of the
+    transformer.
     """
 
     id: str
@@ -404,6 +405,8 @@ class LoraFacts:
 
     ``tensor_digest`` is the SHA-256 of the tensors alone (Civitai's AutoV3); ``rank`` and ``alpha`` are those of most
     modules, as the file divides them; ``dtype`` is safetensors' word, such as BF16; the blocks are those touched.
+    ``kind`` is lora, lokr or loha. ``candidates`` are the bases that it fits, the likeliest first; ``base`` is "" where
+    it fits several and nothing says which.
     """
 
     path: Path
@@ -423,6 +426,8 @@ class LoraFacts:
     double_blocks: tuple[int, ...] = ()
     single_blocks: tuple[int, ...] = ()
     findings: tuple[Finding, ...] = ()
+    kind: str = "lora"
+    candidates: tuple[str, ...] = ()
 
 
 # --- 5 hubs -----------------------------------------------------------------------------------------------------
@@ -455,7 +460,7 @@ class LoraUse:
     """One lora of a generation: a local file, or an address that the generator can reach, and its strength.
 
     ``hosted`` says by vendor under which name the vendor has it, where it was trained there. ``naming`` is the tensor
-    naming of the file, where it is known.
+    naming of the file, where it is known. ``candidates`` are the bases that it may be of, where ``base`` is "".
     """
 
     digest: str
@@ -469,6 +474,7 @@ class LoraUse:
     byte_size: int = 0
     hosted: Mapping[str, str] = field(default_factory=dict)
     naming: str = ""
+    candidates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,8 +50,8 @@ def flux1_linears(width: int = 192, doubles: int = 2, singles: int = 4) -> dict[
             num_single_layers=singles,
             attention_head_dim=width // 2,
             num_attention_heads=2,
-            joint_attention_dim=96,
-            pooled_projection_dim=40,
+            joint_attention_dim=128,
+            pooled_projection_dim=128,
             in_channels=64,
             axes_dims_rope=(width // 8, width // 8, width // 4),
         )

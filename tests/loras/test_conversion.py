@@ -260,7 +260,7 @@ def test_kohya_at_the_real_width_as_diffusers_itself_reads_it(tmp_path: Path) ->
         }
     path = saved(tmp_path / "k.safetensors", tensors)
     facts = inspect(path)
-    assert (facts.base, facts.rank, facts.alpha, facts.modules) == ("flux1-dev", 4, 2.0, 5)
+    assert (facts.candidates[0], facts.rank, facts.alpha, facts.modules) == ("flux1-dev", 4, 2.0, 5)
     done = convert(path, TensorNaming.DIFFUSERS, tmp_path / "d.safetensors")
     theirs = FluxLoraLoaderMixin.lora_state_dict(tmp_path, weight_name="k.safetensors")
     ours = FluxLoraLoaderMixin.lora_state_dict(tmp_path, weight_name="d.safetensors")

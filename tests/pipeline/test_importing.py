@@ -16,7 +16,16 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from limner.errors import AccountRefused, Conflict, InputRefused, LimnerError, LoraRefused, NotFound, StorageFailed
+from limner.errors import (
+    AccountRefused,
+    BaseUnclear,
+    Conflict,
+    InputRefused,
+    LimnerError,
+    LoraRefused,
+    NotFound,
+    StorageFailed,
+)
 from limner.hubs.hub import WEIGHTS_NAME
 from limner.pipeline import importing, lora_sources, published
 from limner.pipeline.importing import describe_remote, import_lora
@@ -169,14 +178,19 @@ def test_what_conversion_mends_is_mended(workspace: Workspace, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("card", "base"),
-    [("black-forest-labs/FLUX.1-schnell", "flux1-schnell"), ("black-forest-labs/FLUX.2-dev", "flux1-dev")],
+    [("black-forest-labs/FLUX.1-schnell", "flux1-schnell"), ("black-forest-labs/FLUX.2-dev", "")],
 )
 def test_the_card_decides_between_bases_that_fit_and_no_others(
     workspace: Workspace, on_hub: Callable[..., HubRepo], card: str, base: str
 ) -> None:
     on_hub({WEIGHTS_NAME: quick_lora("flux1-dev", 1, b"x")}, card=CARD.replace("limner-tiny", card))
-    assert describe_remote("ann/zib", workspace.settings).base == base
-    assert import_lora(workspace, "ann/zib", subject="zib").base == base
+    seen = describe_remote("ann/zib", workspace.settings)
+    assert (seen.base, set(seen.candidates)) == (base, {"flux1-dev", "flux1-schnell"})
+    if base:
+        assert import_lora(workspace, "ann/zib", subject="zib").base == base
+    else:
+        with pytest.raises(BaseUnclear):
+            import_lora(workspace, "ann/zib", subject="zib")
 
 
 def test_what_is_no_lora_stays_out(workspace: Workspace, tmp_path: Path) -> None:

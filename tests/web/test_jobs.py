@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from limner.errors import WorkFailed
+from limner.errors import BaseUnclear, WorkFailed
 from limner.pipeline import jobs
 from limner.records import Job
 from limner.studio import Studio
@@ -63,6 +63,20 @@ def test_one_job_shows_its_stages_its_error_and_what_happened(client: TestClient
         assert words in page
     assert "hx-sse:connect" not in page
     assert not re.search(r"<script(?![^>]*src)| style=| on[a-z]+=", page)
+
+
+def test_an_import_that_asks_for_a_base_offers_those_that_fit(client: TestClient, studio: Studio) -> None:
+    job, database = add(studio, "import"), studio._workspace.database
+    question = BaseUnclear("It fits a or b.", thing="https://x.org/a b.safetensors?t=1&u=2", candidates=("a", "b"))
+    jobs.start_stage(database, job, 0)
+    jobs.end_stage(database, job, 0, error=question)
+    jobs.end_job(database, job)
+    page = unescape(client.get(f"/jobs/{job}").text)
+    for base in "ab":
+        assert re.search(
+            rf'href="/loras\?source=https%3A//x.org/a%20b.safetensors%3Ft%3D1%26u%3D2[^"]*base={base}#', page
+        )
+    assert client.get(f"/api/v1/jobs/{job}").json()["error"]["candidates"] == ["a", "b"]
 
 
 def test_the_stream_of_a_job_ends_with_it(client: TestClient, studio: Studio) -> None:

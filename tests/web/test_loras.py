@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from safetensors.numpy import save
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -274,6 +276,38 @@ def test_a_form_that_is_broken_leaves_nothing(client: TestClient, studio: Studio
         assert answer.status_code == 422
     folder = studio.settings.home / "uploads"
     assert not folder.exists() or list(folder.iterdir()) == []
+
+
+def test_an_open_base_is_a_choice_on_the_page_and_nothing_else_is_lost(client: TestClient, studio: Studio) -> None:
+    open_one = quick_lora("flux1-dev", 1, b"x")
+    answer = take(client, file=open_one, trigger="kept", rank="")
+    assert answer.status_code == 422
+    chosen = re.findall(r'<input type="radio" name="base" value="([^"]+)"( checked)?', answer.text)
+    assert chosen == [("flux1-dev", ""), ("flux1-schnell", "")]
+    assert 'value="kept"' in answer.text
+    assert studio.loras() == []
+    assert take(client, file=open_one, base="flux1-schnell").headers["location"] == "/loras/new@v1"
+    assert studio.lora("new").base == "flux1-schnell"
+    filled = client.get("/loras", params={"source": "ann/zib", "subject": "new", "base": "flux1-dev"}).text
+    assert 'value="ann/zib"' in filled
+    assert '<option value="flux1-dev" selected>' in filled
+
+
+def test_what_was_noticed_and_the_original_are_on_the_page(client: TestClient, studio: Studio) -> None:
+    chance = np.random.default_rng(3)
+    stem = "lora_unet_double_blocks_0_img_attn_proj"
+    parts = {f"{stem}.lokr_w1": (8, 8), f"{stem}.lokr_w2": (24, 24)}
+    data = save({name: chance.standard_normal(shape).astype(np.float32) for name, shape in parts.items()})
+    assert "no number" in take(client, file=data, rank="many").text
+    assert take(client, file=data, rank="16").headers["location"] == "/loras/new@v1"
+    shown = client.get("/loras/new@v1").text
+    (finding,) = studio.lora("new").findings
+    assert html.escape(finding.message, quote=True).replace("&#x27;", "&#39;") in shown
+    assert "imported as LoKr" in shown
+    assert client.get("/loras/new@v1/file", params={"naming": "original"}).content == data
+    assert client.get("/api/v1/loras/new@v1/file", params={"naming": "original"}).content == data
+    told = client.get("/api/v1/loras/new@v1").json()
+    assert (told["original"], told["rank"], told["findings"][0]["code"]) == ("lokr", 16, "nearest-lora")
 
 
 def test_a_file_that_is_none_comes_back_with_the_reason(client: TestClient, studio: Studio) -> None:

@@ -16,6 +16,8 @@ from limner.types import Base
 __all__ = ["base_location", "bases", "find_base", "read_bases", "use_folder"]
 
 SHAPE = frozenset({"double_blocks", "single_blocks", "width"})
+MAY = frozenset({"latents", "text", "pooled"})
+"""What the first layers take: numbers of a place of the picture, of a word, of the whole prompt; unknown if absent."""
 
 
 def read_bases(text: str) -> dict[str, Base]:
@@ -47,8 +49,9 @@ def _checked(key: str, row: Mapping[str, Any]) -> Base:
     except ValidationError as failure:
         first = failure.errors()[0]
         raise _wrong(key, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    if set(base.shape) != SHAPE:
-        raise _wrong(key, f"shape must have {', '.join(sorted(SHAPE))} and nothing else")
+    if not SHAPE <= set(base.shape) <= SHAPE | MAY:
+        wanted, more = ", ".join(sorted(SHAPE)), ", ".join(sorted(MAY))
+        raise _wrong(key, f"shape must have {wanted}, may have {more}, and nothing else")
     if min(base.shape.values()) < 1 or base.size_multiple < 1:
         raise _wrong(key, "shape and size_multiple must be at least 1")
     if not base.size_min <= base.size <= base.size_max:

@@ -1,4 +1,4 @@
-"""Money on the command line: what would be done and cost, and asking before it is spent."""
+"""Questions on the command line: what would be done and cost, before it is spent; and which base a lora is for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from limner.cli.output import console, hanging, show, table
 from limner.durations import spoken
-from limner.errors import ConsentNeeded, InputRefused
+from limner.errors import BaseUnclear, ConsentNeeded, InputRefused
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from limner.records import WhatIf
     from limner.types import Estimate
 
-__all__ = ["price", "show_what_if", "with_consent"]
+__all__ = ["price", "show_what_if", "with_base", "with_consent"]
 
 Made = TypeVar("Made")
 
@@ -34,6 +34,24 @@ def with_consent(start: Callable[[bool], Made], *, yes: bool, as_json: bool) -> 
         console(stderr=True).print(question.message)
     typer.confirm("Go on?", abort=True)
     return start(True)
+
+
+def with_base(start: Callable[[str], Made], base: str, *, as_json: bool) -> Made:
+    """Start something with a lora; where it fits several bases and none was named, ask which, if somebody is there."""
+    try:
+        return start(base)
+    except BaseUnclear as question:
+        if as_json or base or not question.candidates or not sys.stdin.isatty():
+            raise
+        console(stderr=True).print(question.message, soft_wrap=True)
+        candidates = question.candidates
+
+    def one_of_them(words: str) -> str:
+        if words.strip() in candidates:
+            return words.strip()
+        raise typer.BadParameter(f"'{words[:40]}' is none of {', '.join(candidates)}.")
+
+    return start(typer.prompt(f"Which base ({', '.join(candidates)})", value_proc=one_of_them, err=True))
 
 
 def price(estimate: Estimate) -> str:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from limner.cli.arguments import BaseName, Detach, HubName, Json, LoraName, OnlySlug, TrainingName
+from limner.cli.asking import with_base
 from limner.cli.commands import Noun
-from limner.cli.output import ago, short, show, size, studio, table
+from limner.cli.output import ago, remarks, short, show, size, studio, table
 from limner.cli.progress import follow
 from limner.types import Visibility
 
+if TYPE_CHECKING:
+    from limner.records import Lora
+
 __all__ = ["add_to"]
+
+KINDS = {"lokr": "LoKr; this is the nearest LoRA", "loha": "LoHa; this is the nearest LoRA"}
 
 group = typer.Typer(cls=Noun, help="LoRAs: the versions of a subject's weights.")
 
@@ -52,11 +58,13 @@ def show_one(lora: LoraName, as_json: Json = False) -> None:
         ("file", found.path),
         ("training", short(found.training) if found.training else ""),
         ("step", "" if found.step is None else found.step),
+        ("came as", KINDS.get(found.original, "")),
     ]
     for hub, repo, health in places:
         state = f"ready, usable by {health.usable_by}" if health.ready else "; ".join(health.problems)
         rows.append((f"on {hub}", f"{repo} at {short(health.revision)} ({health.visibility}): {state}"))
     show({"lora": found, "publications": places}, as_json, lambda out: table(out, (found.name, ""), rows, ""))
+    remarks(found.findings, as_json=as_json)
 
 
 @group.command("export")
@@ -64,13 +72,13 @@ def export(
     lora: LoraName,
     destination: Annotated[Path, typer.Argument(metavar="PATH", help="A file or a folder.")],
     naming: Annotated[
-        str, typer.Option(metavar="NAMING", help="Of the tensors: diffusers (as it is), kohya or bfl.")
+        str, typer.Option(metavar="NAMING", help="Of the tensors: diffusers (as it is), kohya or bfl; or original.")
     ] = "",
     as_json: Json = False,
 ) -> None:
     """Copy a lora's safetensors to a place of yours.
 
-    With --naming in another program's tensor naming.
+    With --naming in another program's tensor naming; original is the LoKr or LoHa that it came as, byte for byte.
 
     \b
     Examples:
@@ -93,29 +101,40 @@ def import_one(
     trigger: Annotated[str, typer.Option(metavar="WORD", help="Its trigger, if neither file nor card says it.")] = "",
     name: Annotated[str, typer.Option(metavar="TEXT", help="A new subject's name.")] = "",
     base: BaseName = "",
+    rank: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Of the LoRA nearest to a LoKr or LoHa; as needed if left out.")
+    ] = 0,
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
     """Adopt a LoRA from a file, the Hub or an https address.
 
     It is checked, its base is found out by its tensors, and it is written in diffusers' naming where that changes
-    nothing. The same weights again are no second lora. What has to be fetched is a job, which goes on where it broke
-    off.
+    nothing. Where several bases fit and nothing says which, you are asked. A LoKr or LoHa becomes the nearest LoRA;
+    what that costs is said, and the file is kept. The same weights again are no second lora. What has to be fetched is
+    a job, which goes on where it broke off.
 
     \b
     Examples:
       limner lora import ann/watercolour-flux --subject watercolour
       limner lora import ./old-kohya.safetensors --subject rex --kind pet
+      limner lora import ./lokr.safetensors --subject ink --rank 128
     """
-    with studio() as it:
+
+    def bring(chosen: str) -> Lora | None:
         if _is_file(source):
-            found = it.import_lora(source, subject=subject, kind=kind, trigger=trigger, name=name, base=base)
-        else:
-            started = it.fetch_lora(source, subject=subject, kind=kind, trigger=trigger, name=name, base=base)
-            job = follow(it, started, detach=detach, as_json=as_json)
-            if job is None:
-                return
-            found = it.lora(job.result["lora"])
+            return it.import_lora(
+                source, subject=subject, kind=kind, trigger=trigger, name=name, base=chosen, rank=rank
+            )
+        started = it.fetch_lora(source, subject=subject, kind=kind, trigger=trigger, name=name, base=chosen, rank=rank)
+        job = follow(it, started, detach=detach, as_json=as_json)
+        return it.lora(job.result["lora"]) if job else None
+
+    with studio() as it:
+        found = with_base(bring, base, as_json=as_json)
+    if found is None:
+        return
+    remarks(found.findings, as_json=as_json)
     words = f"Imported {found.name}: {found.base}, rank {found.rank}, {size(found.byte_size)}" + (
         f", trigger {found.trigger}." if found.trigger else "."
     )

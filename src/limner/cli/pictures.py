@@ -13,7 +13,7 @@ import typer
 from limner.cli import choices as choosing
 from limner.cli import gallery
 from limner.cli.arguments import BaseName, Detach, Extra, GeneratorName, Json, WhatIf, Yes
-from limner.cli.asking import show_what_if, with_consent
+from limner.cli.asking import show_what_if, with_base, with_consent
 from limner.cli.commands import Noun
 from limner.cli.output import hanging, plain, show, studio, table
 from limner.cli.progress import follow
@@ -24,7 +24,7 @@ from limner.options import GenerateOptions
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from limner.records import Image
+    from limner.records import Image, Job
     from limner.studio import Studio
 
 __all__ = ["add_to", "save_images"]
@@ -121,7 +121,12 @@ def generate(
         if what_if:
             show_what_if(it.generate(prompt, what_if=True, **options), as_json)
             return
-        job = with_consent(lambda agreed: it.generate(prompt, **options, yes=agreed), yes=yes, as_json=as_json)
+
+        def start(chosen: str) -> Job:
+            options["base"] = chosen
+            return with_consent(lambda agreed: it.generate(prompt, **options, yes=agreed), yes=yes, as_json=as_json)
+
+        job = with_base(start, base, as_json=as_json)
         if follow(it, job, detach=detach, as_json=as_json) is None:
             return
         generation = it.generation(job.target)

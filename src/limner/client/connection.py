@@ -50,6 +50,8 @@ def error_of(answer: httpx2.Response) -> LimnerError:
     failure = kind(problem.detail, remedy=problem.remedy, thing=problem.thing)
     if isinstance(failure, errors.RecipeRefused) and problem.fields:
         failure.fields = MappingProxyType(dict(problem.fields))
+    if isinstance(failure, errors.BaseUnclear):
+        failure.candidates = tuple(problem.candidates or ())
     return failure
 
 

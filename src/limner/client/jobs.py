@@ -50,11 +50,14 @@ class Jobs:
             message = error.message if error else "The job was cancelled; what was done so far is kept."
             raise Cancelled(message, remedy=error.remedy if error else "", thing=ended.id)
         kind = _BY_CODE.get(error.code if error else "", LimnerError)
-        raise kind(
+        failure = kind(
             error.message if error else "The job failed.",
             remedy=error.remedy if error else "",
             thing=error.thing if error else ended.id,
         )
+        if error and isinstance(failure, errors.BaseUnclear):
+            failure.candidates = tuple(error.candidates or ())
+        raise failure
 
     def cancel(self, job: str) -> Job:
         """Stop it at its next safe point."""

@@ -126,12 +126,16 @@ def _lora(use: LoraUse, base: Base) -> Iterator[Finding]:
         message = f"{use.name} does not say which base it belongs to."
         yield _warn("lora-base-unknown", message, f"If it does not fit {base.id}, drawing is refused.")
     elif use.base != base.id:
-        if own is None or own.family is not base.family or dict(own.shape) != dict(base.shape):
+        if own is None or own.family is not base.family or not _built_alike(own, base):
             message = f"The lora {use.name} belongs to {use.base} and does not fit {base.id}."
             yield refusal("lora-does-not-fit", message, f"Draw with {use.base}, or train a lora for {base.id}.")
         else:
             message = f"The lora {use.name} was trained on {use.base}; {base.id} is built alike, but is another model."
             yield _warn("lora-of-sibling", message, f"Draw with {use.base} if it looks wrong.")
+
+
+def _built_alike(one: Base, other: Base) -> bool:
+    return all(size == other.shape.get(name, size) for name, size in one.shape.items())
 
 
 def _local_file(base_path: str, name: str) -> Path | None:

@@ -7,17 +7,32 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from limner.loras.conversion import Conversion, convert, to_diffusers
     from limner.loras.inspection import inspect
+    from limner.loras.lycoris import Nearest, nearest_lora
     from limner.loras.metadata import Sealed, lora_metadata, seal, strip
     from limner.loras.validation import validate
 
-__all__ = ["Conversion", "Sealed", "convert", "inspect", "lora_metadata", "seal", "strip", "to_diffusers", "validate"]
+__all__ = [
+    "Conversion",
+    "Nearest",
+    "Sealed",
+    "convert",
+    "inspect",
+    "lora_metadata",
+    "nearest_lora",
+    "seal",
+    "strip",
+    "to_diffusers",
+    "validate",
+]
 
 _HOMES = {
     "Conversion": "conversion",
+    "Nearest": "lycoris",
     "Sealed": "metadata",
     "convert": "conversion",
     "inspect": "inspection",
     "lora_metadata": "metadata",
+    "nearest_lora": "lycoris",
     "seal": "metadata",
     "strip": "metadata",
     "to_diffusers": "conversion",

@@ -36,6 +36,7 @@ from limner.types import Base, Family, Finding, Severity, TensorNaming
 
 __all__ = ["Conversion", "Strength", "convert", "named_tensors", "to_diffusers"]
 
+_OF_THE_TENSORS = (ADAPTER_KEY, "modelspec.hash_sha256")  # of those that were there
 Strength = Literal["rank", "tensor", "multiplied"]
 
 
@@ -69,6 +70,7 @@ def to_diffusers(
     *,
     base: Base | None = None,
     drop_text_encoder: bool = False,
+    drop_unread: bool = False,
     drop_additions: bool = False,
 ) -> Conversion:
     """Write the lora at ``path``, in any naming, to ``into`` as diffusers and PEFT name it; see ``convert``."""
@@ -78,6 +80,7 @@ def to_diffusers(
         into,
         base=base,
         drop_text_encoder=drop_text_encoder,
+        drop_unread=drop_unread,
         drop_additions=drop_additions,
     )
 
@@ -89,14 +92,16 @@ def convert(
     *,
     base: Base | None = None,
     drop_text_encoder: bool = False,
+    drop_unread: bool = False,
     drop_additions: bool = False,
 ) -> Conversion:
     """Write the lora at ``path`` to the file ``into`` in another naming: diffusers, kohya or bfl.
 
     Tensors that do nothing are left out and told, so are guidance layers where ``base`` (or every base that the file
     fits) takes no guidance. LoraRefused where the file is no sound lora (shapes that no base can have, numbers that are
-    not finite), another kind of adapter, or changes a text encoder but CLIP-L, which is dropped only if asked for; so are
-    changes of biases and whole weights (``drop_additions``). Its ``adapter_config.json`` is read where it has one.
+    not finite), another kind of adapter, or changes a text encoder but CLIP-L, which is dropped only if asked for:
+    ``drop_unread`` drops just that and keeps CLIP-L, ``drop_text_encoder`` both. So are changes of biases and whole
+    weights: ``drop_additions``. An ``adapter_config.json`` beside the file is read.
     """
     if naming not in (TensorNaming.DIFFUSERS, TensorNaming.KOHYA, TensorNaming.BFL):
         raise LoraRefused(
@@ -105,7 +110,7 @@ def convert(
             thing=path.name,
         )
     header = read_adapter(path)
-    cleaned = _cleaned(header, base, drop_text_encoder)
+    cleaned = _cleaned(header, base, drop_text_encoder, drop_unread)
     index, family = cleaned.index, cleaned.index.family
     findings = list(cleaned.findings)
     dropped = list(cleaned.dropped)
@@ -143,8 +148,8 @@ def convert(
         layers = [_widened(layer) for layer in read_layers(file, header, index.slots)]
         clip = [_widened(layer) for layer in read_layers(file, header, index.clip, TEXT_ENCODER)]
     tensors, strength, error, kept = named_tensors(layers, naming, family, clip)
-    gone = (ADAPTER_KEY, "ss_network_args") if split_ranks(header.metadata) else (ADAPTER_KEY,)
-    metadata = {key: value for key, value in header.metadata.items() if key not in gone}
+    split = ("ss_network_args",) if split_ranks(header.metadata) else ()  # it would be believed a second time
+    metadata = {key: value for key, value in header.metadata.items() if key not in (*_OF_THE_TENSORS, *split)}
     if kept:
         metadata[ADAPTER_KEY] = kept
     write_weights(into, tensors, metadata)
@@ -157,13 +162,15 @@ def convert(
     return Conversion(into, naming, strength, dtypes, error, modules, tuple(dropped), tuple(findings), len(clip))
 
 
-def _cleaned(header: Header, base: Base | None, drop_text_encoder: bool) -> Cleaned:
+def _cleaned(header: Header, base: Base | None, drop_text_encoder: bool, drop_unread: bool) -> Cleaned:
     family, index = family_and_index(header)
     if base is not None and base.family is not family:
         index = index_names(header.tensors, base.family)
     fitting = [base] if base is not None else candidates(header, {index.family: index})
     with header.path.open("rb") as file:
-        return without_leftovers(file, header, index, candidates=fitting, drop_text_encoder=drop_text_encoder)
+        return without_leftovers(
+            file, header, index, candidates=fitting, drop_text_encoder=drop_text_encoder, drop_unread=drop_unread
+        )
 
 
 def _rounded(error: float, naming: TensorNaming) -> Finding:

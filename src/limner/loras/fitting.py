@@ -8,6 +8,7 @@ from math import prod
 
 from limner.loras.header import Header
 from limner.loras.naming import Index, Slot
+from limner.loras.structure import FIXED
 from limner.types import Base
 
 __all__ = ["clip_defects", "defects", "fits", "misfits"]
@@ -55,7 +56,18 @@ def _misfit(header: Header, slot: Slot, base: Base) -> str:
     for number, key, kind in ((target.double, "double_blocks", "double"), (target.single, "single_blocks", "single")):
         if number is not None and number >= base.shape[key]:
             return f"{base.id} has only {base.shape[key]} {kind} blocks"
-    return _wrong_shape(header, slot, base.shape["width"], base.id)
+    return _wrong_shape(header, slot, base.shape["width"], base.id) or _wrong_end(header, slot, base)
+
+
+def _wrong_end(header: Header, slot: Slot, base: Base) -> str:
+    """What differs in the first and last layers, whose sizes the width does not give; "" where no size is known."""
+    place, sizes = slot.target.place, {**FIXED, **base.shape}
+    took, gave = header.tensors[slot.down].shape[1], header.tensors[slot.up].shape[0]
+    if took != sizes.get(place.takes, took):
+        return f"takes {took} numbers, the layer of {base.id} takes {sizes[place.takes]}"
+    if gave != sizes.get(place.gives, gave):
+        return f"gives {gave} numbers, the layer of {base.id} gives {sizes[place.gives]}"
+    return ""
 
 
 def _wrong_shape(header: Header, slot: Slot, width: int | None, base: str) -> str:

@@ -8,22 +8,23 @@ from pathlib import Path
 
 from limner.errors import LoraRefused
 from limner.loras.header import Header
+from limner.loras.naming import Index
 from limner.loras.strength import TEXT_ENCODER, TRANSFORMER, declared_strength
+from limner.types import Family
 
-__all__ = ["refuse_foreign"]
+__all__ = ["refuse_foreign", "refuse_other_inputs"]
 
 _CONVERT = "Use a plain LoRA; other kinds of adapter cannot be published or drawn with safely."
+_NEAREST = "Make the nearest LoRA of it: limner lora import FILE --subject SLUG, or limner.loras.nearest_lora."
+_DORA = "a DoRA adapter: its magnitudes multiply the base's own weights, so no LoRA does the same without them"
+_MERGE = "Ask its maker for a plain LoRA, or draw with it in ComfyUI, which has the base's weights at hand."
 _OTHER_MODEL = "Use a LoRA that was trained on a FLUX model."
 
 # (pattern of a tensor's name, what the file is, remedy); the first that matches a name of the file is told
 _KINDS: tuple[tuple[str, str, str], ...] = (
-    (r"\.lokr_w[12]", "a LoKr adapter (LyCORIS), not a plain LoRA", _CONVERT),
-    (r"\.hada_w[12]|\.hada_t[12]", "a LoHa adapter (LyCORIS), not a plain LoRA", _CONVERT),
-    (
-        r"\.dora_scale$|lora_magnitude_vector",
-        "a DoRA adapter: readers drop its magnitudes and then draw something else",
-        _CONVERT,
-    ),
+    (r"\.dora_scale$|lora_magnitude_vector", _DORA, _MERGE),
+    (r"\.lokr_w[12]", "a LoKr adapter (LyCORIS), not a plain LoRA", _NEAREST),
+    (r"\.hada_w[12]|\.hada_t[12]", "a LoHa adapter (LyCORIS), not a plain LoRA", _NEAREST),
     (r"\.oft_(blocks|R|r)|\.boft_|\.oft_diag", "an OFT adapter, not a LoRA", _CONVERT),
     (r"\.(on_input|ia3_l)$|\.ia3_l\.", "an (IA)3 adapter, not a LoRA", _CONVERT),
     (r"\.lora_mid\.weight$", "a LoCon adapter with a third matrix (Tucker), not a plain LoRA", _CONVERT),
@@ -50,6 +51,10 @@ _KINDS: tuple[tuple[str, str, str], ...] = (
         _OTHER_MODEL,
     ),
 )
+_OTHER_INPUTS = {
+    128: "a control LoRA (FLUX.1 Canny, Depth and the like), which also reads a second picture",
+    384: "a LoRA for FLUX.1 Fill, which also reads a masked picture",
+}
 # a name that two models share: HunyuanVideo's own, and FLUX's as musubi-tuner converts it
 _HALF_DOTTED = re.compile(r"double_blocks\.\d+\.(img|txt)_attn_qkv")
 _FLUX_ONLY = re.compile(r"(img|txt)_mlp\.[02]\.|(^|\.)transformer_blocks\.")
@@ -74,13 +79,22 @@ def refuse_foreign(header: Header) -> None:
     for component in (TRANSFORMER, TEXT_ENCODER):
         declared = declared_strength(header.metadata, component)
         if declared is not None and declared.dora:
-            raise _refusal(
-                header.path, "says that it is a DoRA adapter, which draws something else when read as a LoRA", _CONVERT
-            )
+            raise _refusal(header.path, f"says that it is {_DORA}", _MERGE)
     if not any(_ADAPTER.search(name) for name in names):
         what = "is a whole model or a part of one" if any(map(_FULL_MODEL.search, names)) else "is no LoRA"
         example = ", ".join(name[:60] for name in names[:2])
         raise _refusal(header.path, f"{what}: its tensors have names such as {example}", "Name a LoRA file.")
+
+
+def refuse_other_inputs(header: Header, index: Index) -> None:
+    """Raise LoraRefused where the first layer takes what another FLUX takes: control pictures, or a mask to fill."""
+    for slot in index.slots.values():
+        if slot.target.place.bfl != "img_in" or not slot.down or len(header.tensors[slot.down].shape) != 2:
+            continue
+        takes = header.tensors[slot.down].shape[1]
+        if index.family is Family.FLUX1 and takes in _OTHER_INPUTS:
+            said = f"its first layer takes {takes} numbers a place, that of FLUX.1 [dev] takes 64"
+            raise _refusal(header.path, f"is {_OTHER_INPUTS[takes]}: {said}", _OTHER_MODEL)
 
 
 def _stable_diffusion(header: Header) -> str:

@@ -12,18 +12,29 @@ from limner.catalog import bases
 from limner.errors import LoraRefused
 from limner.loras.adapter_config import config_findings, read_adapter
 from limner.loras.additions import described
+from limner.loras.base_choice import choose
 from limner.loras.fitting import defects, fits
-from limner.loras.foreign import refuse_foreign
+from limner.loras.foreign import refuse_foreign, refuse_other_inputs
 from limner.loras.header import Digests, Header, digests
 from limner.loras.layers import alpha_of
+from limner.loras.lycoris import TITLES, as_loras
 from limner.loras.metadata import declared_bases, declared_trigger
 from limner.loras.naming import Index, index_names
+from limner.loras.other_models import named_elsewhere
 from limner.loras.portability import portability_findings
 from limner.loras.soundness import unsound
 from limner.loras.strength import DeclaredStrength, declared_strength
 from limner.types import Base, Family, Finding, LoraFacts, Severity
 
-__all__ = ["Inspected", "candidates", "family_and_index", "inspect", "inspect_closely", "unsaid_strength"]
+__all__ = [
+    "Inspected",
+    "candidates",
+    "family_and_index",
+    "guidance_findings",
+    "inspect",
+    "inspect_closely",
+    "unsaid_strength",
+]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,29 +46,36 @@ class Inspected:
     index: Index
 
 
-def inspect(path: Path) -> LoraFacts:
+def inspect(path: Path, *, card: str = "") -> LoraFacts:
     """Say what a lora file is: naming, family, base, rank, alpha, trigger, digests. No weights are computed with.
 
-    NotFound if there is no file; LoraRefused, with the reason and what the file is instead, if it is no FLUX LoRA.
+    ``card`` is what the card beside it says of its base: an id or repo. LoKr and LoHa are read as what they are (see
+    ``kind``). NotFound if there is no file; LoraRefused, with the reason and what the file is instead, if it is no LoRA
+    of a FLUX that is a base here.
     """
-    return inspect_closely(path).facts
+    return inspect_closely(path, card=card).facts
 
 
-def inspect_closely(path: Path) -> Inspected:
-    """``inspect``, with the header and the index of the tensors."""
-    header = read_adapter(path)
+def inspect_closely(path: Path, *, card: str = "") -> Inspected:
+    """``inspect``, with the header and the index of the tensors; of LoKr and LoHa those of ``lycoris.as_loras``."""
+    header, special = as_loras(read_adapter(path))
     family, index = family_and_index(header)
     found = digests(header)
     fitting = candidates(header, {each: index_names(header.tensors, each) for each in Family})
-    findings: list[Finding] = []
-    base = _choose(fitting, header, findings)
+    choice = choose(fitting, header, index, _base_of(card))
+    base, findings = choice.base, list(choice.findings)
+    if elsewhere := named_elsewhere(header.metadata, card):
+        findings.append(elsewhere)
+    kind = next(iter(special.values())).kind if special else "lora"
+    if special:
+        findings.append(_special(kind, len(special)))
     declared = declared_strength(header.metadata)
     with path.open("rb") as file:
         strengths = _strengths(file, header, index, declared, findings)
-        findings += _beside(file, header, index)
+        findings += _beside(file, header, index, special=bool(special))
     findings += _findings(header, index, found)
     if base is not None and not base.guidance_embedded:
-        findings += _guidance(index, base)
+        findings += guidance_findings(index, base)
     common = strengths.most_common(1)[0][0] if strengths else (0, 0.0)
     slots = index.slots.values()
     dtypes = {header.tensors[name].dtype for slot in slots for name in (slot.down, slot.up) if name}
@@ -79,6 +97,8 @@ def inspect_closely(path: Path) -> Inspected:
         double_blocks=_numbers(slot.target.double for slot in slots),
         single_blocks=_numbers(slot.target.single for slot in slots),
         findings=tuple(findings),
+        kind=kind,
+        candidates=tuple(one.id for one in choice.candidates),
     )
     return Inspected(facts, header, index)
 
@@ -108,6 +128,8 @@ def family_and_index(header: Header) -> tuple[Family, Index]:
         )
 
     family = min(Family, key=order)
+    if not fitting:
+        refuse_other_inputs(header, indexes[family])
     return family, indexes[family]
 
 
@@ -132,40 +154,22 @@ def unsaid_strength(header: Header, index: Index) -> Iterable[Finding]:
         yield Finding("alpha-elsewhere", Severity.NOTE, message, "Draw with another scale if alpha there is another.")
 
 
-def _guidance(index: Index, base: Base) -> Iterable[Finding]:
+def guidance_findings(index: Index, base: Base) -> Iterable[Finding]:
+    """Told where a file changes guidance layers and the base has none."""
     layers = [name for name, slot in index.slots.items() if slot.target.place.bfl.startswith("guidance_in.")]
     if layers:
         message = f"{len(layers)} layers are of the guidance embedding, which {base.title} does not have."
         yield Finding("guidance", Severity.WARNING, message, "Convert it: that leaves them out.")
 
 
-def _choose(fitting: list[Base], header: Header, findings: list[Finding]) -> Base | None:
-    """The base among those that fit that the header names, else the first; what the header gets wrong is told."""
-    named = declared_bases(header.metadata)
-    chosen = [base for base in fitting if base.id in named]
-    shown = " or ".join(base.title for base in fitting)
-    if named and fitting and not chosen:
-        findings.append(
-            Finding(
-                "header-disagrees",
-                Severity.WARNING,
-                f"The header says {' or '.join(named)}, but the tensors are of {shown}; the tensors count.",
-                "Ask its maker which base it was trained on.",
-            )
-        )
-    if not fitting:
-        message = "It fits no base that Limner knows: block numbers or widths are of another model."
-        findings.append(Finding("no-base", Severity.WARNING, message, "Limner cannot draw with it."))
-    elif len(fitting) > 1 and len(chosen) != 1:
-        findings.append(
-            Finding(
-                "several-bases",
-                Severity.NOTE if len({base.family for base in fitting}) == 1 else Severity.WARNING,
-                f"It fits {shown}, and nothing in it says which; {(chosen or fitting)[0].title} is assumed.",
-                "Name the base yourself if that is wrong.",
-            )
-        )
-    return next(iter(chosen or fitting), None)
+def _base_of(card: str) -> str:
+    return next((base.id for base in bases().values() if card in (base.id, base.repo)), "")
+
+
+def _special(kind: str, layers: int) -> Finding:
+    message = f"It is {TITLES[kind]} (LyCORIS; layers: {layers}): no plain LoRA, and few programs read it."
+    remedy = "Importing it makes the nearest LoRA, says what that costs, and keeps this file."
+    return Finding(kind, Severity.NOTE, message, remedy)
 
 
 def _strengths(
@@ -220,7 +224,7 @@ def _findings(header: Header, index: Index, found: Digests) -> Iterable[Finding]
         yield Finding("digest-disagrees", Severity.WARNING, message, "Fetch the file again from its maker.")
 
 
-def _beside(file: BinaryIO, header: Header, index: Index) -> Iterable[Finding]:
+def _beside(file: BinaryIO, header: Header, index: Index, *, special: bool) -> Iterable[Finding]:
     """What the file or another one says of its strength, what it does beside its layers, and what makes it unsound."""
     yield from config_findings(header)
     wrong = unsound(header, index)
@@ -229,7 +233,7 @@ def _beside(file: BinaryIO, header: Header, index: Index) -> Iterable[Finding]:
     if added := index.additions:
         message = described(file, header, added) + "."
         yield Finding("additions", Severity.WARNING, message, "Import or convert it without them (--drop-additions).")
-    if wrong is None:
+    if wrong is None and not special:
         yield from portability_findings(file, header, index)
 
 

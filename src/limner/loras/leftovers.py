@@ -31,11 +31,18 @@ class Cleaned:
 
 
 def without_leftovers(
-    file: BinaryIO, header: Header, index: Index, *, candidates: Sequence[Base] = (), drop_text_encoder: bool = False
+    file: BinaryIO,
+    header: Header,
+    index: Index,
+    *,
+    candidates: Sequence[Base] = (),
+    drop_text_encoder: bool = False,
+    drop_unread: bool = False,
 ) -> Cleaned:
     """Leave out what does nothing on any of the candidates (the bases that the file may be for).
 
-    Text encoder parts that do something are left out only if asked for; T5's then stay in ``index.beyond_clip``.
+    Text encoder parts that do something are left out only if asked for: all of them, or with ``drop_unread`` those that
+    no reader takes, T5's among them, while CLIP-L's stay. What is not left out of the former is in ``beyond_clip``.
     """
 
     def zero(name: str) -> bool:
@@ -46,7 +53,8 @@ def without_leftovers(
     text = index.beyond_clip
     lost = list(index.text_encoder) if drop_text_encoder else []
     if not lost:
-        idle += _idle(text, zero)
+        idle += (still := _idle(text, zero))
+        lost = [name for name in text if name not in still] if drop_unread else []
     guidance = _guidance(index, candidates)
     slots = {path: slot for path, slot in index.slots.items() if path not in guidance}
     guided = [name for slot in guidance.values() for name in (slot.down, slot.up, slot.alpha) if name]
@@ -58,12 +66,14 @@ def without_leftovers(
         message = f"{len(guidance)} layers of the guidance embedding were left out: {candidates[0].title} has none."
         findings.append(Finding("guidance-left-out", Severity.WARNING, message))
     if lost:
-        message = f"{len(lost)} tensors that change the text encoder were left out; pictures may change a little."
+        which = "of the text encoders" if drop_text_encoder else "of a text encoder that no program here reads"
+        stays = f"; those of CLIP-L stay (layers: {len(index.clip)})" if index.clip and not drop_text_encoder else ""
+        message = f"{len(lost)} tensors {which} were left out, such as {lost[0][:60]}{stays}. Pictures may change."
         findings.append(Finding("text-encoder-left-out", Severity.WARNING, message))
     kept = replace(
         index,
         slots=MappingProxyType(slots),
-        clip=MappingProxyType({} if lost else dict(index.clip)),
+        clip=MappingProxyType({} if drop_text_encoder else dict(index.clip)),
         text_encoder=tuple(name for name in index.text_encoder if name not in gone),
         unknown=tuple(name for name in index.unknown if name not in gone),
     )

@@ -16,11 +16,21 @@ from pathlib import Path
 from limner import __version__
 from limner.catalog import bases
 from limner.loras.header import digests, read_header
+from limner.loras.other_models import named_elsewhere
 from limner.loras.strength import ADAPTER_KEY
 from limner.loras.writing import header_bytes, new_file
 from limner.types import Base, Family
 
-__all__ = ["Sealed", "declared_bases", "declared_trigger", "lora_metadata", "seal", "strip"]
+__all__ = [
+    "Declared",
+    "Sealed",
+    "declared_base",
+    "declared_bases",
+    "declared_trigger",
+    "lora_metadata",
+    "seal",
+    "strip",
+]
 
 _TRIGGER_KEYS = (
     "limner.trigger",
@@ -31,6 +41,7 @@ _TRIGGER_KEYS = (
     "ss_trigger_words",
 )
 _BASE_KEYS = ("limner.base", "modelspec.architecture", "ss_base_model_version", "base_model", "baseModel")
+_MODEL_FILE = "ss_sd_model_name"
 _KEPT = frozenset(
     {"format", "instance_prompt", "trigger_word", "trigger_phrase", "sshs_model_hash", "sshs_legacy_hash"}
     | {
@@ -48,6 +59,15 @@ _NEVER = frozenset({"modelspec.thumbnail", "modelspec.preprocessor"})
 _PATH = re.compile(
     r"(?:^|[\s\"'=(\[{,:])(?:/(?!/)[^\s/\"']+/|~[\w.-]*/|[A-Za-z]:[\\/]|\\\\\w|file:)|(?:^|[^\w.])\.\.?/"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a header says of its base: the entry, its words, and the ids of the bases that they may mean."""
+
+    key: str
+    value: str
+    ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,26 +161,47 @@ def declared_trigger(metadata: Mapping[str, str]) -> str:
     return next((metadata[key].strip() for key in _TRIGGER_KEYS if metadata.get(key, "").strip()), "")
 
 
+def declared_base(metadata: Mapping[str, str]) -> Declared | None:
+    """The bases that a header may mean: those of the first key that names one exactly, else of the first of FLUX."""
+    said = [(key, metadata[key]) for key in (*_BASE_KEYS, _MODEL_FILE) if metadata.get(key)]
+    for key, value in said:
+        ids = _named_file(value) if key == _MODEL_FILE else _named_exactly(value)
+        if ids:
+            return Declared(key, value, ids)
+    for key, value in said:
+        plain = _plain(value)
+        if key != _MODEL_FILE and "flux" in plain and (ids := _named_family(plain)):
+            return Declared(key, value, ids)
+    return None
+
+
 def declared_bases(metadata: Mapping[str, str]) -> list[str]:
-    """The ids of the bases that a header may mean, from the first key that says anything of FLUX; [] if none does."""
-    for key in _BASE_KEYS:
-        said = metadata.get(key, "")
-        if said in bases():
-            return [said]
-        plain = re.sub(r"[^a-z0-9]", "", said.lower().removesuffix("/lora"))
-        exact = [b.id for b in bases().values() if plain and plain in (_plain(b.id), _plain(b.repo), _plain(b.title))]
-        if exact:
-            return exact
-        if "flux" in plain:
-            family = Family.FLUX2 if "flux2" in plain else Family.FLUX1
-            return [
-                base.id
-                for base in bases().values()
-                if base.family is family
-                and ("klein" in plain) <= ("klein" in base.id)
-                and not base.repo.startswith("package:")
-            ]
-    return []
+    """The ids of the bases that a header may mean; [] if it means none."""
+    found = declared_base(metadata)
+    return list(found.ids) if found else []
+
+
+def _named_exactly(value: str) -> tuple[str, ...]:
+    if value in bases():
+        return (value,)
+    plain = _plain(value.removesuffix("/lora"))
+    return tuple(b.id for b in bases().values() if plain and plain in (_plain(b.id), _plain(b.repo), _plain(b.title)))
+
+
+def _named_file(value: str) -> tuple[str, ...]:
+    """The base whose usual file name a path, or the id of a repo, ends with: flux1-dev-fp8.safetensors."""
+    name = re.split(r"[/\\]", value.lower())[-1].replace("flux.", "flux")
+    other = named_elsewhere({"base_model": value})
+    return () if other else tuple(b.id for b in bases().values() if re.match(rf"{re.escape(b.id)}(?![a-z0-9])", name))
+
+
+def _named_family(plain: str) -> tuple[str, ...]:
+    family = Family.FLUX2 if "flux2" in plain else Family.FLUX1
+    return tuple(
+        base.id
+        for base in bases().values()
+        if base.family is family and ("klein" in plain) <= ("klein" in base.id) and not base.repo.startswith("package:")
+    )
 
 
 def _plain(name: str) -> str:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from limner.types import Family
 
-__all__ = ["CLIP_PLACES", "MISSPELT", "PLACES", "XLABS_PLACES", "Place"]
+__all__ = ["CLIP_PLACES", "FIXED", "MISSPELT", "PLACES", "XLABS_PLACES", "Place"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Place:
 
     ``parts`` are the diffusers layers that its rows are, from top to bottom, ``rows`` their heights and ``columns``
     the width of the input, in widths. ``swapped``: BFL keeps (shift, scale) where diffusers keeps (scale, shift).
+    ``takes`` and ``gives`` name a size that the width does not give: a key of ``Base.shape``, or of ``FIXED``.
     """
 
     bfl: str
@@ -28,6 +29,12 @@ class Place:
     rows: tuple[int | None, ...]
     columns: int | None
     swapped: bool = False
+    takes: str = ""
+    gives: str = ""
+
+
+FIXED: Mapping[str, int] = MappingProxyType({"time": 256})
+"""Sizes that are the same in every base: the numbers that a point in time becomes."""
 
 
 def _attention(*, block: str = "transformer_blocks.{}.attn.") -> tuple[Place, ...]:
@@ -41,8 +48,10 @@ def _attention(*, block: str = "transformer_blocks.{}.attn.") -> tuple[Place, ..
     )
 
 
-def _one(bfl: str, part: str, rows: int | None, columns: int | None, *, swapped: bool = False) -> Place:
-    return Place(bfl, (part,), (rows,), columns, swapped)
+def _one(bfl: str, part: str, rows: int | str, columns: int | str, *, swapped: bool = False) -> Place:
+    height, width = rows if isinstance(rows, int) else None, columns if isinstance(columns, int) else None
+    takes, gives = columns if isinstance(columns, str) else "", rows if isinstance(rows, str) else ""
+    return Place(bfl, (part,), (height,), width, swapped, takes, gives)
 
 
 _FLUX1 = (
@@ -67,14 +76,14 @@ _FLUX1 = (
     _one("single_blocks.{}.linear2", "single_transformer_blocks.{}.proj_out", 1, 5),
     _one("single_blocks.{}.modulation.lin", "single_transformer_blocks.{}.norm.linear", 3, 1),
     _one("final_layer.adaLN_modulation.1", "norm_out.linear", 2, 1, swapped=True),
-    _one("final_layer.linear", "proj_out", None, 1),
-    _one("img_in", "x_embedder", 1, None),
-    _one("txt_in", "context_embedder", 1, None),
-    _one("time_in.in_layer", "time_text_embed.timestep_embedder.linear_1", 1, None),
+    _one("final_layer.linear", "proj_out", "latents", 1),
+    _one("img_in", "x_embedder", 1, "latents"),
+    _one("txt_in", "context_embedder", 1, "text"),
+    _one("time_in.in_layer", "time_text_embed.timestep_embedder.linear_1", 1, "time"),
     _one("time_in.out_layer", "time_text_embed.timestep_embedder.linear_2", 1, 1),
-    _one("vector_in.in_layer", "time_text_embed.text_embedder.linear_1", 1, None),
+    _one("vector_in.in_layer", "time_text_embed.text_embedder.linear_1", 1, "pooled"),
     _one("vector_in.out_layer", "time_text_embed.text_embedder.linear_2", 1, 1),
-    _one("guidance_in.in_layer", "time_text_embed.guidance_embedder.linear_1", 1, None),
+    _one("guidance_in.in_layer", "time_text_embed.guidance_embedder.linear_1", 1, "time"),
     _one("guidance_in.out_layer", "time_text_embed.guidance_embedder.linear_2", 1, 1),
 )
 
@@ -90,12 +99,12 @@ _FLUX2 = (
     _one("double_stream_modulation_txt.lin", "double_stream_modulation_txt.linear", 6, 1),
     _one("single_stream_modulation.lin", "single_stream_modulation.linear", 3, 1),
     _one("final_layer.adaLN_modulation.1", "norm_out.linear", 2, 1, swapped=True),
-    _one("final_layer.linear", "proj_out", None, 1),
-    _one("img_in", "x_embedder", 1, None),
-    _one("txt_in", "context_embedder", 1, None),
-    _one("time_in.in_layer", "time_guidance_embed.timestep_embedder.linear_1", 1, None),
+    _one("final_layer.linear", "proj_out", "latents", 1),
+    _one("img_in", "x_embedder", 1, "latents"),
+    _one("txt_in", "context_embedder", 1, "text"),
+    _one("time_in.in_layer", "time_guidance_embed.timestep_embedder.linear_1", 1, "time"),
     _one("time_in.out_layer", "time_guidance_embed.timestep_embedder.linear_2", 1, 1),
-    _one("guidance_in.in_layer", "time_guidance_embed.guidance_embedder.linear_1", 1, None),
+    _one("guidance_in.in_layer", "time_guidance_embed.guidance_embedder.linear_1", 1, "time"),
     _one("guidance_in.out_layer", "time_guidance_embed.guidance_embedder.linear_2", 1, 1),
 )
 

@@ -10,17 +10,21 @@ import numpy as np
 
 from limner.errors import LoraRefused
 from limner.loras.fitting import clip_defects, misfits
-from limner.loras.header import Header
-from limner.loras.inspection import Inspected, inspect_closely
+from limner.loras.foreign import refuse_foreign
+from limner.loras.header import Header, read_header
+from limner.loras.inspection import Inspected, guidance_findings, inspect_closely
+from limner.loras.layers import alpha_of
 from limner.loras.naming import Index, index_names
 from limner.loras.number_formats import FLOATS, chunks
 from limner.loras.soundness import UNSOUND
+from limner.loras.strength import TEXT_ENCODER, TRANSFORMER, declared_strength
 from limner.types import Base, Family, Finding, LoraFacts, Severity
 
 __all__ = ["check_numbers", "refuse_unsound", "validate"]
 
 _FAMILIES = {Family.FLUX1: "FLUX.1", Family.FLUX2: "FLUX.2"}
 # found in inspection, where they are only told; whoever wants to use the file cannot
+_OPEN = ("several-bases", "base-by-hint", "no-base")
 _FATAL = ("unknown-tensors", "additions", "header-rank", "strength-twice")
 
 
@@ -33,6 +37,7 @@ def validate(path: Path, base: Base) -> LoraFacts:
     inspected = inspect_closely(path)
     refuse_unsound(inspected.facts)
     header = inspected.header
+    refuse_foreign(read_header(path))  # inspection reads LoKr and LoHa, which is not to say that others do
     index = index_names(header.tensors, base.family)
     _refuse_other_base(inspected, index, base)
     _refuse(inspected.facts, _FATAL)
@@ -40,7 +45,9 @@ def validate(path: Path, base: Base) -> LoraFacts:
         raise LoraRefused(f"{path.name}: {defect}.", remedy="Convert it without the text encoder.", thing=str(path))
     with path.open("rb") as file:
         untouched = check_numbers(file, header, index)
-    findings = [one for one in inspected.facts.findings if one.code not in ("several-bases", "no-base")]
+    findings = [one for one in inspected.facts.findings if one.code not in _OPEN]
+    if not base.guidance_embedded and inspected.facts.base != base.id:
+        findings += guidance_findings(index, base)
     findings += _idle(index, untouched)
     return dataclasses.replace(
         inspected.facts, base=base.id, family=base.family, naming=index.naming, findings=tuple(findings)
@@ -63,9 +70,12 @@ def _refuse_other_base(inspected: Inspected, index: Index, base: Base) -> None:
     wrong = list(misfits(inspected.header, index, base))
     if not wrong and not index.unknown:
         return
-    other = facts.family and facts.family is not base.family and _FAMILIES[facts.family]
+    fitting = " or ".join(facts.candidates)
+    # where no base fits, and both families know the names, the family is a guess
+    sure = bool(fitting or index.unknown)
+    other = sure and facts.family and facts.family is not base.family and _FAMILIES[facts.family]
     if other:
-        made_for = f"{other} ({facts.base})" if facts.base else other
+        made_for = f"{other} ({fitting})" if fitting else other
         raise LoraRefused(
             f"{facts.path.name} is a LoRA for {made_for}, and does not fit {base.title}, which is "
             f"{_FAMILIES[base.family]}.",
@@ -73,49 +83,57 @@ def _refuse_other_base(inspected: Inspected, index: Index, base: Base) -> None:
             thing=str(facts.path),
         )
     if wrong:
-        made_for = f" It fits {facts.base}." if facts.base else ""
+        made_for = f" It fits {fitting}." if fitting else ""
         raise LoraRefused(
             f"{facts.path.name} does not fit {base.title}: {len(wrong)} of {len(index.slots)} layers differ, first "
             f"{wrong[0]}.{made_for}",
-            remedy=f"Draw with {facts.base}." if facts.base else f"Train one for {base.title}.",
+            remedy=f"Draw with {fitting}." if fitting else f"Train one for {base.title}.",
             thing=str(facts.path),
         )
 
 
 def check_numbers(file: BinaryIO, header: Header, index: Index) -> int:
-    """Read every weight of complete adapters; give the number of layers whose ``up`` is all zeros.
+    """Read every weight of complete adapters; give the number of layers that change nothing.
 
-    LoraRefused: a weight is not finite, or is no floating point number.
+    Those are the ones of which a matrix is all zeros, or the alpha. LoraRefused: a weight is not finite, or is no
+    floating point number.
     """
     idle = 0
-    for name, slot in index.all_slots.items():
-        for tensor in (slot.down, slot.up):
-            dtype = header.tensors[tensor].dtype
-            if dtype not in FLOATS:
-                raise LoraRefused(
-                    f"{header.path.name}: the weights of {name} are stored as {dtype}, no floating point format.",
-                    remedy="Export the LoRA as BF16, F16 or F32.",
-                    thing=tensor,
-                )
-            filled = False
-            for values in chunks(file, header, tensor):
-                if not np.isfinite(values).all():
-                    raise LoraRefused(
-                        f"{header.path.name}: {tensor} holds numbers that are not finite (NaN or infinite); the "
-                        "training went wrong.",
-                        remedy="Train again with a lower learning rate, or use an earlier checkpoint.",
-                        thing=tensor,
-                    )
-                filled = filled or bool(values.any())
-        idle += not filled
+    for component, slots in ((TRANSFORMER, index.slots), (TEXT_ENCODER, index.clip)):
+        declared = declared_strength(header.metadata, component)
+        for name, slot in slots.items():
+            halves = [_changes(file, header, name, tensor) for tensor in (slot.down, slot.up)]
+            idle += not (all(halves) and alpha_of(file, header, slot, declared))
     return idle
+
+
+def _changes(file: BinaryIO, header: Header, name: str, tensor: str) -> bool:
+    """Whether any number of a matrix is not zero."""
+    dtype = header.tensors[tensor].dtype
+    if dtype not in FLOATS:
+        raise LoraRefused(
+            f"{header.path.name}: the weights of {name} are stored as {dtype}, no floating point format.",
+            remedy="Export the LoRA as BF16, F16 or F32.",
+            thing=tensor,
+        )
+    filled = False
+    for values in chunks(file, header, tensor):
+        if not np.isfinite(values).all():
+            raise LoraRefused(
+                f"{header.path.name}: {tensor} holds numbers that are not finite (NaN or infinite); the "
+                "training went wrong.",
+                remedy="Train again with a lower learning rate, or use an earlier checkpoint.",
+                thing=tensor,
+            )
+        filled = filled or bool(values.any())
+    return filled
 
 
 def _idle(index: Index, untouched: int) -> list[Finding]:
     if untouched and untouched == len(index.all_slots):
-        message = "It does nothing: every second matrix is zero, as before the first step of training."
+        message = "It does nothing: in every layer a matrix is zero, as before the first step of training, or alpha is."
         return [Finding("does-nothing", Severity.WARNING, message, "Train it, or use a later checkpoint.")]
     if untouched:
-        message = f"{untouched} of {len(index.all_slots)} layers do nothing: their second matrix is zero."
+        message = f"{untouched} of {len(index.all_slots)} layers do nothing: a matrix or the alpha is zero."
         return [Finding("idle-layers", Severity.NOTE, message)]
     return []

@@ -48,6 +48,7 @@ def of_lora(lora: Lora) -> dict[str, Any]:
         "byte_size": lora.byte_size,
         "training": lora.training,
         "step": lora.step,
+        "findings": plain(lora.findings),
         "created_at": plain(lora.created_at),
     }
 

@@ -26,6 +26,7 @@ from limner.store.models import (
     DatasetPhotoRow,
     ErasureRow,
     ImageRow,
+    LoraOriginalRow,
     LoraRow,
     PhotoRow,
     SampleRow,
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-NAMING = (PhotoRow, DatasetPhotoRow, CheckpointRow, SampleRow, LoraRow, ImageRow)
+NAMING = (PhotoRow, DatasetPhotoRow, CheckpointRow, SampleRow, LoraRow, LoraOriginalRow, ImageRow)
 """The rows that name a blob."""
 AT_ONCE = 500
 """Names in one statement."""

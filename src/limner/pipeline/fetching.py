@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from limner.catalog import find_base
 from limner.datasets.triggers import check_slug
-from limner.errors import Cancelled, InputRefused, LimnerError, VendorBusy, VendorFailed
+from limner.errors import BaseUnclear, Cancelled, InputRefused, LimnerError, VendorBusy, VendorFailed
 from limner.hubs.hub import WEIGHTS_NAME
 from limner.pipeline import importing, jobs, lora_sources, members, reading, subjects
 from limner.pipeline.lora_sources import Found
@@ -43,17 +43,19 @@ def submit(
     trigger: str = "",
     name: str = "",
     base: str = "",
+    rank: int = 0,
     from_here: bool | None = None,
 ) -> Job:
     """Enqueue the import of a LoRA from the Hub or an https address; the options are those of ``import_lora``.
 
     What can be known at once is refused at once: names, a base that is none, an address that may not be used, a repo or
-    file that is not there, a slug that is another user's. InputRefused: the source is a file here.
+    file that is not there, a slug that is another user's. InputRefused: the source is a file here. The job fails with
+    BaseUnclear where several bases fit, and none was named.
     """
     check_slug(subject)
     if base:
         find_base(base)
-    adoption = importing.Adoption(subject, subjects.find_kind(kind), trigger, name, base)
+    adoption = importing.Adoption(subject, subjects.find_kind(kind), trigger, name, base, rank)
     inside = workspace.from_here if from_here is None else from_here
     place = lora_sources.parse(str(source), workspace.settings, files=inside)
     if isinstance(place, Path):
@@ -99,7 +101,8 @@ async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]
 def _import(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
     workspace = _asker(context, wanted)
     found = Found(**wanted["found"])
-    adoption = importing.Adoption(**{field.name: wanted[field.name] for field in fields(importing.Adoption)})
+    options = {field.name: wanted[field.name] for field in fields(importing.Adoption) if field.name in wanted}
+    adoption = importing.Adoption(**options)
     folder = context.workspace.directory(wanted["folder"])
     web = lora_sources.web_for(
         workspace.settings, loopback=wanted["from_here"], anonymous=not members.manages(workspace)
@@ -117,6 +120,10 @@ def _import(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
         made = importing.adopt(workspace, path, found, adoption, folder)
     except (Cancelled, VendorBusy, VendorFailed):
         raise  # what came is gone on with
+    except BaseUnclear as question:
+        shutil.rmtree(folder, ignore_errors=True)
+        question.thing = found.url  # so that whoever answers can name it again
+        raise
     except LimnerError:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from limner import errors
-from limner.errors import Cancelled, Conflict, LimnerError
+from limner.errors import BaseUnclear, Cancelled, Conflict, LimnerError
 from limner.money.consent import check_consent
 from limner.money.sums import total
 from limner.pipeline import erasing, jobs, lookups, reading
@@ -75,7 +75,10 @@ def failure_of(job: Job) -> LimnerError | None:
         )
     error = job.error or {"message": "The job failed.", "remedy": "", "thing": job.id}
     kind = _BY_CODE.get(error.get("code", ""), LimnerError)
-    return kind(error["message"], remedy=error.get("remedy", ""), thing=error.get("thing", ""))
+    failure = kind(error["message"], remedy=error.get("remedy", ""), thing=error.get("thing", ""))
+    if isinstance(failure, BaseUnclear):
+        failure.candidates = tuple(error.get("candidates", ()))
+    return failure
 
 
 def go_on(workspace: Workspace) -> None:

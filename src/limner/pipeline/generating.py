@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from limner import plugins
 from limner.catalog import find_base
-from limner.errors import InputRefused, LimnerError
+from limner.errors import BaseUnclear, InputRefused, LimnerError
 from limner.findings import refuse
 from limner.generation.generator import GenerationOrder, Generator
 from limner.money.sums import dearest
@@ -91,6 +91,7 @@ def request(
     remote = {name: describe(workspace, name) for name, _ in loras if "/" in name}
     pinned: list[list[Any]] = []
     bases = {facts["base"] for facts in remote.values() if facts["base"]}
+    unclear = {name: facts for name, facts in remote.items() if not facts["base"] and facts["candidates"]}
     with workspace.database.read() as session:
         for name, scale in loras:
             if not name or name in remote:
@@ -111,6 +112,16 @@ def request(
             thing="loras",
         )
     chosen_base = find_base(base or next(iter(bases), "") or workspace.settings.base)
+    for name, facts in unclear.items():
+        if chosen_base.id not in facts["candidates"]:
+            named = f", not {chosen_base.id}" if base else ", and nothing in it says which it was made for"
+            raise BaseUnclear(
+                f"{name} fits {' or '.join(facts['candidates'])}{named}.",
+                remedy=f"Say which base: {' or '.join(facts['candidates'])} (--base).",
+                thing="base",
+                candidates=facts["candidates"],
+            )
+        remote[name] = facts | {"base": chosen_base.id}
     wanted = {
         "stage": "generate",
         "generation": jobs.new_id("generation"),

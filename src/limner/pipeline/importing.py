@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from limner.catalog import bases, find_base
 from limner.datasets.triggers import check_slug, check_trigger
@@ -19,11 +21,22 @@ from limner.pipeline.versions import add_lora
 from limner.pipeline.workspace import Workspace
 from limner.records import Lora
 from limner.settings import Settings
-from limner.store.models import LoraRow, SubjectRow
-from limner.types import Base, LoraFacts, LoraUse, SubjectKind, TensorNaming
+from limner.store.models import LoraOriginalRow, LoraRow, SubjectRow
+from limner.types import Base, Finding, LoraFacts, LoraUse, SubjectKind, TensorNaming
 from limner.vendors.public_web import PublicWeb
 
-__all__ = ["LARGEST", "Adoption", "adopt", "describe_remote", "import_lora", "in_our_naming", "no_file"]
+if TYPE_CHECKING:
+    from limner.loras.header import Header
+
+__all__ = [
+    "LARGEST",
+    "Adoption",
+    "adopt",
+    "describe_remote",
+    "import_lora",
+    "in_our_naming",
+    "no_file",
+]
 
 LARGEST = 6 * 10**9
 """Bytes: no lora of a known base is larger; what is, is a whole model."""
@@ -39,13 +52,17 @@ MENDED = (
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """What a lora of somebody else becomes here: a version of this subject, which is made if it is not there."""
+    """What a lora of somebody else becomes here: a version of this subject, which is made if it is not there.
+
+    ``rank`` is that of the LoRA that stands for a LoKr or LoHa; 0: as high as needed.
+    """
 
     subject: str
     kind: SubjectKind | str
     trigger: str
     name: str
     base: str
+    rank: int = 0
 
 
 def import_lora(
@@ -57,19 +74,22 @@ def import_lora(
     trigger: str = "",
     name: str = "",
     base: str = "",
+    rank: int = 0,
     from_here: bool | None = None,
 ) -> Lora:
     """Adopt a LoRA as the subject's next version; the subject is made if it is not there.
 
     ``source`` is a file, ``owner/repo``, ``owner/repo@revision``, ``owner/repo/file.safetensors``, a page of the Hub or
-    an https address. It is checked, and written in diffusers' naming where that changes nothing. The same weights again
-    give the lora that is there. LoraRefused: it is no LoRA for a base that Limner knows, or not sound; Conflict: it is
-    here already as another subject's; NotFound, InputRefused, AccountRefused, VendorFailed: it cannot be had. Unless
-    ``from_here``, by default the workspace's, no file and no address of this machine may be named.
+    an https address. It is checked, and written in diffusers' naming where that changes nothing; its findings say what
+    was noticed and left out. A LoKr or LoHa becomes the nearest LoRA, of ``rank`` if one is given, and is kept beside
+    it. The same weights again give the lora that is there. LoraRefused: it is no LoRA for a base that Limner knows, or
+    not sound; BaseUnclear: several bases fit, and none was named; Conflict: it is here already as another subject's;
+    NotFound, InputRefused, AccountRefused, VendorFailed: it cannot be had. Unless ``from_here``, by default the
+    workspace's, no file and no address of this machine may be named.
     """
     check_slug(subject)
     inside = workspace.from_here if from_here is None else from_here
-    adoption = Adoption(subject, kind, trigger, name, base)
+    adoption = Adoption(subject, kind, trigger, name, base, rank)
     with scratch(workspace.home, "import-") as folder:
         path, found = _bring(workspace, str(source), folder, from_here=inside)
         return adopt(workspace, path, found, adoption, folder)
@@ -94,39 +114,77 @@ def no_file(path: Path) -> NotFound:
 
 def adopt(workspace: Workspace, path: Path, found: Found, adoption: Adoption, folder: Path) -> Lora:
     """Check a file that is here, and make it a lora; the same weights again give the one that is there."""
-    facts = _checked(path, folder / "converted.safetensors", adoption.base or found.base, insist=bool(adoption.base))
+    checked = _checked(path, folder, adoption, found.model or found.base)
+    facts = checked.facts
     word = (adoption.trigger or facts.trigger or found.trigger)[:LONGEST_TRIGGER].strip()
-    known = _known(workspace, facts.digest, adoption.subject)
+    known = _known(workspace, checked, adoption.subject)
     if known is not None:
         return known
     _ensure_subject(workspace, adoption, word)
-    digest = workspace.blobs.put_file(facts.path)
-    return _store(workspace, adoption.subject, facts, digest, word)
+    for file in (facts.path, checked.original):
+        if file is not None:
+            workspace.blobs.put_file(file)
+    return _store(workspace, adoption.subject, checked, word)
 
 
-def _checked(path: Path, into: Path, hint: str, *, insist: bool) -> LoraFacts:
-    """The facts of a sound file. Its own tensors say which base; ``hint`` decides where several fit.
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """The facts of the lora to be; ``original`` is the file as it came, where that was ``kind``, no LoRA."""
 
-    It is written to ``into`` in diffusers' naming where it has another, or something that conversion mends.
+    facts: LoraFacts
+    kind: str = ""
+    original: Path | None = None
+    digest: str = ""
+
+
+def _checked(path: Path, folder: Path, adoption: Adoption, card: str) -> _Checked:
+    """The facts of a sound file. Its own tensors say which base; header and ``card`` decide where several fit.
+
+    LoKr and LoHa become the nearest LoRA first. It is written in diffusers' naming where it has another, or something
+    that conversion mends. BaseUnclear: several bases fit, and nothing says which.
     """
+    from limner.loras.base_choice import unclear
     from limner.loras.inspection import inspect
 
-    facts = inspect(path)
-    if insist:
-        return _sound(facts, find_base(hint), into)
-    if hint and any(finding.code == "several-bases" for finding in facts.findings):
-        try:
-            return _sound(facts, find_base(hint), into)
-        except LoraRefused:
-            into.unlink(missing_ok=True)  # the card is wrong: the tensors count
-    if not facts.base:
-        reason = " ".join(finding.message for finding in facts.findings if finding.code == "no-base")
+    if adoption.base:
+        find_base(adoption.base)  # refused before the work that may follow
+    came = facts = inspect(path, card=card)
+    wanted = adoption.base or came.base
+    if not wanted and came.candidates:
+        raise unclear(came.findings, came.candidates)
+    if not wanted:
+        reason = " ".join(finding.message for finding in came.findings if finding.code == "no-base")
         raise LoraRefused(
             f"{path.name} fits no base that Limner knows. {reason}".strip(),
             remedy="See what it is: limner inspect FILE. Known bases: limner bases.",
             thing=path.name,
         )
-    return _sound(facts, find_base(facts.base), into)
+    told = [one for one in came.findings if one.code not in (*MENDED, "several-bases", came.kind)]
+    if adoption.base:
+        told = [one for one in told if one.code != "base-by-hint"]
+    if came.kind != "lora":
+        from limner.loras.lycoris import nearest_lora
+
+        if find_base(wanted).id not in came.candidates:  # said before the work
+            fits = f" It fits {' or '.join(came.candidates)}." if came.candidates else ""
+            raise LoraRefused(
+                f"{path.name} does not fit {wanted}: blocks or widths are of another model.{fits}",
+                remedy=f"Use {came.candidates[0]}." if came.candidates else "See what it is: limner inspect FILE.",
+                thing=path.name,
+            )
+        nearest = nearest_lora(path, folder / "nearest.safetensors", rank=adoption.rank)
+        facts = inspect(nearest.path, card=card)
+        told += nearest.findings
+    elif adoption.rank:
+        raise LoraRefused(
+            f"{path.name} is a LoRA of rank {came.rank} already.",
+            remedy="Leave the rank out: it is for LoKr and LoHa, which become the nearest LoRA.",
+            thing="rank",
+        )
+    sound = _sound(facts, find_base(wanted), folder / "converted.safetensors")
+    told += [one for one in sound.findings if one.code not in {known.code for known in told}]
+    sound = replace(sound, findings=tuple(told))
+    return _Checked(sound) if came.kind == "lora" else _Checked(sound, came.kind, path, came.digest)
 
 
 def _sound(facts: LoraFacts, base: Base, into: Path) -> LoraFacts:
@@ -137,12 +195,18 @@ def _sound(facts: LoraFacts, base: Base, into: Path) -> LoraFacts:
     mended = any(finding.code in MENDED for finding in facts.findings)
     if facts.naming is not TensorNaming.DIFFUSERS or mended:
         try:
-            unread = any(finding.code == "text-encoder-unread" for finding in facts.findings)
-            if convert(facts.path, TensorNaming.DIFFUSERS, into, base=base, drop_text_encoder=unread).exact:
-                return validate(into, base)
+            done = convert(facts.path, TensorNaming.DIFFUSERS, into, base=base, drop_unread=True)
+            if done.exact:
+                return _with(validate(into, base), done.findings)
         except LoraRefused:
             pass  # validation says better what is wrong with it
     return validate(facts.path, base)
+
+
+def _with(facts: LoraFacts, findings: Sequence[Finding]) -> LoraFacts:
+    """The facts with what a conversion said first."""
+    said = {finding.code for finding in findings}
+    return replace(facts, findings=(*findings, *(one for one in facts.findings if one.code not in said)))
 
 
 def in_our_naming(weights: Path, into: Path, base: Base) -> Path:
@@ -153,13 +217,22 @@ def in_our_naming(weights: Path, into: Path, base: Base) -> Path:
     found = inspect(weights)
     if found.naming is TensorNaming.DIFFUSERS and not any(finding.code in MENDED for finding in found.findings):
         return weights
-    return to_diffusers(weights, into, base=base).path
+    return to_diffusers(weights, into, base=base, drop_unread=True).path
 
 
-def _known(workspace: Workspace, digest: str, subject: str) -> Lora | None:
+def _same(checked: _Checked) -> ColumnElement[bool]:
+    """The loras that are of the same bytes: their own, or those that they were made of for this rank."""
+    same = LoraRow.digest == checked.facts.digest
+    if not checked.digest:
+        return same
+    of_it = select(LoraOriginalRow.lora).where(LoraOriginalRow.digest == checked.digest)
+    return same | (LoraRow.id.in_(of_it) & (LoraRow.rank == checked.facts.rank))
+
+
+def _known(workspace: Workspace, checked: _Checked, subject: str) -> Lora | None:
     """The lora of these bytes that is here already. Conflict: it is another subject's."""
     with workspace.database.read() as session:
-        rows = session.scalars(select(LoraRow).where(LoraRow.digest == digest).order_by(LoraRow.version)).all()
+        rows = session.scalars(select(LoraRow).where(_same(checked)).order_by(LoraRow.version)).all()
         own = next((row for row in rows if row.subject == subject), None)
         if own is not None:
             return reading.lora_record(workspace, own)
@@ -188,12 +261,18 @@ def _ensure_subject(workspace: Workspace, adoption: Adoption, word: str) -> None
             raise
 
 
-def _store(workspace: Workspace, subject: str, facts: LoraFacts, digest: str, word: str) -> Lora:
+def _store(workspace: Workspace, subject: str, checked: _Checked, word: str) -> Lora:
+    facts = checked.facts
     with workspace.database.write() as session:
         reading.find_subject_row(session, subject)
-        erasing.add_blob(session, workspace, digest, "application/safetensors", facts.path)
-        again = session.scalars(select(LoraRow).where(LoraRow.subject == subject, LoraRow.digest == digest)).first()
-        return reading.lora_record(workspace, again or add_lora(session, subject, facts, trigger=word))
+        erasing.add_blob(session, workspace, facts.digest, "application/safetensors", facts.path)
+        row = session.scalars(select(LoraRow).where(LoraRow.subject == subject, _same(checked))).first()
+        if row is None:
+            row = add_lora(session, subject, facts, trigger=word, original=checked.kind)
+            if checked.original is not None:
+                erasing.add_blob(session, workspace, checked.digest, "application/safetensors", checked.original)
+                session.add(LoraOriginalRow(lora=row.id, digest=checked.digest))
+        return reading.lora_record(workspace, row)
 
 
 # --- from afar ------------------------------------------------------------------------------------------------------
@@ -212,28 +291,34 @@ def describe_remote(source: str, settings: Settings, *, from_here: bool = True, 
             remedy=f"Import it first: limner lora import {place} --subject SLUG",
             thing=str(place),
         )
+    from limner.loras.base_choice import choose
+    from limner.loras.fitting import fits
+    from limner.loras.inspection import family_and_index
+    from limner.loras.metadata import declared_trigger
+
     found = lora_sources.find(place, settings, anonymous=anonymous)
     web = lora_sources.web_for(settings, loopback=from_here, anonymous=anonymous)
     # of a private file too, though only this user's own generators will reach it
-    base, naming, trigger, size = _from_header(web, found)
+    header, size = _header_of(web, found)
+    family, index = family_and_index(header)
+    fitting = [base for base in bases().values() if base.family is family and fits(header, index, base)]
+    choice = choose(fitting, header, index, found.base)
     return LoraUse(
         digest=found.sha256,
         scale=1.0,
         name=source,
-        trigger=(trigger or found.trigger)[:LONGEST_TRIGGER],
+        trigger=(declared_trigger(header.metadata) or found.trigger)[:LONGEST_TRIGGER],
         url=found.url if found.public else "",
-        base=base,
+        base=choice.base.id if choice.base else "",
         byte_size=size or found.byte_size,
-        naming=naming,
+        naming=index.naming,
+        candidates=tuple(base.id for base in choice.candidates),
     )
 
 
-def _from_header(web: PublicWeb, found: Found) -> tuple[str, str, str, int]:
-    """Base, naming, trigger and size in bytes. The header is put before a hole as long as the tensors would be."""
-    from limner.loras.fitting import fits
+def _header_of(web: PublicWeb, found: Found) -> tuple[Header, int]:
+    """The header of a file that is not here, and its size in bytes; a hole as long as the tensors stands for them."""
     from limner.loras.header import read_header
-    from limner.loras.inspection import family_and_index
-    from limner.loras.metadata import declared_bases, declared_trigger
 
     start = web.start(found.url, FIRST_READ, most=LARGEST)
     size = start.size or min(found.byte_size, LARGEST)
@@ -247,9 +332,4 @@ def _from_header(web: PublicWeb, found: Found) -> tuple[str, str, str, int]:
             file.write(data[:length] if data[8:9] == b"{" else data)
             if size > file.tell():
                 file.truncate(size)
-        header = read_header(path)
-    family, index = family_and_index(header)
-    fitting = [base.id for base in bases().values() if base.family is family and fits(header, index, base)]
-    named = [*declared_bases(header.metadata), found.base]
-    chosen = [base for base in fitting if base in named] or fitting
-    return next(iter(chosen), ""), index.naming, declared_trigger(header.metadata), size
+        return read_header(path), size

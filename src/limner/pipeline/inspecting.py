@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,25 +38,40 @@ def _lora(path: Path, base: str) -> dict[str, Any]:
     from limner.loras.inspection import inspect
     from limner.loras.validation import validate
 
-    facts, problem = inspect(path), ""
-    wanted = base or facts.base
+    facts, problem, says = inspect(path), "", ""
+    fitting = [base] if base else [facts.base] if facts.base else list(facts.candidates)
     try:
-        if wanted:
-            facts = validate(path, find_base(wanted))
+        if facts.kind != "lora" and fitting:
+            _check_special(path)
+            says = f"Imported, it can be used on {' or '.join(fitting)}."
+        elif fitting:
+            sound = validate(path, find_base(fitting[0]))
+            undecided = [one for one in facts.findings if one.code in ("several-bases", "base-by-hint") and not base]
+            facts = replace(sound, base=base or facts.base, findings=(*undecided, *sound.findings))
+            says = f"It can be used on {' or '.join(fitting)}."
         else:
             problem = f"{path.name} fits no base that Limner knows."
     except LoraRefused as refusal:
         problem = str(refusal)
     plain = {name: getattr(facts, name) for name in facts.__dataclass_fields__}
-    says = problem or f"It can be used on {wanted}."
     return {
         "what": "lora",
         **plain,
         "path": str(path),
         "metadata": dict(facts.metadata),
         "problem": problem,
-        "says": [says, *(f"{finding.message} {finding.remedy}".strip() for finding in facts.findings)],
+        "says": [problem or says, *(f"{finding.message} {finding.remedy}".strip() for finding in facts.findings)],
     }
+
+
+def _check_special(path: Path) -> None:
+    """Read all numbers of a LoKr or LoHa. LoraRefused: one is not finite."""
+    from limner.loras.header import read_header
+    from limner.loras.lycoris import adapters, check_adapters
+
+    header = read_header(path)
+    with path.open("rb") as file:
+        check_adapters(file, header, adapters(header))
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -12,7 +12,7 @@ from uuid import uuid4
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from limner.errors import Cancelled, Conflict, LimnerError, NotFound
+from limner.errors import BaseUnclear, Cancelled, Conflict, LimnerError, NotFound
 from limner.pipeline import notifying, wishes
 from limner.store import Database
 from limner.store.models import GenerationRow, JobRow, SubjectRow, TrainingRow, now
@@ -111,6 +111,7 @@ def as_error(failure: BaseException) -> dict[str, Any]:
             "thing": failure.thing,
             "exit_code": failure.exit_code,
             "status": failure.status,
+            **({"candidates": list(failure.candidates)} if isinstance(failure, BaseUnclear) else {}),
         }
     return {
         "code": "unexpected",

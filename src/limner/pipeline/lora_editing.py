@@ -12,7 +12,7 @@ from limner.hubs.card import model_card
 from limner.pipeline import erasing, published, publishing, reading, repos
 from limner.pipeline.workspace import Workspace
 from limner.records import Erasure, Lora
-from limner.store.models import JobRow, PublicationRow
+from limner.store.models import JobRow, LoraOriginalRow, PublicationRow
 from limner.types import UNDER_WAY
 
 __all__ = ["card_text", "delete_lora", "set_card"]
@@ -57,6 +57,7 @@ def delete_lora(workspace: Workspace, lora: str, *, unpublish: bool = False) -> 
     with workspace.database.read() as session:
         row = reading.find_lora_row(session, lora)
         name, subject, digest = f"{row.subject}@v{row.version}", row.subject, row.digest
+        kept = session.scalars(select(LoraOriginalRow.digest).where(LoraOriginalRow.lora == row.id)).all()
         places = session.scalars(select(PublicationRow).where(PublicationRow.lora == row.id)).all()
         where = sorted({(place.hub, place.repo) for place in places})
         _refuse_while_used(session, name)
@@ -76,9 +77,9 @@ def delete_lora(workspace: Workspace, lora: str, *, unpublish: bool = False) -> 
         session.delete(row)
     # Whether a blob is used is asked of everybody's rows: another user may have the same weights.
     with workspace.everyone.database.write() as session:
-        unused = bool(erasing.let_go(session, [digest]))
+        unused = erasing.let_go(session, [digest, *kept])
     erasing.finish_later(workspace)
-    return Erasure(subject, {"loras": 1, "publications": len(where), "blobs": int(unused)}, ())
+    return Erasure(subject, {"loras": 1, "publications": len(where), "blobs": len(unused)}, ())
 
 
 def _refuse_while_used(session: Session, name: str) -> None:

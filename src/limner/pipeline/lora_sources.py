@@ -37,7 +37,8 @@ class HubFile:
 class Found:
     """A file that can be fetched: its address (pinned to a commit on the Hub), and what its place says of it.
 
-    ``public``: anybody may fetch it. ``base`` is a base's id by the card, ``trigger`` the card's, ``sha256`` the hub's.
+    ``public``: anybody may fetch it. ``base`` is a base's id by the card, ``model`` the card's own word for it,
+    ``trigger`` the card's, ``sha256`` the hub's.
     """
 
     url: str
@@ -47,6 +48,7 @@ class Found:
     sha256: str = ""
     base: str = ""
     trigger: str = ""
+    model: str = ""
 
 
 def parse(source: str, settings: Settings, *, files: bool = True) -> Path | HubFile | str:
@@ -149,6 +151,7 @@ def find(place: HubFile | str, settings: Settings, *, anonymous: bool = False) -
         sha256=one.lfs.sha256 if one.lfs else "",
         base=next((base.id for base in bases().values() if named in (base.repo, base.id)), ""),
         trigger=str(card.get("instance_prompt") or "").strip(),
+        model=str(named or "")[:200],
     )
 
 

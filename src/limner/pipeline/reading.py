@@ -45,6 +45,7 @@ from limner.types import (
     Consent,
     Crop,
     DatasetManifest,
+    Finding,
     JobState,
     Photo,
     PhotoReport,
@@ -73,6 +74,7 @@ __all__ = [
 ]
 
 REPORT: TypeAdapter[PhotoReport] = TypeAdapter(PhotoReport)
+FINDINGS: TypeAdapter[list[Finding]] = TypeAdapter(list[Finding])
 MANIFEST: TypeAdapter[DatasetManifest] = TypeAdapter(DatasetManifest)
 PROGRESS: TypeAdapter[Progress] = TypeAdapter(Progress)
 LORA_NAME = re.compile(r"^(?P<slug>[^@:]+?)(?:@v?(?P<version>\d{1,9}))?$", re.ASCII)
@@ -227,6 +229,8 @@ def lora_record(workspace: Workspace, row: LoraRow) -> Lora:
         created_at=row.created_at,
         step=row.step,
         card=row.card,
+        findings=tuple(FINDINGS.validate_python(row.findings)),
+        original=row.original,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -21,10 +23,11 @@ def add_lora(
     step: int | None = None,
     hosted: dict[str, str] | None = None,
     trigger: str = "",
+    original: str = "",
 ) -> LoraRow:
     """The subject's next version; ``trigger`` over the one in the file's header.
 
-    ``training`` made it, or it was ``picked_from`` one's checkpoint of ``step``.
+    ``training`` made it, or it was ``picked_from`` one's checkpoint of ``step``, or it came as another kind of adapter.
     """
     newest = session.scalar(select(func.max(LoraRow.version)).where(LoraRow.subject == subject)) or 0
     lora = LoraRow(
@@ -44,6 +47,8 @@ def add_lora(
         trigger=trigger or facts.trigger,
         header=dict(facts.metadata),
         hosted=hosted or {},
+        findings=[asdict(finding) for finding in facts.findings],
+        original=original,
     )
     session.add(lora)
     session.flush()

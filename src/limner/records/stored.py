@@ -155,7 +155,8 @@ class Lora:
     """One version of a subject's weights. ``name`` is how commands refer to it: ``slug@v1``.
 
     ``step`` is set where it was picked from a checkpoint of ``training``, None where it is what the training ended
-    with. ``card`` is what its owner wrote for the model card.
+    with. ``card`` is what its owner wrote for the model card. ``findings`` are what was said of its file when it came.
+    ``original`` is lokr or loha where it came as that, and this is the nearest LoRA; the file as it came is kept.
     """
 
     name: str
@@ -175,6 +176,8 @@ class Lora:
     created_at: datetime
     step: int | None = None
     card: str = ""
+    findings: tuple[Finding, ...] = ()
+    original: str = ""
 
 
 @dataclass(frozen=True, slots=True)

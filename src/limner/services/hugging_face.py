@@ -49,11 +49,12 @@ class HuggingFaceService:
 
         Without a ``tag`` it is v1, or v1.2, v1.3 ... where the repo has other content under that: tags never move.
         ``samples`` are pictures by file name, each with its prompt. LoraRefused: the file is no lora, or not of
-        ``base``; without one the base is found from the tensors. InputRefused: a person's lora shall be public
-        without a consent.
+        ``base``; without one the base is found from the tensors (BaseUnclear: several fit). InputRefused: a person's
+        lora shall be public without a consent.
         """
         from limner.hubs.card import CardFacts, CardSample, model_card
         from limner.hubs.hub import WEIGHTS_NAME, LoraPackage, TagTaken
+        from limner.loras.base_choice import unclear
         from limner.loras.inspection import inspect
         from limner.loras.validation import validate
 
@@ -65,6 +66,8 @@ class HuggingFaceService:
                 thing=repo,
             )
         found = inspect(path)
+        if not (base or found.base) and found.candidates:
+            raise unclear(found.findings, found.candidates)
         row = find_base(base or found.base)
         facts = validate(path, row)
         repo = self._hub.full_name(repo)

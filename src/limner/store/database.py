@@ -20,7 +20,7 @@ from limner.errors import Conflict, StorageFailed
 
 __all__ = ["SCHEMA_HEAD", "Database"]
 
-SCHEMA_HEAD = "0006"
+SCHEMA_HEAD = "0008"
 BUSY_MILLISECONDS = 30_000
 LOG_SECONDS = 2.0
 """How long emptying the log waits for those who read."""

@@ -27,6 +27,7 @@ __all__ = [
     "IntentRow",
     "JobRow",
     "LedgerRow",
+    "LoraOriginalRow",
     "LoraRow",
     "PhotoRow",
     "PublicationRow",
@@ -257,7 +258,8 @@ class LoraRow(Row):
     """One version of a subject's weights; ``header`` is the file's metadata, ``hosted`` its name at each vendor.
 
     One picked from a checkpoint has ``picked_from`` and ``step`` instead of ``training``. ``card`` is what its owner
-    wrote for the model card.
+    wrote for the model card, ``findings`` what was said of the file, ``original`` the kind that it came as (lokr, loha)
+    where that was no LoRA.
     """
 
     __tablename__ = "limner_loras"
@@ -283,7 +285,18 @@ class LoraRow(Row):
     header: Mapped[dict[str, Any]]
     hosted: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     card: Mapped[str] = mapped_column(Text, default="", server_default="")
+    findings: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
+    original: Mapped[str] = mapped_column(String(20), default="", server_default="")
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class LoraOriginalRow(Row):
+    """The file that a lora was made of, as it came, for the programs that read it as it is."""
+
+    __tablename__ = "limner_lora_originals"
+
+    lora: Mapped[int] = mapped_column(ForeignKey("limner_loras.id", ondelete="CASCADE"), primary_key=True)
+    digest: Mapped[str] = _blob()
 
 
 class PublicationRow(Row):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Query
 from fastapi.responses import Response
@@ -79,11 +79,14 @@ def delete(
 def file(
     studio: StudioOf,
     lora: LoraName,
-    naming: Annotated[TensorNaming | None, Query(description="Its tensor naming; as it is if left out.")] = None,
+    naming: Annotated[
+        TensorNaming | Literal["original"] | None,
+        Query(description="Its tensor naming; as it is if left out. ``original``: the LoKr or LoHa that it came as."),
+    ] = None,
 ) -> Response:
     """A safetensors file, in the naming that the reader wants."""
     found = studio.lora(lora)
-    name = f"{found.subject}-v{found.version}{f'-{naming.value}' if naming else ''}.safetensors"
+    name = f"{found.subject}-v{found.version}{f'-{naming}' if naming else ''}.safetensors"
     return made_file(
         lambda folder: studio.export_lora(found.name, folder / name, naming=naming or ""), "application/octet-stream"
     )

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
-from limner.errors import InputRefused, LimnerError
+from limner.errors import BaseUnclear, InputRefused, LimnerError
 from limner.records import Job, Lora
 from limner.studio import Studio
 from limner.types import SubjectKind, TensorNaming, Visibility
@@ -30,7 +30,8 @@ FILES = (
     (TensorNaming.KOHYA, "kohya", "Kohya's sd-scripts, Forge, many WebUIs"),
     (TensorNaming.BFL, "bfl", "Black Forest Labs' own code"),
 )
-IMPORT_FIELDS = ("source", "subject", "kind", "trigger", "name", "base")
+IMPORT_FIELDS = ("source", "subject", "kind", "trigger", "name", "base", "rank")
+ORIGINALS = {"lokr": "LoKr", "loha": "LoHa"}
 
 
 async def _sent(request: Request) -> FormData:
@@ -48,9 +49,12 @@ def _path(lora: Lora) -> str:
 
 
 @router.get("/loras")
-def list_all(request: Request, visit: Visit, studio: StudioOf, subject: str = "") -> Response:
-    """All versions, newest first, and a form to import one."""
-    return _list(request, visit, studio, subject)
+def list_all(
+    request: Request, visit: Visit, studio: StudioOf, subject: str = "", source: str = "", base: str = ""
+) -> Response:
+    """All versions, newest first, and a form to import one, which ``source`` and ``base`` fill."""
+    known = {"kind": SubjectKind.STYLE, "subject": subject, "source": source[:2000], "base": base[:100]}
+    return _list(request, visit, studio, "" if source else subject, form=dict.fromkeys(IMPORT_FIELDS, "") | known)
 
 
 def _list(
@@ -76,6 +80,7 @@ def _list(
         subjects=studio.subjects(),
         kinds=list(SubjectKind),
         bases=studio.bases(),
+        candidates=refusal.candidates if isinstance(refusal, BaseUnclear) else (),
         form=form or dict.fromkeys(IMPORT_FIELDS, "") | {"kind": SubjectKind.STYLE, "subject": subject},
         refusal=refusal,
         wish=uuid4().hex,
@@ -118,7 +123,10 @@ def _fetched(studio: Studio, form: dict[str, str], wish: str) -> Job:
 def _options(form: dict[str, str]) -> dict[str, Any]:
     if not form["subject"]:
         raise InputRefused("Whose LoRA is it?", remedy="Name a subject, an old one or a new one.", thing="subject")
-    return {name: form[name] for name in IMPORT_FIELDS if name != "source"}
+    if form["rank"] and not (form["rank"].isascii() and form["rank"].isdigit()):
+        raise InputRefused("The rank is no number.", remedy="Leave it out, or write one such as 64.", thing="rank")
+    texts = {name: form[name] for name in IMPORT_FIELDS if name not in ("source", "rank")}
+    return {**texts, "rank": int(form["rank"][:9] or 0)}
 
 
 # --- one of them ----------------------------------------------------------------------------------------------------
@@ -157,6 +165,7 @@ def _page(
         subject=subject,
         versions=studio.loras(lora.subject),
         files=FILES,
+        original=ORIGINALS.get(lora.original, ""),
         places=_newest(places),
         health=studio.lora_status(lora.name) if check and places else None,
         card_header=header,

@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import Field
 
 from limner.types import SubjectKind, Visibility
-from limner.web.api.schemas.plain import Answer, Body
+from limner.web.api.schemas.plain import Answer, Body, Finding
 
 __all__ = [
     "Card",
@@ -26,7 +26,11 @@ __all__ = [
 
 
 class Lora(Answer):
-    """One version of a subject's weights; ``name`` is how it is referred to. ``step``: picked from a checkpoint."""
+    """One version of a subject's weights; ``name`` is how it is referred to. ``step``: picked from a checkpoint.
+
+    ``findings`` are what was noticed when the file came. ``original``: it came as that kind of adapter (lokr, loha),
+    and this is the nearest LoRA.
+    """
 
     name: str
     subject: str
@@ -43,6 +47,8 @@ class Lora(Answer):
     header: dict[str, str]
     step: int | None = None
     card: str = ""
+    findings: list[Finding] = Field(default_factory=list)
+    original: str = ""
     created_at: datetime
 
 
@@ -57,6 +63,7 @@ class LoraImport(Body):
     trigger: str = Field(default="", max_length=60)
     name: str = Field(default="", max_length=200)
     base: str = Field(default="", max_length=100, description="The base's id, where the file does not tell.")
+    rank: int = Field(default=0, ge=0, le=512, description="Of the LoRA nearest to a LoKr or LoHa; 0: as needed.")
 
 
 class Card(Answer):

@@ -135,12 +135,13 @@ class Finding(Answer):
 
 
 class Failure(Answer):
-    """The error that a job, training or generation ended with. ``code`` is one of those of a problem."""
+    """The error that a job, training or generation ended with. ``code`` and ``candidates`` are as in a problem."""
 
     code: str = "error"
     message: str = ""
     remedy: str = ""
     thing: str = ""
+    candidates: list[str] | None = None
 
 
 class FoundWrong(Answer):
@@ -154,7 +155,8 @@ class Problem(BaseModel):
     """Why a request was not done (RFC 9457): ``detail`` says what happened, ``remedy`` what to do next.
 
     ``type`` is ``urn:limner:`` and a code that does not change. ``thing`` names what it is about. ``errors`` are the
-    parts of the request that cannot be used, ``fields`` the settings of a recipe that cannot.
+    parts of the request that cannot be used, ``fields`` the settings of a recipe that cannot, ``candidates`` the bases
+    that a lora fits, the likeliest first: one of them has to be named.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -167,3 +169,4 @@ class Problem(BaseModel):
     thing: str = ""
     errors: list[FoundWrong] | None = None
     fields: dict[str, str] | None = None
+    candidates: list[str] | None = None
