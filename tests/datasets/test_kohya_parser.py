@@ -1,4 +1,4 @@
-"""The Kohya package, read and checked by sd-scripts' own parser and FLUX trainer; see tests/engines/test_lora_readers.py for how."""
+"""The Kohya package, read and checked by sd-scripts' own parser and FLUX trainer; tests/engines says how to run it."""
 
 from __future__ import annotations
 

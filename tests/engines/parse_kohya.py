@@ -1,7 +1,7 @@
 """Read a dataset package with sd-scripts' own parser, as its FLUX trainer does, and say what it will train on.
 
-``python parse_kohya.py CHECKOUT PACKAGE``, in the package's folder. Prints JSON: resolution, repeats, batch size, and the
-caption of each picture. What the trainer refuses ends in its own exception.
+``python parse_kohya.py CHECKOUT``, in the package's folder. Prints JSON: resolution, repeats, batch size, buckets, and
+the caption of each picture. What the trainer refuses ends in its own exception.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Read lora files with another program's own code, and say what each changes: run as a script, by that program's rules.
 
-``python read_with.py CHECKOUT comfyui|invokeai|sd-scripts SHAPES.json OUT.npz FILE...``. SHAPES has the layers of BFL's
-transformer, (out, in) by name, and those of CLIP-L. OUT has ``FILE|layer``: the change times a fixed vector, in float64.
+``python read_with.py CHECKOUT comfyui|invokeai|sd-scripts SHAPES.json OUT.npz FILE...``. SHAPES has the layers of
+BFL's transformer, (out, in) by name, and those of CLIP-L. OUT has ``FILE|layer``: the change times a fixed vector, in
+float64, and ``FILE|!`` where the program refuses a file.
 """
 
 from __future__ import annotations

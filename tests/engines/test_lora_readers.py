@@ -29,6 +29,8 @@ STRENGTHS = (0.3, 1.0, 2.5, 1 / 3, 2.0, 0.0625)
 UNREAD: dict[tuple[str, Family, TensorNaming], tuple[str, ...]] = {
     ("sd-scripts", Family.FLUX1, TensorNaming.DIFFUSERS): ("",),
     ("sd-scripts", Family.FLUX1, TensorNaming.BFL): ("",),
+    ("sd-scripts", Family.FLUX1, TensorNaming.KOHYA): ("final_layer",),
+    ("invokeai", Family.FLUX1, TensorNaming.KOHYA): ("clip_l",),  # read, and named in a way that is not compared here
     ("comfyui", Family.FLUX2, TensorNaming.DIFFUSERS): (
         "double_blocks.0.img_mlp", "double_blocks.0.txt_mlp", "double_stream_modulation", "single_stream_modulation",
         "single_blocks", "time_in", "guidance_in",
@@ -37,7 +39,7 @@ UNREAD: dict[tuple[str, Family, TensorNaming], tuple[str, ...]] = {
 
 
 def read(engine: str, folder: Path, shapes: dict[str, object], files: list[Path]) -> dict[str, dict[str, np.ndarray]]:
-    """What a program makes of files: by file and BFL layer the change times ``probe``, or under ``!`` why it refuses."""
+    """What a program makes of files: by file and BFL layer the change times ``probe``, under ``!`` why it refuses."""
     (folder / "shapes.json").write_text(json.dumps(shapes))
     run_with(engine, "read_with.py", engine, folder / "shapes.json", folder / "o.npz", *files, folder=folder)
     found: dict[str, dict[str, np.ndarray]] = {str(file): {} for file in files}
@@ -109,7 +111,10 @@ CASES = [
     ("comfyui", Family.FLUX2, 8, (), False),
     ("sd-scripts", Family.FLUX1, 8, (), False),
     ("invokeai", Family.FLUX1, 3072, ("double_blocks", "single_blocks"), False),
+    ("invokeai", Family.FLUX1, 3072, ("double_blocks", "single_blocks"), True),
 ]
+# files that a program does not know at all
+REFUSED = {("invokeai", TensorNaming.DIFFUSERS, True), ("invokeai", TensorNaming.BFL, True)}
 
 
 @pytest.mark.parametrize(("engine", "family", "width", "layers", "clip"), CASES)
@@ -121,6 +126,9 @@ def test_a_program_reads_every_naming_as_it_is_meant(
     found = read(engine, tmp_path, drawn.shapes, list(written.values()))
     for naming, path in written.items():
         unread = UNREAD.get((engine, family, naming), ())
+        if (engine, naming, clip) in REFUSED:
+            assert "!" in found[str(path)], naming
+            continue
         wanted = {name: change for name, change in drawn.means.items() if not name.startswith(unread)}
         assert "!" not in found[str(path)], (naming, found[str(path)]["!"])
         assert found[str(path)].keys() == wanted.keys(), (naming, sorted(wanted.keys() ^ found[str(path)].keys()))

@@ -24,7 +24,10 @@ PLAIN = {
     f"{LAYER}.alpha": pack(np.float64(1), "F32"),
 }
 ADDED = {
-    "biases": {f"{LAYER}.diff_b": pack(np.full(WIDTH, 0.003), "F32"), "diffusion_model.img_in.diff_b": pack(np.full(WIDTH, -0.5), "F32")},
+    "biases": {
+        f"{LAYER}.diff_b": pack(np.full(WIDTH, 0.003), "F32"),
+        "diffusion_model.img_in.diff_b": pack(np.full(WIDTH, -0.5), "F32"),
+    },
     "weights": {"diffusion_model.double_blocks.0.img_attn.norm.key_norm.diff": pack(np.full(32, 0.5), "BF16")},
     "set_weight": {"diffusion_model.double_blocks.0.img_mod.lin.set_weight": pack(np.full((4, 4), 0.5), "F32")},
     "PEFT's biases": {f"{LAYER}.lora_B.bias": pack(np.full(WIDTH, 0.5), "F16")},

@@ -134,7 +134,7 @@ def test_guidance_layers_are_left_out_and_told_where_the_base_has_none(tmp_path:
     assert "guidance" in {finding.code for finding in inspect(klein).findings}
     done = to_diffusers(klein, tmp_path / "b.safetensors")
     assert len(done.dropped) == 4
-    assert codes(done) == ["guidance-left-out", "alpha-elsewhere"]
+    assert codes(done) == ["guidance-left-out", "alpha-elsewhere", "unread-elsewhere"]
     assert modules(done.path) == {"transformer.transformer_blocks.0.ff.linear_in"}
     one = guided(3072, 4)
     assert not converted(tmp_path, one).dropped

@@ -19,34 +19,43 @@ WIDTH = 192
 BLOCK = "transformer_blocks.0.attn."
 
 
-def pair(
-    down: str, up: str, rows: int = WIDTH, columns: int = WIDTH, ranks: tuple[int, int] = (2, 2)
-) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+Tensors = dict[str, tuple[str, tuple[int, ...], bytes]]
+
+
+Tensors = dict[str, tuple[str, tuple[int, ...], bytes]]
+
+
+def pair(down: str, up: str, rows: int = WIDTH, columns: int = WIDTH, ranks: tuple[int, int] = (2, 2)) -> Tensors:
     matrices = np.ones((ranks[0], columns)), np.ones((rows, ranks[1]))
     return {name: pack(values, "F32") for name, values in zip((down, up), matrices, strict=True) if name}
 
 
-def peft(layer: str, name: str = "", prefix: str = "transformer.") -> dict[str, tuple[str, tuple[int, ...], bytes]]:
-    return pair(f"{prefix}{layer}.lora_A{name}.weight", f"{prefix}{layer}.lora_B{name}.weight")
+def peft(layer: str, name: str = "", prefix: str = "transformer.", rows: int = WIDTH, columns: int = WIDTH) -> Tensors:
+    return pair(f"{prefix}{layer}.lora_A{name}.weight", f"{prefix}{layer}.lora_B{name}.weight", rows, columns)
+
+
+def kohya(module: str, rows: int = WIDTH, columns: int = WIDTH) -> Tensors:
+    return pair(f"{module}.lora_down.weight", f"{module}.lora_up.weight", rows, columns)
 
 
 Q = "transformer." + BLOCK + "to_q"
+QKV = "lora_unet_double_blocks_0_img_attn_qkv"
 SOUND = peft("transformer_blocks.1.attn.to_v")
 TWICE = {
     "two names of PEFT": peft(BLOCK + "to_q", ".default") | peft(BLOCK + "to_q", ".my_style"),
     "named and not": peft(BLOCK + "to_q") | peft(BLOCK + "to_q", ".my_style"),
     "two prefixes": peft(BLOCK + "to_q") | peft(BLOCK + "to_q", prefix="base_model.model."),
-    "two spellings": peft(BLOCK + "to_q") | pair(f"{Q}.lora_down.weight", f"{Q}.lora_up.weight"),
-    "whole and part": peft(BLOCK + "to_q") | pair("lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight", "lora_unet_double_blocks_0_img_attn_qkv.lora_up.weight", 3 * WIDTH),
-    "OneTrainer's part and the whole": pair("transformer.double_blocks.0.img_attn.qkv.1.lora_down.weight", "transformer.double_blocks.0.img_attn.qkv.1.lora_up.weight") | peft(BLOCK + "to_k"),
-    "in CLIP": pair("lora_te1_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", "lora_te1_text_model_encoder_layers_0_mlp_fc1.lora_up.weight", 256, 64)
-    | pair("text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_A.weight", "text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_B.weight", 256, 64),
-}  # fmt: skip
+    "two spellings": peft(BLOCK + "to_q") | kohya(Q),
+    "whole and part": peft(BLOCK + "to_q") | kohya(QKV, 3 * WIDTH),
+    "part and the same part": kohya("transformer.double_blocks.0.img_attn.qkv.1") | peft(BLOCK + "to_k"),
+    "in CLIP": kohya("lora_te1_text_model_encoder_layers_0_mlp_fc1", 256, 64)
+    | peft("encoder.layers.0.mlp.fc1", "", "text_encoder.text_model.", 256, 64),
+}
 LACKING = {
     "first (lora_A)": pair("", f"{Q}.lora_B.weight"),
     "second (lora_B)": pair(f"{Q}.lora_A.weight", ""),
     "first (lora_A) ": pair("", f"{Q}.lora_B.other.weight"),
-    "second (lora_B) ": pair("lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight", ""),
+    "second (lora_B) ": pair(f"{QKV}.lora_down.weight", ""),
 }
 SHAPES = {
     "different ranks": pair(f"{Q}.lora_A.weight", f"{Q}.lora_B.weight", ranks=(2, 3)),
@@ -62,9 +71,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("reason", "tensors"), CASES, ids=[*TWICE, *LACKING, *SHAPES])
-def test_they_are_told_and_refused_with_the_true_reason(
-    tmp_path: Path, reason: str, tensors: dict[str, tuple[str, tuple[int, ...], bytes]]
-) -> None:
+def test_they_are_told_and_refused_with_the_true_reason(tmp_path: Path, reason: str, tensors: Tensors) -> None:
     path = write(tmp_path / "a.safetensors", SOUND | tensors)
     facts = inspect(path)
     for attempt in (

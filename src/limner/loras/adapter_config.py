@@ -22,8 +22,8 @@ LONGEST_CONFIG = 2**20
 def read_adapter(path: Path) -> Header:
     """``read_header``, with what the ``adapter_config.json`` beside the file says as its ``lora_adapter_metadata``.
 
-    Not where the file says its strength itself, is not spelt as PEFT does, or the ranks there are not those here: then it
-    is another lora's. ``config`` of the header says what became of it.
+    Not where the file says its strength itself, is not spelt as PEFT does, or the ranks there are not those here: then
+    it is another lora's. ``config`` of the header says what became of it.
     """
     header = read_header(path)
     if ADAPTER_KEY in header.metadata or not _silent(header.tensors):
@@ -63,10 +63,10 @@ def _silent(names: Iterable[str]) -> bool:
 
 
 def _other_ranks(header: Header, said: str) -> str:
+    """What a config says of ranks that is not so; "" if all are right."""
     declared = declared_strength({ADAPTER_KEY: said})
-    assert declared is not None
     for name, entry in header.tensors.items():
-        if role_of(name)[1] != "down" or len(entry.shape) != 2:
+        if declared is None or role_of(name)[1] != "down" or len(entry.shape) != 2:
             continue
         wanted = declared.rank_of(module_of(name))
         if wanted != entry.shape[0]:

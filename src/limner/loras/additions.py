@@ -1,7 +1,8 @@
-"""What a file changes beside its LoRA layers: biases and whole weights, as ComfyUI's own trainer and extractors save them.
+"""What a file changes beside its LoRA layers: biases and whole weights, as ComfyUI's own trainer and others save them.
 
-``NAME.diff_b`` is added to a layer's bias, ``NAME.diff`` to its weight, ``set_weight`` replaces one, ``reshape_weight`` makes
-a layer larger; PEFT's ``lora_B.bias`` is added with the adapter. Only ComfyUI reads all of them, and no LoRA can do the same.
+``NAME.diff_b`` is added to a layer's bias, ``NAME.diff`` to its weight, ``set_weight`` replaces one, ``reshape_weight``
+makes a layer larger; PEFT's ``lora_B.bias`` is added with the adapter. Only ComfyUI reads all of them, and no LoRA can
+do the same.
 """
 
 from __future__ import annotations
@@ -33,6 +34,5 @@ def described(file: BinaryIO, header: Header, names: Sequence[str]) -> str:
         size = f"at most {largest:.2g}, {math.sqrt(squares / count):.2g} in the mean (RMS)"
     else:
         size = "what are no finite numbers"
-    return (
-        f"{len(names)} tensors ({', '.join(kinds)}) change layers beside the LoRA, by {size}, such as {names[0][:80]}"
-    )
+    which = f"{len(names)} tensors ({', '.join(kinds)})"
+    return f"{which} change layers beside the LoRA, by {size}, such as {names[0][:80]}"

@@ -1,8 +1,9 @@
 """Converting a lora file to another tensor naming, such that it changes the base's weights by exactly the same.
 
-Strength: where every reader of the naming reads alpha (Kohya) it is written. In diffusers' and BFL's naming most readers
-know no alpha, neither beside the weights nor in the header, so alpha / rank is multiplied into the weights: exactly where
-it is a power of two, else rounded to F32. ``Conversion.strength`` says where it went, ``error`` what it cost.
+Strength: where every reader of the naming reads alpha (Kohya) it is written. In diffusers' and BFL's naming most
+readers know no alpha, neither beside the weights nor in the header, so alpha / rank is multiplied into the weights:
+exactly where a number format has room for that, else rounded to F32. ``Conversion.strength`` says where it went,
+``error`` what it cost.
 
 Layers of FLUX.1's text encoder CLIP-L are converted too. FP8 is written as BF16, which holds each of its numbers.
 """
@@ -27,6 +28,7 @@ from limner.loras.layers import Layer, read_layers, swap_halves
 from limner.loras.leftovers import Cleaned, without_leftovers
 from limner.loras.naming import clip_module_name, index_names, module_name, tensor_name
 from limner.loras.number_formats import Stored, encode
+from limner.loras.portability import unread_elsewhere
 from limner.loras.soundness import unsound
 from limner.loras.strength import ADAPTER_KEY, TEXT_ENCODER, adapter_header, split_ranks
 from limner.loras.structure import PLACES
@@ -157,6 +159,7 @@ def convert(
     modules = sum(name.endswith((".lora_A.weight", ".lora_down.weight", "_layer.down.weight")) for name in tensors)
     modules -= len(clip)
     findings += unsaid_strength(header, index)
+    findings += unread_elsewhere(index, naming)
     if error:
         findings.append(_rounded(error, naming))
     return Conversion(into, naming, strength, dtypes, error, modules, tuple(dropped), tuple(findings), len(clip))

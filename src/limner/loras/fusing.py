@@ -1,8 +1,8 @@
 """Splitting a fused adapter into its parts, and fusing parts into one, without changing what they do.
 
 A fused adapter is either dense (all parts share ``down``) or a block diagonal (each part has columns of its own). Both
-are told apart by the zeros that are there, and the cheaper exact form is chosen. Only a strength that is no power of two
-has to be rounded where it is multiplied into the numbers; how much is said (``error``, 0.0 where nothing was).
+are told apart by the zeros that are there, and the cheaper exact form is chosen. Only a strength that is no power of
+two is rounded where it is multiplied into the numbers; how much is said (``error``, 0.0 where nothing was).
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ LARGEST, SMALLEST = 2.0**15, 2.0**-12
 
 
 def _share(down: NDArray[np.float64], up: NDArray[np.float64]) -> float:
-    """The power of two that ``down`` takes from ``up``: 1, or what makes both equally large if F16 has no room for it."""
+    """The power of two that ``down`` takes from ``up``: 1, or what makes both equally large if F16 has no room."""
     high, low = np.abs(up).max(), np.abs(down).max()
     if SMALLEST <= high <= LARGEST:
         return 1.0

@@ -100,8 +100,7 @@ def declared_strength(metadata: Mapping[str, str], component: str = TRANSFORMER)
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as failure:
         reason = " ".join(str(failure).split())[:120]
         raise LoraRefused(
-            f"The header's {ADAPTER_KEY} or the adapter_config.json beside the file, which gives the strength, cannot be "
-            f"read: {reason}.",
+            f"The header's {ADAPTER_KEY}, which gives the strength, cannot be read: {reason}.",
             remedy="Export the LoRA again.",
         ) from failure
     return found

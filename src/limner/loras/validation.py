@@ -55,7 +55,7 @@ def validate(path: Path, base: Base) -> LoraFacts:
 
 
 def refuse_unsound(facts: LoraFacts) -> None:
-    """LoraRefused, with the true reason, where no base can be right for a file: a matrix is missing, or one too many."""
+    """LoraRefused, with the true reason, where no base can be right for a file; see ``soundness``."""
     _refuse(facts, UNSOUND)
 
 

@@ -11,7 +11,7 @@ from limner.types import DatasetManifest
 
 __all__ = ["dataset_toml", "kohya_files"]
 
-# FLUX's own check in sd-scripts asks for a multiple of 32, the one that it calls first for 64: anything else stops the run.
+# The check of sd-scripts' FLUX trainer asks for a multiple of 32, but its parent's comes first, and stops below 64.
 BUCKET_STEP = 64
 
 
