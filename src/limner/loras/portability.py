@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from limner.loras.header import Header
-from limner.loras.layers import alpha_of
+from limner.loras.layers import alpha_of, trained_apart
 from limner.loras.naming import Index, Slot, clip_module_name, module_name
-from limner.loras.strength import TEXT_ENCODER, TRANSFORMER, declared_strength, split_ranks
+from limner.loras.strength import TEXT_ENCODER, TRANSFORMER, declared_strength
 from limner.types import Family, Finding, Severity, TensorNaming
 
 __all__ = ["portability_findings", "unread_elsewhere"]
@@ -32,8 +32,7 @@ def portability_findings(file: BinaryIO, header: Header, index: Index) -> Iterab
         elif _scaled(file, header, index):
             message = "Its strength is not in its weights but in its header or another file, which few programs read."
             yield Finding("strength-aside", Severity.NOTE, message, _CONVERT)
-    fused = any(slot.alpha and len(slot.target.parts) > 1 for slot in index.slots.values())
-    if fused and split_ranks(header.metadata):
+    if any(slot.alpha and trained_apart(header, slot) > 1 for slot in index.slots.values()):
         message = "sd-scripts trained it with split_qkv: others draw the layers that it split 3 or 4 times weaker."
         yield Finding("split-qkv", Severity.NOTE, message, _CONVERT)
 
