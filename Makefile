@@ -39,10 +39,10 @@ serve: setup
 	$(BIN)/limner serve
 
 test: lint browser
-	$(BIN)/pytest -m "not long" --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not long and not engine_checkout" --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-all: lint browser
-	LIMNER_WALK_LOOKS=all $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	LIMNER_WALK_LOOKS=all $(BIN)/pytest -m "not engine_checkout" --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 fuzz: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'

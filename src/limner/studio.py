@@ -489,11 +489,13 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         name: str = "",
         base: str = "",
         rank: int = 0,
+        drop_additions: bool = False,
         from_here: bool | None = None,
     ) -> Lora:
         """Adopt a LoRA from a file, ``owner/repo`` of the Hugging Face Hub or an https address, as a subject's version.
 
-        What was noticed is in its ``findings``. A LoKr or LoHa becomes the nearest LoRA, of ``rank`` if one is given.
+        What was noticed is in its ``findings``. ``drop_additions`` leaves out what no LoRA can hold: changes of biases
+        and whole weights. A LoKr or LoHa becomes the nearest LoRA, of ``rank`` if one is given.
         LoraRefused: it is none for a base that Limner knows; BaseUnclear: it fits several, so name the ``base``. The
         same weights again give the lora that is there.
         Unless ``from_here``, by default the studio's, the source must not be a file or an address of this machine.
@@ -509,6 +511,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
             name=name,
             base=base,
             rank=rank,
+            drop_additions=drop_additions,
             from_here=from_here,
         )
 
@@ -522,6 +525,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         name: str = "",
         base: str = "",
         rank: int = 0,
+        drop_additions: bool = False,
         from_here: bool | None = None,
     ) -> Job:
         """``import_lora`` as a job, for what has to be fetched: ``owner/repo`` of the Hub or an https address.
@@ -541,6 +545,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
                 name=name,
                 base=base,
                 rank=rank,
+                drop_additions=drop_additions,
                 from_here=from_here,
             )
         )

@@ -283,8 +283,8 @@ def test_any_kohya_file_is_valid(resolution: int, batch_size: int, repeats: int,
     config = check_kohya(dataset_toml(DatasetManifest("", subject, resolution, ()), options))
     (section,) = config["datasets"]
     assert section["subsets"] == [{"image_dir": image_dir, "num_repeats": repeats}]
-    assert section["bucket_reso_steps"] % 32 == 0
-    assert section["min_bucket_reso"] % 32 == section["max_bucket_reso"] % 32 == 0
+    assert section["bucket_reso_steps"] % 64 == 0
+    assert section["min_bucket_reso"] % 64 == section["max_bucket_reso"] % 64 == 0
     assert 0 < section["min_bucket_reso"] <= resolution <= section["max_bucket_reso"]
     assert section["batch_size"] == batch_size
 

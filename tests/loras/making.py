@@ -112,8 +112,12 @@ def kohya_name(bfl: str, number: int) -> str:
     return "lora_unet_" + bfl.format(number).replace(".", "_")
 
 
-def changes(path: Path, alphas: dict[str, float] | None = None) -> dict[str, np.ndarray]:
-    """What a file changes, (alpha / r) B A in float64 by diffusers path, for diffusers, Kohya and BFL names."""
+def changes(path: Path) -> dict[str, np.ndarray]:
+    """What a file changes, (alpha / r) B A in float64 by diffusers path, for diffusers, Kohya and BFL names.
+
+    As ComfyUI, sd-scripts and InvokeAI read it: alpha is a tensor beside the weights or else the rank, whatever the
+    header says.
+    """
     tensors = load_file(path)
     found = {}
     for name, down in tensors.items():
@@ -121,7 +125,6 @@ def changes(path: Path, alphas: dict[str, float] | None = None) -> dict[str, np.
             if name.endswith(low):
                 module = name.removesuffix(low)
                 alpha = tensors.get(module + ".alpha", torch.tensor(float(len(down)))).double().item()
-                alpha = (alphas or {}).get(module.removeprefix("transformer."), alpha)
                 product = tensors[module + high].double() @ down.double()
                 found |= _by_diffusers_path(module, (product * (alpha / len(down))).numpy())
     return {name: change for name, change in found.items() if change.any()}
@@ -145,7 +148,7 @@ def _by_diffusers_path(module: str, change: np.ndarray) -> dict[str, np.ndarray]
     raise AssertionError(f"the oracle does not know {module}")
 
 
-def assert_same_changes(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> None:
+def assert_same_changes(left: dict[str, np.ndarray], right: dict[str, np.ndarray], tolerance: float = 1e-12) -> None:
     assert left.keys() == right.keys()
     for name in left:
-        np.testing.assert_allclose(left[name], right[name], rtol=1e-12, atol=1e-12 * np.abs(left[name]).max())
+        np.testing.assert_allclose(left[name], right[name], rtol=tolerance, atol=tolerance * np.abs(left[name]).max())

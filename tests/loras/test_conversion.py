@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors import safe_open
 from safetensors.torch import load_file
 
 from limner.errors import LoraRefused
@@ -45,21 +43,6 @@ def own_deltas(path: Path) -> dict[str, np.ndarray]:
     _, index = family_and_index(header)
     with path.open("rb") as file:
         return deltas(read_layers(file, header, index.slots))
-
-
-def header_alphas(path: Path) -> dict[str, float]:
-    """The alphas of lora_adapter_metadata by layer, as PEFT's own matching gives them."""
-    from peft.utils.other import get_pattern_key
-
-    with safe_open(path, framework="np") as file:
-        config = json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}"))
-        layers = {name.removeprefix("transformer.").rsplit(".lora_", 1)[0] for name in file.keys()}  # noqa: SIM118
-    if not config:
-        return {}
-    pattern = config["transformer.alpha_pattern"]
-    return {
-        name: pattern.get(get_pattern_key(pattern.keys(), name), config["transformer.lora_alpha"]) for name in layers
-    }
 
 
 @st.composite
@@ -105,13 +88,14 @@ def test_kohya_to_diffusers_and_back(tmp_path: Path, tensors: dict[str, torch.Te
     assert_same_changes(expected, own_deltas(path))
 
     there = convert(path, TensorNaming.DIFFUSERS, tmp_path / "diffusers.safetensors")
-    assert there.exact
+    assert there.error < 2**-23
     assert all(name.startswith("transformer.") for name in load_file(there.path))
-    assert_same_changes(expected, changes(there.path, header_alphas(there.path)))
-    assert_same_changes(expected, own_deltas(there.path))
+    precise = 1e-12 if there.exact else 1e-6
+    assert_same_changes(expected, changes(there.path), precise)
+    assert_same_changes(expected, own_deltas(there.path), precise)
 
     back = convert(there.path, TensorNaming.KOHYA, tmp_path / "back.safetensors")
-    assert_same_changes(expected, changes(back.path))
+    assert_same_changes(expected, changes(back.path), precise)
     assert {name for name in load_file(back.path) if "lora_" in name} <= set(tensors) | {
         name.replace("lora_down.weight", "alpha") for name in tensors
     }
@@ -148,7 +132,7 @@ def test_diffusers_to_fused_namings_and_back(
     assert there.exact
     assert_same_changes(expected, changes(there.path))
     back = convert(there.path, TensorNaming.DIFFUSERS, tmp_path / "back.safetensors")
-    assert_same_changes(expected, changes(back.path, header_alphas(back.path)))
+    assert_same_changes(expected, changes(back.path))
 
 
 def test_strengths_that_are_no_power_of_two_apart_are_told_to_be_rounded(tmp_path: Path) -> None:
@@ -170,9 +154,16 @@ def test_strengths_that_are_no_power_of_two_apart_are_told_to_be_rounded(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("alpha", "strength", "dtype"), [(4.0, "rank", "BF16"), (2.0, "multiplied", "BF16"), (3.0, "header", "BF16")]
+    ("alpha", "strength", "dtype", "exact"),
+    [
+        (4.0, "rank", "BF16", True),
+        (2.0, "multiplied", "BF16", True),
+        (3.0, "multiplied", "F32", True),  # F32 has room for the product
+        (1.2, "multiplied", "F32", False),
+        (0.0, "multiplied", "BF16", True),
+    ],
 )
-def test_where_alpha_goes(tmp_path: Path, alpha: float, strength: str, dtype: str) -> None:
+def test_where_alpha_goes(tmp_path: Path, alpha: float, strength: str, dtype: str, exact: bool) -> None:
     down, up = matrices((WIDTH, WIDTH), 4, 0, torch.bfloat16)
     module = kohya_name("double_blocks.{}.img_attn.proj", 0)
     tensors = {
@@ -181,22 +172,39 @@ def test_where_alpha_goes(tmp_path: Path, alpha: float, strength: str, dtype: st
         f"{module}.alpha": torch.tensor(alpha),
     }
     done = convert(saved(tmp_path / "k.safetensors", tensors), TensorNaming.DIFFUSERS, tmp_path / "d.safetensors")
-    assert (done.strength, done.dtypes, done.exact) == (strength, (dtype,), True)
-    assert ("lora_adapter_metadata" in inspect(done.path).metadata) == (strength == "header")
+    assert (done.strength, done.dtypes, done.exact) == (strength, (dtype,), exact)
+    assert "lora_adapter_metadata" not in inspect(done.path).metadata
+    assert [finding.code for finding in done.findings] == ([] if done.exact else ["rounded"])
 
 
-def test_a_factor_that_would_overflow_half_precision_is_kept_exact(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("alpha", "up", "down", "dtype"),
+    [
+        (4.0, 60000.0, 1.0, "F16"),  # up alone would overflow: both take a part
+        (2.0**-12, 2.0**-10, 1.0, "F16"),  # up alone would lose its digits
+        (4.0, 60000.0, 60000.0, "F32"),  # there is no room in either
+        (3.0, 60000.0, 0.5, "F32"),
+        (3e-6, 1e-3, 1.0, "F32"),
+    ],
+)
+def test_a_factor_that_half_precision_has_no_room_for(
+    tmp_path: Path, alpha: float, up: float, down: float, dtype: str
+) -> None:
     module = kohya_name("double_blocks.{}.img_attn.proj", 0)
     tensors = {
-        f"{module}.lora_down.weight": torch.ones(1, WIDTH, dtype=torch.float16),
-        f"{module}.lora_up.weight": torch.full((WIDTH, 1), 60000.0, dtype=torch.float16),
-        f"{module}.alpha": torch.tensor(4.0),
+        f"{module}.lora_down.weight": torch.full((1, WIDTH), down, dtype=torch.float16),
+        f"{module}.lora_up.weight": torch.full((WIDTH, 1), up, dtype=torch.float16),
+        f"{module}.alpha": torch.tensor(alpha),
     }
     path = saved(tmp_path / "k.safetensors", tensors)
     done = convert(path, TensorNaming.DIFFUSERS, tmp_path / "d.safetensors")
-    assert done.exact
-    assert done.dtypes == ("F16", "F32")
-    assert_same_changes(changes(path), changes(done.path))
+    assert done.dtypes == (dtype,)
+    assert_same_changes(changes(path), changes(done.path), 1e-12 if done.exact else 1e-7)
+    if up * alpha * down < 60000:
+        # readers that draw in half precision lose nothing but digits
+        halves = {name: tensor.half() for name, tensor in load_file(done.path).items()}
+        half = changes(saved(tmp_path / "h.safetensors", halves))
+        assert_same_changes(changes(path), half, 1e-3)
 
 
 @quick
@@ -309,7 +317,7 @@ def test_peft_gives_the_same_strength_as_the_kohya_file(tmp_path: Path) -> None:
         }
     path = saved(tmp_path / "k.safetensors", tensors)
     done = convert(path, TensorNaming.DIFFUSERS, tmp_path / "d.safetensors")
-    assert done.strength == "header"
+    assert done.strength == "multiplied"
     model = FluxTransformer2DModel(
         num_layers=2, num_single_layers=2, attention_head_dim=8, num_attention_heads=2, joint_attention_dim=96,
         pooled_projection_dim=40, axes_dims_rope=(2, 2, 4),

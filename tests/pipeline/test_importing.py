@@ -427,3 +427,85 @@ def test_a_person_is_not_made_public_without_consent(
     with pytest.raises(Conflict, match="consent"):
         published.set_visibility(workspace, "jane", Visibility.PUBLIC)
     assert hub_server.repos["ann/jane-lora"].private
+
+
+# --- what PEFT and ComfyUI save ---------------------------------------------------------------------------------------
+
+PEFT_LAYER = "base_model.model.transformer_blocks.0.attn.to_q.lora_{}.my_style.weight"
+PEFT = {PEFT_LAYER.format("A"): np.ones((4, 192), np.float32), PEFT_LAYER.format("B"): np.ones((192, 4), np.float32)}
+CONFIG = b'{"peft_type": "LORA", "r": 4, "lora_alpha": 1.2}'
+STORED = "transformer.transformer_blocks.0.attn.to_q.lora_{}.weight"
+
+
+def strength_of(path: Path) -> float:
+    """What the one layer of a file adds to each weight, as a program that reads weights alone would have it."""
+    tensors = load_file(path)
+    assert set(tensors) == {STORED.format("A"), STORED.format("B")}
+    change = tensors[STORED.format("B")].astype(float) @ tensors[STORED.format("A")].astype(float)
+    assert np.ptp(change) == 0
+    return float(change[0, 0])
+
+
+@pytest.mark.parametrize("place", ["file", "folder", "repo", "folder of a repo"])
+def test_a_peft_lora_has_the_strength_of_the_config_beside_it(
+    workspace: Workspace, tmp_path: Path, on_hub: Callable[..., HubRepo], place: str
+) -> None:
+    folder = tmp_path / "my_style"
+    folder.mkdir()
+    save_file(PEFT, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_bytes(CONFIG)
+    weights = (folder / "adapter_model.safetensors").read_bytes()
+    on_hub({"adapter_model.safetensors": weights, "adapter_config.json": CONFIG})
+    source = {"file": str(folder / "adapter_model.safetensors"), "folder": str(folder), "repo": "ann/zib"}.get(place)
+    if source is None:
+        files = {"ema/adapter_model.safetensors": weights, "ema/adapter_config.json": CONFIG}
+        on_hub(files | {"adapter_config.json": b"{}"})
+        source = "ann/zib/ema/adapter_model.safetensors"
+    made = import_lora(workspace, source, subject="zibbo", base="limner-tiny")
+    assert strength_of(made.path) == pytest.approx(1.2, rel=1e-6)
+    assert "adapter-config" in {finding.code for finding in made.findings}
+
+
+def test_a_strength_that_only_the_header_says_is_stored_in_the_weights(workspace: Workspace, tmp_path: Path) -> None:
+    tensors = {STORED.format("A"): PEFT[PEFT_LAYER.format("A")], STORED.format("B"): PEFT[PEFT_LAYER.format("B")]}
+    for alpha in (1.2, 8.0):
+        header = f'{{"transformer.r": 4, "transformer.lora_alpha": {alpha}}}'
+        path = tmp_path / f"{alpha}.safetensors"
+        save_file(tensors, path, {"lora_adapter_metadata": header})
+        made = import_lora(workspace, path, subject="zibbo", base="limner-tiny")
+        assert strength_of(made.path) == pytest.approx(alpha, rel=1e-6)
+    as_it_is = tmp_path / "plain.safetensors"
+    save_file(tensors, as_it_is)
+    kept = import_lora(workspace, as_it_is, subject="zibbo", base="limner-tiny")
+    assert kept.path.read_bytes() == as_it_is.read_bytes()
+
+
+def test_additions_are_refused_with_their_size_or_left_out_on_request(workspace: Workspace, tmp_path: Path) -> None:
+    path = tmp_path / "comfyui.safetensors"
+    stem = "diffusion_model.double_blocks.0.img_attn.proj"
+    added = {f"{stem}.diff_b": np.full(192, 0.25, np.float32)}
+    plain = {name.replace("lora_unet_double_blocks_0_img_attn_proj", stem): t for name, t in kohya(path).items()}
+    save_file(plain | added, path)
+    with pytest.raises(LoraRefused, match=r"at most 0\.25") as refused:
+        import_lora(workspace, path, subject="zibbo", base="limner-tiny")
+    assert "--drop-additions" in refused.value.remedy
+    made = import_lora(workspace, path, subject="zibbo", base="limner-tiny", drop_additions=True)
+    assert "additions-left-out" in {finding.code for finding in made.findings}
+    assert not any("diff" in name for name in load_file(made.path))
+
+
+@pytest.mark.parametrize("base", ["", "limner-tiny", "flux2-dev"])
+@pytest.mark.parametrize("fault", ["two adapters", "second (lora_B) is missing", "different ranks"])
+def test_what_no_base_can_be_right_for_is_refused_with_the_true_reason(
+    workspace: Workspace, tmp_path: Path, fault: str, base: str
+) -> None:
+    down, up = PEFT_LAYER.format("A"), PEFT_LAYER.format("B")
+    tensors = {
+        "two adapters": PEFT | {name.replace("my_style", "other"): tensor for name, tensor in PEFT.items()},
+        "second (lora_B) is missing": {down: PEFT[down]},
+        "different ranks": {down: PEFT[down], up: np.ones((192, 5), np.float32)},
+    }[fault]
+    save_file(tensors, tmp_path / "a.safetensors")
+    with pytest.raises(LoraRefused) as refused:
+        import_lora(workspace, tmp_path / "a.safetensors", subject="zibbo", base=base)
+    assert fault in str(refused.value)

@@ -80,7 +80,7 @@ def test_clip_stays_where_t5_goes_in_import_and_in_export(
     workspace: Workspace, bring: Callable[..., Lora], tmp_path: Path, naming: str
 ) -> None:
     made = bring(LAYER[naming] | CLIP[naming] | T5[naming])
-    assert codes(made) == {"text-encoder-left-out", "text-encoder"}
+    assert codes(made) == {"text-encoder-left-out", "text-encoder", "unread-elsewhere"}
     said = {finding.code: finding.message for finding in made.findings}
     assert said["text-encoder-left-out"].startswith("2 tensors")
     assert "those of CLIP-L stay (layers: 1)" in said["text-encoder-left-out"]

@@ -94,7 +94,9 @@ def export(
 def import_one(
     source: Annotated[
         str,
-        typer.Argument(metavar="SOURCE", help="A file, owner/repo[@REVISION][/FILE], a page of the Hub, or a URL."),
+        typer.Argument(
+            metavar="SOURCE", help="A file or folder, owner/repo[@REVISION][/FILE], a page of the Hub, or a URL."
+        ),
     ],
     subject: Annotated[str, typer.Option(metavar="SLUG", help="Whose next version it becomes; made if new.")],
     kind: Annotated[str, typer.Option(metavar="KIND", help="What a new subject is: person, pet, style ...")] = "style",
@@ -104,6 +106,10 @@ def import_one(
     rank: Annotated[
         int, typer.Option(metavar="N", min=0, help="Of the LoRA nearest to a LoKr or LoHa; as needed if left out.")
     ] = 0,
+    drop_additions: Annotated[
+        bool,
+        typer.Option("--drop-additions", help="Leave out changes of biases and whole weights."),
+    ] = False,
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
@@ -122,11 +128,19 @@ def import_one(
     """
 
     def bring(chosen: str) -> Lora | None:
-        if _is_file(source):
-            return it.import_lora(
-                source, subject=subject, kind=kind, trigger=trigger, name=name, base=chosen, rank=rank
-            )
-        started = it.fetch_lora(source, subject=subject, kind=kind, trigger=trigger, name=name, base=chosen, rank=rank)
+        bring_here = it.import_lora if _is_here(source) else it.fetch_lora
+        started = bring_here(
+            source,
+            subject=subject,
+            kind=kind,
+            trigger=trigger,
+            name=name,
+            base=chosen,
+            rank=rank,
+            drop_additions=drop_additions,
+        )
+        if isinstance(started, Lora):
+            return started
         job = follow(it, started, detach=detach, as_json=as_json)
         return it.lora(job.result["lora"]) if job else None
 
@@ -141,9 +155,11 @@ def import_one(
     show(found, as_json, lambda out: out.print(words, soft_wrap=True))
 
 
-def _is_file(source: str) -> bool:
+def _is_here(source: str) -> bool:
+    """Whether it is a file, or a folder with weights in it."""
     try:
-        return Path(source).expanduser().is_file()
+        path = Path(source).expanduser()
+        return path.is_file() or (path.is_dir() and any(path.glob("*.safetensors")))
     except (OSError, RuntimeError):  # too long to be a name, or nobody's home
         return False
 

@@ -1,8 +1,8 @@
 """Splitting a fused adapter into its parts, and fusing parts into one, without changing what they do.
 
 A fused adapter is either dense (all parts share ``down``) or a block diagonal (each part has columns of its own). Both
-are told apart by the zeros that are there, and the cheaper exact form is chosen: nothing is ever approximated here but
-a strength that differs between parts and is no power of two apart (``Fused.exact`` is then False).
+are told apart by the zeros that are there, and the cheaper exact form is chosen. Only a strength that is no power of
+two is rounded where it is multiplied into the numbers; how much is said (``error``, 0.0 where nothing was).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from limner.loras.layers import Layer, row_bounds
 from limner.loras.naming import Target
@@ -24,10 +25,10 @@ __all__ = ["Fused", "fuse", "power_of_two", "scaled", "split"]
 
 @dataclass(frozen=True, slots=True)
 class Fused:
-    """One adapter made of parts, and whether it does exactly what they did."""
+    """One adapter made of parts; ``error`` is the largest relative change that rounding made to a second matrix."""
 
     layer: Layer
-    exact: bool
+    error: float
 
 
 def split(layer: Layer) -> list[Layer]:
@@ -62,13 +63,13 @@ def fuse(place: Place, parts: Mapping[int, Layer]) -> Fused:
     first, width = layers[0], layers[0].down.shape[1]
     target = replace(first.target, parts=_paths(place, first.target), rows=place.rows)
     if len(place.parts) == 1:
-        return Fused(first, True)
+        return Fused(first, 0.0)
     heights = [width * (rows or 0) for rows in place.rows]
     if all(one.down.same_bytes(first.down) and one.factor == first.factor for one in layers):
-        same, exact = layers, True
+        same, error = layers, 0.0
         down, alpha, starts, rank = first.down, first.alpha, [0] * len(layers), first.rank
     else:
-        same, exact = _common_format(layers)
+        same, error = _common_format(layers)
         down = Stored(same[0].down.dtype, np.concatenate([one.down.raw for one in same]))
         starts = [int(end) - one.rank for end, one in zip(np.cumsum([one.rank for one in same]), same, strict=True)]
         rank = down.shape[0]
@@ -77,31 +78,62 @@ def fuse(place: Place, parts: Mapping[int, Layer]) -> Fused:
     for at, one, start in zip(sorted(parts), same, starts, strict=True):
         top = sum(heights[:at])
         up[top : top + heights[at], start : start + one.rank] = one.up.raw
-    return Fused(Layer(target, down, Stored(same[0].up.dtype, up), alpha), exact)
+    return Fused(Layer(target, down, Stored(same[0].up.dtype, up), alpha), error)
 
 
-def scaled(layer: Layer, factor: Fraction) -> tuple[Layer, bool]:
-    """The layer with ``up`` multiplied by a factor and its alpha left alone; whether the numbers are exact.
+def scaled(layer: Layer, factor: Fraction) -> tuple[Layer, float]:
+    """The layer with its change multiplied by a factor and its alpha left alone, and the relative error of rounding.
 
-    Kept in its number format where that is exact, else computed in float64 and stored as F32 (F64 stays F64).
+    A power of two is exact: it goes into ``up`` in its own number format, or where that has no room for it into both
+    matrices. Any other factor is multiplied in float64, and both are stored as F32 (F64 stays F64).
     """
     if factor == 1:
-        return layer, True
-    numbers = layer.up.numbers()
-    wanted = numbers * float(factor)
+        return layer, 0.0
+    down, up = layer.down.numbers(), layer.up.numbers()
+    if not factor or not up.any() or not down.any():
+        return replace(layer, up=encode(np.zeros_like(up), layer.up.dtype)), 0.0
+    wanted = up * float(factor)
+    share = _share(down, wanted)
     if power_of_two(factor):
-        for dtype in (layer.up.dtype, "F32", "F64"):
-            if dtype in ("F64", "F32", "F16", "BF16"):
-                stored = encode(wanted, dtype)
-                if np.array_equal(stored.numbers(), wanted) and np.array_equal(wanted / float(factor), numbers):
-                    return replace(layer, up=stored), True
-    return replace(layer, up=encode(wanted, "F64" if layer.up.dtype == "F64" else "F32")), False
+        for dtype in dict.fromkeys((layer.up.dtype, "F32", "F64")):
+            for power in dict.fromkeys((1.0, share)):
+                found = replace(layer, down=_as(layer.down, down * power, dtype), up=encode(wanted / power, dtype))
+                if _same(found.down, down * power) and _same(found.up, wanted / power):
+                    return found, 0.0
+    dtype = "F64" if "F64" in (layer.up.dtype, layer.down.dtype) else "F32"
+    found = replace(layer, down=encode(down * share, dtype), up=encode(wanted / share, dtype))
+    if not np.isfinite(found.up.numbers()).all() or not _same(found.down, down * share):
+        found = replace(layer, down=encode(down, "F64"), up=encode(wanted, "F64"))
+        share = 1.0
+    rounded = found.up.numbers() * share
+    return found, float(np.linalg.norm(rounded - wanted) / np.linalg.norm(wanted))
 
 
 def power_of_two(factor: Fraction) -> bool:
     """Whether multiplying a binary floating point number by it is exact (but for overflow and underflow)."""
     ends = (abs(factor.numerator), factor.denominator)
     return all(number > 0 and number & (number - 1) == 0 for number in ends)
+
+
+LARGEST, SMALLEST = 2.0**15, 2.0**-12
+"""Between these the largest number of a matrix has room in every format, half precision (F16) too."""
+
+
+def _share(down: NDArray[np.float64], up: NDArray[np.float64]) -> float:
+    """The power of two that ``down`` takes from ``up``: 1, or what makes both equally large if F16 has no room."""
+    high, low = np.abs(up).max(), np.abs(down).max()
+    if SMALLEST <= high <= LARGEST:
+        return 1.0
+    return float(2.0 ** round(np.log2(high / low) / 2))
+
+
+def _as(stored: Stored, numbers: NDArray[np.float64], dtype: str) -> Stored:
+    """Numbers as the tensor that they were stored in where it is of that format, and unchanged."""
+    return stored if stored.dtype == dtype and np.array_equal(numbers, stored.numbers()) else encode(numbers, dtype)
+
+
+def _same(stored: Stored, numbers: NDArray[np.float64]) -> bool:
+    return np.array_equal(stored.numbers(), numbers)
 
 
 def _blocks(filled: list[list[int]], layer: Layer) -> list[tuple[int, int]] | None:
@@ -134,20 +166,14 @@ def _paths(place: Place, target: Target) -> tuple[str, ...]:
     return tuple(part.format(target.number) for part in place.parts)
 
 
-def _common_format(layers: list[Layer]) -> tuple[list[Layer], bool]:
+def _common_format(layers: list[Layer]) -> tuple[list[Layer], float]:
     """The layers with one strength and one number format, so that they can share two matrices and an alpha."""
-    factor = next((layer.factor for layer in layers if layer.factor), Fraction(0))
-    exact, same = True, []
-    for layer in layers:
-        changed, fine = layer, True
-        if layer.factor == 0:
-            changed = replace(layer, up=Stored(layer.up.dtype, np.zeros_like(layer.up.raw)))
-        elif layer.factor != factor:
-            changed, fine = scaled(layer, layer.factor / factor)
-        same.append(replace(changed, alpha=float(factor * layer.rank)))
-        exact = exact and fine
+    factor = next((layer.factor for layer in layers if layer.factor), Fraction(1))
+    done = [scaled(layer, layer.factor / factor) for layer in layers]
+    same = [replace(changed, alpha=float(factor * changed.rank)) for changed, _ in done]
     downs, ups = _one_format([one.down for one in same]), _one_format([one.up for one in same])
-    return [replace(one, down=down, up=up) for one, down, up in zip(same, downs, ups, strict=True)], exact
+    rounded = max(error for _, error in done)
+    return [replace(one, down=down, up=up) for one, down, up in zip(same, downs, ups, strict=True)], rounded
 
 
 def _one_format(tensors: list[Stored]) -> list[Stored]:

@@ -42,13 +42,17 @@ class TensorEntry:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A checked header: tensors by name in the order of their bytes, metadata, and where the bytes start."""
+    """A checked header: tensors by name in the order of their bytes, metadata, and where the bytes start.
+
+    ``config``: what became of the ``adapter_config.json`` beside the file; "" if there is none. See ``adapter_config``.
+    """
 
     path: Path
     tensors: Mapping[str, TensorEntry]
     metadata: Mapping[str, str]
     data_start: int
     byte_size: int
+    config: str = ""
 
 
 @dataclass(frozen=True, slots=True)

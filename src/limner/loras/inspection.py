@@ -10,15 +10,19 @@ from typing import BinaryIO
 
 from limner.catalog import bases
 from limner.errors import LoraRefused
+from limner.loras.adapter_config import config_findings, read_adapter
+from limner.loras.additions import described
 from limner.loras.base_choice import choose
 from limner.loras.fitting import defects, fits
 from limner.loras.foreign import refuse_foreign, refuse_other_inputs
-from limner.loras.header import Digests, Header, digests, read_header
+from limner.loras.header import Digests, Header, digests
 from limner.loras.layers import alpha_of
 from limner.loras.lycoris import TITLES, as_loras
 from limner.loras.metadata import declared_bases, declared_trigger
 from limner.loras.naming import Index, index_names
 from limner.loras.other_models import named_elsewhere
+from limner.loras.portability import portability_findings
+from limner.loras.soundness import unsound
 from limner.loras.strength import DeclaredStrength, declared_strength
 from limner.types import Base, Family, Finding, LoraFacts, Severity
 
@@ -54,7 +58,7 @@ def inspect(path: Path, *, card: str = "") -> LoraFacts:
 
 def inspect_closely(path: Path, *, card: str = "") -> Inspected:
     """``inspect``, with the header and the index of the tensors; of LoKr and LoHa those of ``lycoris.as_loras``."""
-    header, special = as_loras(read_header(path))
+    header, special = as_loras(read_adapter(path))
     family, index = family_and_index(header)
     found = digests(header)
     fitting = candidates(header, {each: index_names(header.tensors, each) for each in Family})
@@ -68,6 +72,7 @@ def inspect_closely(path: Path, *, card: str = "") -> Inspected:
     declared = declared_strength(header.metadata)
     with path.open("rb") as file:
         strengths = _strengths(file, header, index, declared, findings)
+        findings += _beside(file, header, index, special=bool(special))
     findings += _findings(header, index, found)
     if base is not None and not base.guidance_embedded:
         findings += guidance_findings(index, base)
@@ -144,7 +149,7 @@ def candidates(header: Header, indexes: Mapping[Family, Index]) -> list[Base]:
 def unsaid_strength(header: Header, index: Index) -> Iterable[Finding]:
     """PEFT's own files keep alpha in another file; what is then taken for it is told."""
     silent = not any(slot.alpha for slot in index.slots.values()) and declared_strength(header.metadata) is None
-    if silent and any(name.startswith("base_model.model.") for name in index.slots):
+    if silent and not header.config and any(name.startswith("base_model.model.") for name in index.slots):
         message = "PEFT saved it, and keeps alpha in adapter_config.json beside it; here alpha is taken to be the rank."
         yield Finding("alpha-elsewhere", Severity.NOTE, message, "Draw with another scale if alpha there is another.")
 
@@ -204,13 +209,11 @@ def _findings(header: Header, index: Index, found: Digests) -> Iterable[Finding]
         remedy = "Train without that text encoder, or use another tool."
         yield Finding("text-encoder-unread", Severity.WARNING, message, remedy)
     yield from unsaid_strength(header, index)
-    if index.unknown:
-        shown = ", ".join(name[:70] for name in index.unknown[:3])
-        message = f"{len(index.unknown)} tensors mean nothing in this family: {shown}."
+    added = set(index.additions)
+    if unknown := [name for name in index.unknown if name not in added]:
+        shown = ", ".join(name[:70] for name in unknown[:3])
+        message = f"{len(unknown)} tensors mean nothing in this family: {shown}."
         yield Finding("unknown-tensors", Severity.WARNING, message, "Export the LoRA again without them.")
-    if index.incomplete:
-        message = f"{len(index.incomplete)} layers lack one of their two matrices, such as {index.incomplete[0]}."
-        yield Finding("incomplete", Severity.WARNING, message, "Export the LoRA again.")
     namings = {slot.target.naming for slot in index.slots.values()}
     if len(namings) > 1:
         message = f"It mixes namings: {', '.join(sorted(namings))}."
@@ -219,6 +222,19 @@ def _findings(header: Header, index: Index, found: Digests) -> Iterable[Finding]
     if recorded and recorded != found.tensors:
         message = "The header records another digest of the tensors: they were changed after it was written."
         yield Finding("digest-disagrees", Severity.WARNING, message, "Fetch the file again from its maker.")
+
+
+def _beside(file: BinaryIO, header: Header, index: Index, *, special: bool) -> Iterable[Finding]:
+    """What the file or another one says of its strength, what it does beside its layers, and what makes it unsound."""
+    yield from config_findings(header)
+    wrong = unsound(header, index)
+    if wrong is not None:
+        yield wrong
+    if added := index.additions:
+        message = described(file, header, added) + "."
+        yield Finding("additions", Severity.WARNING, message, "Import or convert it without them (--drop-additions).")
+    if wrong is None and not special:
+        yield from portability_findings(file, header, index)
 
 
 def _numbers(numbers: Iterable[int | None]) -> tuple[int, ...]:

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from limner.errors import LoraRefused
 from limner.loras.header import Header
-from limner.loras.naming import Slot, Target
+from limner.loras.naming import Slot, Target, module_of
 from limner.loras.number_formats import Stored, read_stored
-from limner.loras.strength import TRANSFORMER, DeclaredStrength, declared_strength
+from limner.loras.strength import TRANSFORMER, DeclaredStrength, declared_strength, split_ranks
 from limner.types import TensorNaming
 
-__all__ = ["Layer", "alpha_of", "deltas", "read_layers", "row_bounds", "swap_halves"]
+__all__ = ["Layer", "alpha_of", "deltas", "read_layers", "row_bounds", "swap_halves", "trained_apart"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +61,7 @@ def read_layers(file: BinaryIO, header: Header, slots: Mapping[str, Slot], compo
 
 
 def alpha_of(file: BinaryIO, header: Header, slot: Slot, declared: DeclaredStrength | None) -> float:
-    """The alpha of one adapter, from its tensor, else the header, else its rank."""
+    """The alpha of one adapter, from its tensor, else the header, else its rank; see ``strength``."""
     rank = header.tensors[slot.down or slot.up].shape[0 if slot.down else -1]
     if slot.alpha:
         stored = read_stored(file, header, slot.alpha)
@@ -71,10 +71,20 @@ def alpha_of(file: BinaryIO, header: Header, slot: Slot, declared: DeclaredStren
                 remedy="Export the LoRA again.",
                 thing=slot.alpha,
             )
-        return float(stored.numbers().reshape(()))
+        alpha = float(stored.numbers().reshape(()))
+        return alpha * trained_apart(header, slot)
+    if declared is not None and ".lora_A." in slot.down and slot.target.naming is not TensorNaming.DIFFUSERS:
+        return declared.alpha_of(module_of(slot.down), rank)
     if declared is not None and slot.target.naming is TensorNaming.DIFFUSERS:
         return declared.alpha_of(slot.target.parts[0], rank)
     return float(rank)
+
+
+def trained_apart(header: Header, slot: Slot) -> int:
+    """In how many parts sd-scripts' ``split_qkv`` trained a fused layer, each with the file's alpha; 1 if it did not."""
+    parts, rank = len(slot.target.parts), header.tensors[slot.down or slot.up].shape[0 if slot.down else -1]
+    apart = parts > 1 and rank % parts == 0 and rank // parts in split_ranks(header.metadata)
+    return parts if apart else 1
 
 
 def swap_halves(up: Stored) -> Stored:

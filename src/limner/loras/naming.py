@@ -8,6 +8,8 @@
 | xlabs      | ``double_blocks.0.processor.qkv_lora1.down.weight``          |
 | onetrainer | ``lora_transformer_transformer_blocks_0_attn_to_q.lora_down.weight`` |
 
+PEFT puts the adapter's name into a tensor's (``lora_A.my_style.weight``); OneTrainer numbers the parts of BFL's fused
+layers (``transformer.double_blocks.0.img_attn.qkv.0``).
 Adapters of FLUX.1's text encoder CLIP-L stand beside them: ``text_encoder.text_model.``, ``lora_te1_text_model_``,
 ``text_encoders.clip_l.transformer.text_model.``. Those of T5 are read by few and kept by none of the readers here.
 """
@@ -24,34 +26,38 @@ from types import MappingProxyType
 from limner.loras.structure import CLIP_PLACES, MISSPELT, PLACES, XLABS_PLACES, Place
 from limner.types import Family, TensorNaming
 
-__all__ = ["Index", "Slot", "Target", "clip_module_name", "index_names", "module_name", "role_of", "tensor_name"]
+__all__ = [
+    "Index",
+    "Slot",
+    "Target",
+    "clip_module_name",
+    "index_names",
+    "module_name",
+    "module_of",
+    "role_of",
+    "tensor_name",
+]
 
-_SUFFIXES = {
-    ".lora_A.weight": "down",
-    ".lora_B.weight": "up",
-    ".lora_A.default.weight": "down",
-    ".lora_B.default.weight": "up",
-    ".lora_down.weight": "down",
-    ".lora_up.weight": "up",
-    ".lora.down.weight": "down",
-    ".lora.up.weight": "up",
-    ".lora_linear_layer.down.weight": "down",
-    ".lora_linear_layer.up.weight": "up",
-    ".down.weight": "down",
-    ".up.weight": "up",
-    ".alpha": "alpha",
-}
+_ROLE = re.compile(
+    r"\.(?:lora_(?P<peft>[AB])(?:\.(?P<adapter>[^.]{1,100}))?\.weight"
+    r"|(?:lora_(?:linear_layer\.)?|lora\.)?(?P<half>down|up)\.weight|(?P<alpha>alpha))$"
+)
+_HALVES = {"A": "down", "B": "up"}
 _PREFIXES = (
     "base_model.model.transformer.",
     "base_model.model.diffusion_model.",
+    "base_model.model.unet.",
     "base_model.model.",
+    "model.diffusion_model.",
     "diffusion_model.",
     "transformer.",
+    "unet.",
     "lycoris_",
     "lora_transformer_",
     "lora_unet_",
     "",
 )
+_ADDED = re.compile(r"\.(?:diff|diff_b|set_weight|reshape_weight|lora_(?:[AB]|down|up)(?:\.[^.]{1,100})?\.bias)$")
 # diffusers' reader of FLUX.2 cuts 16 letters off every name, and such names have been saved again
 _BEHEADED = {"sformer_blocks.": "transformer_blocks.", "le_transformer_blocks.": "single_transformer_blocks."}
 _TEXT_ENCODERS = re.compile(r"lora_te\d?_|text_encoders?(_\d)?\.|(clip_l|t5xxl)\.")
@@ -98,12 +104,13 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The tensors of a file, sorted by what they mean in one family."""
+    """The tensors of a file, sorted by what they mean in one family; ``twice`` are pairs of names for one thing."""
 
     family: Family
     slots: Mapping[str, Slot] = field(default_factory=dict)
     text_encoder: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    twice: tuple[tuple[str, str], ...] = ()
     clip: Mapping[str, Slot] = field(default_factory=dict)
 
     @property
@@ -116,6 +123,11 @@ class Index:
         """The tensors of text encoders that are no whole adapters of CLIP-L's layers."""
         clip = {name for slot in self.clip.values() for name in (slot.down, slot.up, slot.alpha)}
         return [name for name in self.text_encoder if name not in clip]
+
+    @property
+    def additions(self) -> list[str]:
+        """Those of the unknown tensors that change a layer beside its adapter: biases, whole weights, larger shapes."""
+        return [name for name in self.unknown if _ADDED.search(name)]
 
     @property
     def incomplete(self) -> list[str]:
@@ -135,20 +147,23 @@ def index_names(names: Iterable[str], family: Family) -> Index:
     clip: dict[str, Slot] = {}
     text: list[str] = []
     unknown: list[str] = []
+    twice: list[tuple[str, str]] = []
     for name in names:
         path, role = role_of(name)
         if _TEXT_ENCODERS.match(name):
             text.append(name)
             if role and family is Family.FLUX1:
-                _place(clip, path, _clip_target(path), role, name)
-        elif not role or not _place(slots, path, _target(path, family), role, name):
+                _place(clip, path, _clip_target(path), role, name, twice)
+        elif not role or not _place(slots, path, _target(path, family), role, name, twice):
             unknown.append(name)
     # an alpha alone is no adapter
     for path, slot in list(slots.items()):
         if not slot.down and not slot.up:
             unknown.append(slots.pop(path).alpha)
     whole = {path: slot for path, slot in clip.items() if slot.down and slot.up}
-    return Index(family, MappingProxyType(slots), tuple(text), tuple(unknown), MappingProxyType(whole))
+    for each in (slots, whole):
+        twice += _overlapping(each)
+    return Index(family, MappingProxyType(slots), tuple(text), tuple(unknown), tuple(twice), MappingProxyType(whole))
 
 
 def module_name(naming: TensorNaming, template: str, number: int | None) -> str:
@@ -190,19 +205,41 @@ def tensor_name(naming: TensorNaming, module: str, role: str) -> str:
 
 def role_of(name: str) -> tuple[str, str]:
     """The path of a tensor's module, and its role in the adapter (down, up, alpha), "" if it has none."""
-    for suffix, role in _SUFFIXES.items():
-        if name.endswith(suffix):
-            return name.removesuffix(suffix), role
-    return name, ""
+    found = _ROLE.search(name)
+    if found is None:
+        return name, ""
+    return name[: found.start()], found["half"] or _HALVES.get(found["peft"] or "", "alpha")
 
 
-def _place(slots: dict[str, Slot], path: str, target: Target | None, role: str, name: str) -> bool:
-    """Put a tensor into its slot; False if it means nothing, or another one is there already."""
+def module_of(name: str) -> str:
+    """The path of a tensor's module as its model has it: without the prefixes of those who save it."""
+    return _bare(role_of(name)[0])[1]
+
+
+def _place(
+    slots: dict[str, Slot], path: str, target: Target | None, role: str, name: str, twice: list[tuple[str, str]]
+) -> bool:
+    """Put a tensor into its slot, or if one is there into ``twice``; False if it means nothing."""
     slot = slots.get(path) or (Slot(target) if target else None)
-    if slot is None or getattr(slot, role):
+    if slot is None:
         return False
-    slots[path] = Slot(slot.target, **{"down": slot.down, "up": slot.up, "alpha": slot.alpha, role: name})
+    if there := getattr(slot, role):
+        twice.append((there, name))
+    else:
+        slots[path] = Slot(slot.target, **{"down": slot.down, "up": slot.up, "alpha": slot.alpha, role: name})
     return True
+
+
+def _overlapping(slots: Mapping[str, Slot]) -> list[tuple[str, str]]:
+    """Pairs of adapters whose names differ and whose layer is the same."""
+    owners: dict[str, Slot] = {}
+    found: dict[tuple[str, str], None] = {}
+    for slot in slots.values():
+        for part in slot.target.parts:
+            other = owners.setdefault(part, slot)
+            if other is not slot:
+                found[other.down or other.up, slot.down or slot.up] = None
+    return list(found)
 
 
 def _clip_target(path: str) -> Target | None:
@@ -220,11 +257,15 @@ def _clip_target(path: str) -> Target | None:
     return None
 
 
+def _bare(path: str) -> tuple[str, str]:
+    """A module's path without the prefix that it was saved under, which comes first."""
+    prefix = next(each for each in _PREFIXES if path.startswith(each))
+    return prefix, path.removeprefix(prefix)
+
+
 def _target(path: str, family: Family) -> Target | None:
-    for prefix in _PREFIXES:
-        if path.startswith(prefix):
-            bare, underscored = path.removeprefix(prefix), prefix.startswith(("lora_", "lycoris_"))
-            break
+    prefix, bare = _bare(path)
+    underscored = prefix.startswith(("lora_", "lycoris_"))
     for cut, whole in _BEHEADED.items():
         if bare.startswith(cut):
             bare = whole + bare.removeprefix(cut)
@@ -265,6 +306,9 @@ def _templates(family: Family) -> dict[tuple[bool, str], _Known]:
             found[False, part] = (TensorNaming.DIFFUSERS, place, (part,), (rows,))
         found[True, place.bfl.replace(".", "_")] = (TensorNaming.KOHYA, place, place.parts, place.rows)
         found[False, place.bfl] = (TensorNaming.BFL, place, place.parts, place.rows)
+        if len(place.parts) > 1:
+            for at, (part, rows) in enumerate(zip(place.parts, place.rows, strict=True)):
+                found[False, f"{place.bfl}.{at}"] = (TensorNaming.BFL, place, (part,), (rows,))
     for name, place in MISSPELT[family].items():
         found[False, name] = (TensorNaming.BFL, place, place.parts, place.rows)
     if family is Family.FLUX1:

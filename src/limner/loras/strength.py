@@ -1,8 +1,12 @@
 """The strength of an adapter: alpha / rank, and where a file says it.
 
 A tensor ``.alpha`` beside the weights, else the header's ``lora_adapter_metadata`` (diffusers: JSON of PEFT
-LoraConfigs with keys prefixed ``transformer.`` and ``text_encoder.``), else alpha is the rank. Dropping the header
-changes the strength.
+LoraConfigs with keys prefixed ``transformer.`` and ``text_encoder.``), else PEFT's ``adapter_config.json`` beside the
+file, else alpha is the rank. Few programs read the header, fewer the other file: see ``conversion``.
+
+sd-scripts' ``split_qkv`` trains q, k and v (and the MLP) of a fused layer apart, each with the rank and alpha of its
+options, and saves them as one of n times that rank with the alpha of one: the strength of that file is n times what
+alpha / rank says. Its header tells, and nothing else does.
 """
 
 from __future__ import annotations
@@ -23,8 +27,10 @@ __all__ = [
     "TRANSFORMER",
     "DeclaredStrength",
     "adapter_header",
+    "config_header",
     "declared_strength",
     "plain_number",
+    "split_ranks",
 ]
 
 ADAPTER_KEY = "lora_adapter_metadata"
@@ -98,6 +104,30 @@ def declared_strength(metadata: Mapping[str, str], component: str = TRANSFORMER)
             remedy="Export the LoRA again.",
         ) from failure
     return found
+
+
+def config_header(text: str) -> str:
+    """``lora_adapter_metadata`` for what an ``adapter_config.json`` says. ValueError: it is none of a LoRA."""
+    try:
+        config = json.loads(text)
+    except RecursionError as failure:
+        raise ValueError("it is nested too deeply") from failure
+    if not isinstance(config, dict) or "r" not in config or config.get("peft_type", "LORA") != "LORA":
+        raise ValueError("it describes no LoRA")
+    kept = ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora")
+    return json.dumps({TRANSFORMER + key: config[key] for key in kept if key in config})
+
+
+def split_ranks(metadata: Mapping[str, str]) -> frozenset[int]:
+    """The ranks that sd-scripts' ``split_qkv`` gave to each part of a fused layer; empty if it did not split them."""
+    try:
+        args = json.loads(metadata.get("ss_network_args") or "{}")
+    except (ValueError, RecursionError):
+        return frozenset()
+    if not isinstance(args, dict) or str(args.get("split_qkv")) != "True":
+        return frozenset()
+    ranks = [metadata.get("ss_network_dim"), *(args.get(f"{kind}_dim") for kind in ("single", "img_attn", "txt_attn"))]
+    return frozenset(int(str(each)) for each in ranks if re.fullmatch(r"[1-9]\d{0,5}", str(each)))
 
 
 def adapter_header(

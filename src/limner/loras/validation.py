@@ -16,15 +16,16 @@ from limner.loras.inspection import Inspected, guidance_findings, inspect_closel
 from limner.loras.layers import alpha_of
 from limner.loras.naming import Index, index_names
 from limner.loras.number_formats import FLOATS, chunks
+from limner.loras.soundness import UNSOUND
 from limner.loras.strength import TEXT_ENCODER, TRANSFORMER, declared_strength
 from limner.types import Base, Family, Finding, LoraFacts, Severity
 
-__all__ = ["check_numbers", "validate"]
+__all__ = ["check_numbers", "refuse_unsound", "validate"]
 
 _FAMILIES = {Family.FLUX1: "FLUX.1", Family.FLUX2: "FLUX.2"}
 # found in inspection, where they are only told; whoever wants to use the file cannot
 _OPEN = ("several-bases", "base-by-hint", "no-base")
-_FATAL = ("unknown-tensors", "incomplete", "header-rank", "strength-twice")
+_FATAL = ("unknown-tensors", "additions", "header-rank", "strength-twice")
 
 
 def validate(path: Path, base: Base) -> LoraFacts:
@@ -34,13 +35,12 @@ def validate(path: Path, base: Base) -> LoraFacts:
     changes nothing at all). The facts name ``base``, which the file fits, even where it fits others too.
     """
     inspected = inspect_closely(path)
+    refuse_unsound(inspected.facts)
     header = inspected.header
     refuse_foreign(read_header(path))  # inspection reads LoKr and LoHa, which is not to say that others do
     index = index_names(header.tensors, base.family)
     _refuse_other_base(inspected, index, base)
-    for finding in inspected.facts.findings:
-        if finding.code in _FATAL:
-            raise LoraRefused(f"{path.name}: {finding.message}", remedy=finding.remedy, thing=str(path))
+    _refuse(inspected.facts, _FATAL)
     if defect := next(clip_defects(header, index), None):
         raise LoraRefused(f"{path.name}: {defect}.", remedy="Convert it without the text encoder.", thing=str(path))
     with path.open("rb") as file:
@@ -52,6 +52,17 @@ def validate(path: Path, base: Base) -> LoraFacts:
     return dataclasses.replace(
         inspected.facts, base=base.id, family=base.family, naming=index.naming, findings=tuple(findings)
     )
+
+
+def refuse_unsound(facts: LoraFacts) -> None:
+    """LoraRefused, with the true reason, where no base can be right for a file; see ``soundness``."""
+    _refuse(facts, UNSOUND)
+
+
+def _refuse(facts: LoraFacts, codes: tuple[str, ...]) -> None:
+    for finding in facts.findings:
+        if finding.code in codes:
+            raise LoraRefused(f"{facts.path.name}: {finding.message}", remedy=finding.remedy, thing=str(facts.path))
 
 
 def _refuse_other_base(inspected: Inspected, index: Index, base: Base) -> None:

@@ -44,6 +44,7 @@ def submit(
     name: str = "",
     base: str = "",
     rank: int = 0,
+    drop_additions: bool = False,
     from_here: bool | None = None,
 ) -> Job:
     """Enqueue the import of a LoRA from the Hub or an https address; the options are those of ``import_lora``.
@@ -55,10 +56,11 @@ def submit(
     check_slug(subject)
     if base:
         find_base(base)
-    adoption = importing.Adoption(subject, subjects.find_kind(kind), trigger, name, base, rank)
+    adoption = importing.Adoption(subject, subjects.find_kind(kind), trigger, name, base, rank, drop_additions)
     inside = workspace.from_here if from_here is None else from_here
     place = lora_sources.parse(str(source), workspace.settings, files=inside)
     if isinstance(place, Path):
+        place = lora_sources.weights_of(place)
         if not place.is_file():
             raise importing.no_file(place)
         raise InputRefused(
@@ -108,6 +110,7 @@ def _import(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
         workspace.settings, loopback=wanted["from_here"], anonymous=not members.manages(workspace)
     )
     try:
+        importing.bring_config(web, found, folder)
         path = web.download(
             found.url,
             folder / WEIGHTS_NAME,

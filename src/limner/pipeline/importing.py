@@ -32,6 +32,7 @@ __all__ = [
     "LARGEST",
     "Adoption",
     "adopt",
+    "bring_config",
     "describe_remote",
     "import_lora",
     "in_our_naming",
@@ -43,7 +44,10 @@ LARGEST = 6 * 10**9
 LONGEST_HEADER = 32 * 2**20
 FIRST_READ = 256 * 2**10
 LONGEST_TRIGGER = 60
-MENDED = ("guidance", "header-rank", "strength-twice", "mixed-naming", "text-encoder-unread", "unknown-tensors")
+MENDED = (
+    "guidance", "header-rank", "strength-twice", "mixed-naming", "text-encoder-unread", "unknown-tensors", "spelling",
+    "strength-aside",
+)  # fmt: skip
 """What inspection finds that a conversion puts right."""
 
 
@@ -51,7 +55,8 @@ MENDED = ("guidance", "header-rank", "strength-twice", "mixed-naming", "text-enc
 class Adoption:
     """What a lora of somebody else becomes here: a version of this subject, which is made if it is not there.
 
-    ``rank`` is that of the LoRA that stands for a LoKr or LoHa; 0: as high as needed.
+    ``rank`` is that of the LoRA that stands for a LoKr or LoHa; 0: as high as needed. ``drop_additions``: changes of
+    biases and whole weights, which no LoRA can hold, are left out.
     """
 
     subject: str
@@ -60,6 +65,7 @@ class Adoption:
     name: str
     base: str
     rank: int = 0
+    drop_additions: bool = False
 
 
 def import_lora(
@@ -72,21 +78,24 @@ def import_lora(
     name: str = "",
     base: str = "",
     rank: int = 0,
+    drop_additions: bool = False,
     from_here: bool | None = None,
 ) -> Lora:
     """Adopt a LoRA as the subject's next version; the subject is made if it is not there.
 
-    ``source`` is a file, ``owner/repo``, ``owner/repo@revision``, ``owner/repo/file.safetensors``, a page of the Hub or
-    an https address. It is checked, and written in diffusers' naming where that changes nothing; its findings say what
-    was noticed and left out. A LoKr or LoHa becomes the nearest LoRA, of ``rank`` if one is given, and is kept beside
-    it. The same weights again give the lora that is there. LoraRefused: it is no LoRA for a base that Limner knows, or
-    not sound; BaseUnclear: several bases fit, and none was named; Conflict: it is here already as another subject's;
-    NotFound, InputRefused, AccountRefused, VendorFailed: it cannot be had. Unless ``from_here``, by default the
-    workspace's, no file and no address of this machine may be named.
+    ``source`` is a file or PEFT's folder, ``owner/repo``, ``owner/repo@revision``, ``owner/repo/file.safetensors``, a
+    page of the Hub or an https address; an ``adapter_config.json`` beside it is read. It is checked, and written in
+    diffusers' naming with its strength in its weights; its findings say what was noticed and left out. Changes of
+    biases and whole weights are left out with ``drop_additions``, and refused without. A LoKr or LoHa becomes the
+    nearest LoRA, of ``rank`` if one is given, and is kept beside it. The same weights again give the lora that is
+    there. LoraRefused: it is no LoRA for a base that Limner knows, or not sound; BaseUnclear: several bases fit, and
+    none was named; Conflict: it is here already as another subject's; NotFound, InputRefused, AccountRefused,
+    VendorFailed: it cannot be had. Unless ``from_here``, by default the workspace's, no file and no address of this
+    machine may be named.
     """
     check_slug(subject)
     inside = workspace.from_here if from_here is None else from_here
-    adoption = Adoption(subject, kind, trigger, name, base, rank)
+    adoption = Adoption(subject, kind, trigger, name, base, rank, drop_additions)
     with scratch(workspace.home, "import-") as folder:
         path, found = _bring(workspace, str(source), folder, from_here=inside)
         return adopt(workspace, path, found, adoption, folder)
@@ -96,13 +105,23 @@ def _bring(workspace: Workspace, source: str, folder: Path, *, from_here: bool) 
     """The file on this disk, and what its place says of it."""
     place = lora_sources.parse(source, workspace.settings, files=from_here)
     if isinstance(place, Path):
+        place = lora_sources.weights_of(place)
         if not place.is_file():
             raise no_file(place)
         return place, Found("", place.name, public=False)
     anonymous = not members.manages(workspace)
     found = lora_sources.find(place, workspace.settings, anonymous=anonymous)
     web = lora_sources.web_for(workspace.settings, loopback=from_here, anonymous=anonymous)
+    bring_config(web, found, folder)
     return web.download(found.url, folder / WEIGHTS_NAME, most=LARGEST, sha256=found.sha256), found
+
+
+def bring_config(web: PublicWeb, found: Found, folder: Path) -> None:
+    """Fetch the ``adapter_config.json`` of a repo, which gives the strength, to beside where the weights will be."""
+    from limner.loras.adapter_config import CONFIG_NAME, LONGEST_CONFIG
+
+    if found.config:
+        web.download(found.config, folder / CONFIG_NAME, most=LONGEST_CONFIG)
 
 
 def no_file(path: Path) -> NotFound:
@@ -142,10 +161,12 @@ def _checked(path: Path, folder: Path, adoption: Adoption, card: str) -> _Checke
     """
     from limner.loras.base_choice import unclear
     from limner.loras.inspection import inspect
+    from limner.loras.validation import refuse_unsound
 
     if adoption.base:
         find_base(adoption.base)  # refused before the work that may follow
     came = facts = inspect(path, card=card)
+    refuse_unsound(came)
     wanted = adoption.base or came.base
     if not wanted and came.candidates:
         raise unclear(came.findings, came.candidates)
@@ -156,7 +177,7 @@ def _checked(path: Path, folder: Path, adoption: Adoption, card: str) -> _Checke
             remedy="See what it is: limner inspect FILE. Known bases: limner bases.",
             thing=path.name,
         )
-    told = [one for one in came.findings if one.code not in (*MENDED, "several-bases", came.kind)]
+    told = [one for one in came.findings if one.code not in (*MENDED, "several-bases", "additions", came.kind)]
     if adoption.base:
         told = [one for one in told if one.code != "base-by-hint"]
     if came.kind != "lora":
@@ -178,26 +199,30 @@ def _checked(path: Path, folder: Path, adoption: Adoption, card: str) -> _Checke
             remedy="Leave the rank out: it is for LoKr and LoHa, which become the nearest LoRA.",
             thing="rank",
         )
-    sound = _sound(facts, find_base(wanted), folder / "converted.safetensors")
+    into = folder / "converted.safetensors"
+    sound = _sound(facts, find_base(wanted), into, drop_additions=adoption.drop_additions)
     told += [one for one in sound.findings if one.code not in {known.code for known in told}]
     sound = replace(sound, findings=tuple(told))
     return _Checked(sound) if came.kind == "lora" else _Checked(sound, came.kind, path, came.digest)
 
 
-def _sound(facts: LoraFacts, base: Base, into: Path) -> LoraFacts:
-    """The file converted and validated, or validated as it is where conversion would round or refuse."""
+def _sound(facts: LoraFacts, base: Base, into: Path, *, drop_additions: bool) -> LoraFacts:
+    """The file converted where it has to be, and validated. LoraRefused."""
     from limner.loras.conversion import convert
     from limner.loras.validation import validate
 
     mended = any(finding.code in MENDED for finding in facts.findings)
-    if facts.naming is not TensorNaming.DIFFUSERS or mended:
-        try:
-            done = convert(facts.path, TensorNaming.DIFFUSERS, into, base=base, drop_unread=True)
-            if done.exact:
-                return _with(validate(into, base), done.findings)
-        except LoraRefused:
-            pass  # validation says better what is wrong with it
-    return validate(facts.path, base)
+    mended |= drop_additions and any(finding.code == "additions" for finding in facts.findings)
+    if facts.naming is TensorNaming.DIFFUSERS and not mended:
+        return validate(facts.path, base)
+    try:
+        done = convert(
+            facts.path, TensorNaming.DIFFUSERS, into, base=base, drop_unread=True, drop_additions=drop_additions
+        )
+    except LoraRefused:
+        validate(facts.path, base)  # says better what is wrong with it, if it knows
+        raise
+    return _with(validate(into, base), done.findings)
 
 
 def _with(facts: LoraFacts, findings: Sequence[Finding]) -> LoraFacts:

@@ -15,7 +15,7 @@ from limner.hubs.repo_names import check_repo
 from limner.settings import Settings
 from limner.vendors.public_web import PublicWeb, origin_of
 
-__all__ = ["Found", "HubFile", "find", "parse", "web_for"]
+__all__ = ["Found", "HubFile", "find", "parse", "web_for", "weights_of"]
 
 _HUB_WORDS = re.compile(
     r"(?P<repo>[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+?)(?:@(?P<revision>[\w./-]+?))?(?:/(?P<file>[^@]+\.safetensors))?"
@@ -38,7 +38,7 @@ class Found:
     """A file that can be fetched: its address (pinned to a commit on the Hub), and what its place says of it.
 
     ``public``: anybody may fetch it. ``base`` is a base's id by the card, ``model`` the card's own word for it,
-    ``trigger`` the card's, ``sha256`` the hub's.
+    ``trigger`` the card's, ``sha256`` the hub's, ``config`` the address of PEFT's ``adapter_config.json`` beside it.
     """
 
     url: str
@@ -49,6 +49,7 @@ class Found:
     base: str = ""
     trigger: str = ""
     model: str = ""
+    config: str = ""
 
 
 def parse(source: str, settings: Settings, *, files: bool = True) -> Path | HubFile | str:
@@ -66,7 +67,7 @@ def parse(source: str, settings: Settings, *, files: bool = True) -> Path | HubF
             return _of_page(source)
         return source
     path = Path(os.path.expanduser(source))  # noqa: PTH111 (Path's own fails on ~nobody)
-    if files and (_is_file(path) or source.startswith(("/", "./", "../", "~", "\\"))):
+    if files and (_is_lora(path) or source.startswith(("/", "./", "../", "~", "\\"))):
         return path
     words = _HUB_WORDS.fullmatch(source)
     # owner/name.safetensors is a file in a folder that is not there, not a repo
@@ -78,11 +79,20 @@ def parse(source: str, settings: Settings, *, files: bool = True) -> Path | HubF
     return HubFile(words["repo"], words["revision"] or "", words["file"] or "")
 
 
-def _is_file(path: Path) -> bool:
+def _is_lora(path: Path) -> bool:
+    """Whether a file is there, or a folder with weights in it."""
     try:
-        return path.is_file()
+        return path.is_file() or (path.is_dir() and any(path.glob("*.safetensors")))
     except OSError:  # a text too long to be a name
         return False
+
+
+def weights_of(path: Path) -> Path:
+    """The weights of a folder, as PEFT and trainers save a lora; a file itself. NotFound, InputRefused as of a repo."""
+    if not path.is_dir():
+        return path
+    files = sorted(each.name for each in path.iterdir() if each.suffix == ".safetensors")
+    return path / _only_weights(str(path), files)
 
 
 def _no_source(source: str) -> InputRefused:
@@ -139,6 +149,8 @@ def find(place: HubFile | str, settings: Settings, *, anonymous: bool = False) -
             remedy=f"It has {', '.join(_weights(list(files))[:6]) or 'no .safetensors file'}.",
             thing=place.repo,
         )
+    folder = file.rpartition("/")[0]
+    config = f"{folder}/adapter_config.json".lstrip("/")
     card = info.card_data.to_dict() if info.card_data else {}  # type: ignore[no-untyped-call]
     named = card.get("base_model")
     named = named[0] if isinstance(named, list) and named else named
@@ -152,6 +164,7 @@ def find(place: HubFile | str, settings: Settings, *, anonymous: bool = False) -
         base=next((base.id for base in bases().values() if named in (base.repo, base.id)), ""),
         trigger=str(card.get("instance_prompt") or "").strip(),
         model=str(named or "")[:200],
+        config=f"{account.endpoint}/{info.id}/resolve/{info.sha}/{quote(config)}" if config in files else "",
     )
 
 
@@ -161,8 +174,9 @@ def _weights(files: list[str]) -> list[str]:
 
 def _only_weights(repo: str, files: list[str]) -> str:
     root = [path for path in _weights(files) if "/" not in path]
-    if WEIGHTS_NAME in root:
-        return WEIGHTS_NAME
+    for usual in (WEIGHTS_NAME, "adapter_model.safetensors"):
+        if usual in root:
+            return usual
     if len(root) == 1:
         return root[0]
     if not root:

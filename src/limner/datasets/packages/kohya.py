@@ -11,8 +11,8 @@ from limner.types import DatasetManifest
 
 __all__ = ["dataset_toml", "kohya_files"]
 
-# sd-scripts stops on a bucket step that is not a multiple of 32.
-BUCKET_STEP = 32
+# The check of sd-scripts' FLUX trainer asks for a multiple of 32, but its parent's comes first, and stops below 64.
+BUCKET_STEP = 64
 
 
 def kohya_files(manifest: DatasetManifest, packed: Iterator[Picture], options: PackageOptions) -> Iterator[File]:

@@ -30,7 +30,7 @@ FILES = (
     (TensorNaming.KOHYA, "kohya", "Kohya's sd-scripts, Forge, many WebUIs"),
     (TensorNaming.BFL, "bfl", "Black Forest Labs' own code"),
 )
-IMPORT_FIELDS = ("source", "subject", "kind", "trigger", "name", "base", "rank")
+IMPORT_FIELDS = ("source", "subject", "kind", "trigger", "name", "base", "rank", "drop_additions")
 ORIGINALS = {"lokr": "LoKr", "loha": "LoHa"}
 
 
@@ -125,8 +125,8 @@ def _options(form: dict[str, str]) -> dict[str, Any]:
         raise InputRefused("Whose LoRA is it?", remedy="Name a subject, an old one or a new one.", thing="subject")
     if form["rank"] and not (form["rank"].isascii() and form["rank"].isdigit()):
         raise InputRefused("The rank is no number.", remedy="Leave it out, or write one such as 64.", thing="rank")
-    texts = {name: form[name] for name in IMPORT_FIELDS if name not in ("source", "rank")}
-    return {**texts, "rank": int(form["rank"][:9] or 0)}
+    texts = {name: form[name] for name in IMPORT_FIELDS if name not in ("source", "rank", "drop_additions")}
+    return {**texts, "rank": int(form["rank"][:9] or 0), "drop_additions": bool(form["drop_additions"])}
 
 
 # --- one of them ----------------------------------------------------------------------------------------------------

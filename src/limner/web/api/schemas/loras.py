@@ -64,6 +64,7 @@ class LoraImport(Body):
     name: str = Field(default="", max_length=200)
     base: str = Field(default="", max_length=100, description="The base's id, where the file does not tell.")
     rank: int = Field(default=0, ge=0, le=512, description="Of the LoRA nearest to a LoKr or LoHa; 0: as needed.")
+    drop_additions: bool = Field(default=False, description="Leave out changes of biases and of whole weights.")
 
 
 class Card(Answer):
