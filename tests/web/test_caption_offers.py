@@ -108,14 +108,15 @@ def test_a_training_that_diverged_says_so_everywhere(client: TestClient, studio:
     }
     with studio._workspace.database.write() as session:
         for name, losses in (("a", curve), ("b", [[step, 0.4] for step, _ in curve])):
-            row = TrainingRow(id=f"training_{name * 16}", state="done", losses=losses, recipe={"learning_rate": 0.01})
+            recipe = {"learning_rate": 0.01, "steps": 100, "schedule": "constant"}
+            row = TrainingRow(id=f"training_{name * 16}", state="done", losses=losses, recipe=recipe)
             for field, value in values.items():
                 setattr(row, field, value)
             session.add(row)
     bad, good = "training_" + "a" * 16, "training_" + "b" * 16
     assert "has diverged" in client.get(f"/trainings/{bad}").text
     assert "diverged" not in client.get(f"/trainings/{good}").text
-    (found,) = client.get(f"/api/v1/trainings/{bad}").json()["training"]["findings"]
+    (found,) = client.get(f"/api/v1/trainings/{bad}").json()["findings"]
     assert found["code"] == "diverged" and "such as 0.002" in found["remedy"]
     code, text = limner(studio, "trainings", "show", bad, "--json")
     assert code == 0 and json.loads(text)["findings"][0]["code"] == "diverged"

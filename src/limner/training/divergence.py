@@ -91,7 +91,7 @@ def _deviation(values: Sequence[float], middle: float) -> float:
 
 def _finding(what: str, step: int, recipe: Mapping[str, Any]) -> Finding:
     rate = recipe.get("learning_rate") or 0
-    lower = f", such as {rate / 4:.1g}" if isinstance(rate, int | float) and rate > 0 else ""
+    lower = f", such as {rate / 4:.2g}" if isinstance(rate, int | float) and rate > 0 else ""
     kept = f" A checkpoint of before step {step} may be good." if step else ""
     return Finding(
         "diverged",

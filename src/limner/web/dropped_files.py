@@ -27,7 +27,10 @@ async def take_form(request: Request, studio: Studio, slug: str) -> Job:
         await read_parts(request, boundary, files)
         if not files.count:
             raise InputRefused("No file was chosen.", remedy="Choose files or a folder, then send the form again.")
-        return await run_in_threadpool(studio.uploads.commit, batch.id, files.count)
+        from_photos = files.captions_from_photos
+        return await run_in_threadpool(
+            lambda: studio.uploads.commit(batch.id, files.count, captions_from_photos=from_photos)
+        )
     except LimnerError:
         await asyncio.shield(run_in_threadpool(files.give_up))
         raise
@@ -40,6 +43,8 @@ class _Files(FormParts):
         super().__init__()
         self._studio, self._slug, self._batch = studio, slug, batch
         self.count = 0
+        self.captions_from_photos = False
+        """Whether the box of this name was ticked; one that is not is no part of the form."""
         self._name = ""
         self._spool = studio.uploads.spool()
         self._spool.discard()
@@ -50,8 +55,9 @@ class _Files(FormParts):
         with suppress(NotFound):
             self._studio.uploads.remove_batch(self._batch)
 
-    def begin(self, _name: str, filename: str) -> None:
+    def begin(self, name: str, filename: str) -> None:
         self._name = filename
+        self.captions_from_photos |= name == "captions_from_photos" and not filename
         if filename:
             self._spool = self._studio.uploads.spool()
 

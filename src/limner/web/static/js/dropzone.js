@@ -20,6 +20,7 @@ let drawing = false;
 let spoken = -1;
 let trying = false;
 
+const choices = () => ({ captions_from_photos: form.elements.captions_from_photos.checked });
 const say = (words) => document.dispatchEvent(new CustomEvent("limner:say", { detail: words }));
 const plural = (count, one) => (count === 1 ? `1 ${one}` : `${count.toLocaleString("en")} ${one}s`);
 const busy = () => batch?.items.some((item) => item.state === "waiting" || item.state === "sending");
@@ -198,7 +199,7 @@ async function send(files) {
       part("actions").replaceChildren();
       began = performance.now();
       spoken = -1;
-      batch = new Batch({ subject: form.dataset.subject, known: form.dataset.known === "1", changed, ended });
+      batch = new Batch({ subject: form.dataset.subject, known: form.dataset.known === "1" && !choices().captions_from_photos, changed, ended, choices });
       shown = batch;
       const pending = document.querySelector("[data-pending]");
       await batch.open(pending?.dataset.pending);

@@ -56,8 +56,9 @@ const canHash = (file) => Boolean(globalThis.crypto?.subtle) && file.size <= LAR
 
 export class Batch {
   // changed(item) is called whenever an item has; ended() when nothing is left to send.
-  constructor({ subject, known, changed, ended }) {
-    Object.assign(this, { subject, known, changed, ended });
+  // choices() is asked at the end: fields of the commit, such as replace_captions.
+  constructor({ subject, known, changed, ended, choices = () => ({}) }) {
+    Object.assign(this, { subject, known, changed, ended, choices });
     this.id = null;
     this.items = [];
     this.earlier = [];
@@ -275,7 +276,7 @@ export class Batch {
       else if (failed.has(upload.id) || !whole || !mine.size) await ask("DELETE", `/${upload.id}`);
     }
     if (!count) return null;
-    const job = await ask("POST", `/batches/${this.id}/commit`, { count });
+    const job = await ask("POST", `/batches/${this.id}/commit`, { count, ...this.choices() });
     this.taken = true;
     return job;
   }
