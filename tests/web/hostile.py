@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-__all__ = ["HEADERS", "JSON_BODIES", "JSON_VALUES", "TEXTS", "VALUES", "Wire", "encoded_form"]
+__all__ = ["HEADERS", "JSON_BODIES", "JSON_VALUES", "PARTS", "TEXTS", "VALUES", "Wire", "encoded_form"]
 
 VALUES: Mapping[str, bytes] = {
     "empty": b"",
@@ -133,6 +133,31 @@ JSON_BODIES: Mapping[str, bytes] = {
     "half a character": b'"\\ud800"',
     "NUL": b"\x00",
 }
+
+
+_PART = b"--x\r\nContent-Disposition: form-data; name="
+PARTS: tuple[tuple[bytes, ...], tuple[bytes, ...]] = (
+    (
+        b"multipart/form-data; boundary=x",
+        b"multipart/form-data; boundary=\xff",
+        b"multipart/form-data",
+        b"multipart/form-data; boundary=" + b"x" * 500,
+        b"multipart/form-data; boundary*=utf-16''x",
+        b"multipart/form-data; charset=nonsense; boundary=x",
+        b'multipart/form-data; boundary=""',
+    ),
+    (
+        b"",
+        b"--x\r\n",
+        b"--x\r\n\r\n\r\n--x--\r\n",
+        _PART + b'"\xff"; filename="\x00"\r\n\r\nabc\r\n--x--\r\n',
+        _PART + b"photos; filename*=utf-8''%ed%a0%80\r\n\r\nabc\r\n--x--\r\n",
+        _PART + b'file; filename="=?utf-8?b?/w==?="\r\nContent-Type: \xff\r\n\r\nabc\r\n--x--\r\n',
+        _PART + b'photos; filename="../../' + b"x" * 9_000 + b'.jpg"\r\n\r\nabc\r\n--x--\r\n',
+        _PART + b"photos; filename=a.jpg\r\nContent-Transfer-Encoding: rot13\r\n\r\nabc\r\n--x--\r\n",
+    ),
+)
+"""Types of a multipart form, and forms."""
 
 
 def encoded_form(fields: Sequence[tuple[str, str]]) -> bytes:

@@ -100,7 +100,7 @@ class _Guard:
         _refuse_long(headers, most)
         if _static(scope):
             return None
-        caller = await self._door.caller(headers, page=_is_page(headers, api=api))
+        caller = await self._door.caller(headers, page=not api)
         answer.cookies.extend(caller.cookies)
         scope["state"]["visitor"] = caller.visitor
         fields: Fields | None = None
@@ -186,8 +186,3 @@ async def unexpected(request: Request, failure: Exception) -> Response:
 def _static(scope: Scope) -> bool:
     path: str = scope["path"]
     return path.startswith("/static/")
-
-
-def _is_page(headers: Headers, *, api: bool) -> bool:
-    """Whether a person's browser asks for a page, and not for what is in one."""
-    return not api and headers.get("sec-fetch-dest", "document") in ("document", "empty")

@@ -200,9 +200,11 @@ def file(visit: Visit, studio: StudioOf, name: str, naming: str = "") -> Respons
     stem = f"{lora.subject}-v{lora.version}"
     if naming in ("", lora.naming):
         return SentFile(lora.path, media_type="application/octet-stream", filename=f"{stem}.safetensors")
-    name = f"{stem}-{naming}.safetensors"
+    # What was asked for is no part of a path before it is known.
     return made_file(
-        lambda folder: studio.export_lora(lora.name, folder / name, naming=naming), "application/octet-stream"
+        lambda folder: studio.export_lora(lora.name, folder / "weights.safetensors", naming=naming),
+        "application/octet-stream",
+        f"{stem}-{naming}.safetensors",
     )
 
 
