@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 DEMO_OUT ?= demo-output
 PEER ?=
 
-.PHONY: help demo serve test test-all browser lint bench setup clean
+.PHONY: help demo serve test test-all audit browser lint bench setup clean
 
 help:
 	@echo "make demo    photos to pictures with the model that ships with Limner; ends with a contact sheet"
 	@echo "make serve   the web app, in the browser"
 	@echo "make test    everything that CI runs: lint, types, import rules, tests"
+	@echo "make audit   are the pins known to have holes? (asks an advisory service)"
 	@echo "make test-all  the same and the tests of a minute each, in every window and colour scheme"
 	@echo "make bench   the README's benchmark table (PEER=path/to/diffusers for the trainer's peer)"
 	@echo "make lint    ruff, mypy, import rules"
@@ -41,6 +42,11 @@ test: lint browser
 
 test-all: lint browser
 	LIMNER_WALK_LOOKS=all $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+audit:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet pip-audit
+	$(VENV)-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 bench: browser
 	$(BIN)/python benchmarks/table.py $(if $(PEER),--peer $(PEER))

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -18,6 +19,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from limner.errors import TooManyAtOnce
+from limner.pipeline.listening import listening
 from limner.settings import Settings
 from limner.web import connections
 from limner.web.access.crowding import Crowding
@@ -202,6 +204,23 @@ def test_a_reader_that_moves_on_may_be_slow(quick: Address) -> None:
     assert size >= HUGE // 10
 
 
+def test_the_workers_port_for_webhooks_is_bounded_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(connections, "LOOK_SECONDS", 0.02)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = Settings(home=tmp_path, public_url="https://hooks.test", webhook_port=port, head_seconds=0.15)
+    with listening(settings):
+        for _ in range(200):
+            try:
+                line = connect(("127.0.0.1", port))
+                break
+            except ConnectionError:
+                threading.Event().wait(0.02)
+        with closing(line):
+            line.sendall(b"POST /webhooks/replicate/x HTTP/1.1\r\nX: ")
+            assert drips(line)[:13] in (b"HTTP/1.1 408 ", b"")
+
+
 # --- how many ---------------------------------------------------------------------------------------------------------
 
 
@@ -289,6 +308,7 @@ FEW_HANDLES = """
 import resource, socket, sys, uvicorn
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 from limner.errors import TooManyAtOnce
+from limner.pipeline.listening import listening
 from limner.settings import Settings
 from limner.web.connections import BACKLOG, Limits, bounded_by
 async def app(scope, receive, send):

@@ -11,6 +11,7 @@ import logging
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -23,14 +24,17 @@ import uvicorn
 from fastapi import FastAPI
 
 from limner.settings import Settings
+from limner.stand_ins.replicate_webhooks import sign
 from limner.studio import Studio
 from limner.web.access import Rules
 from limner.web.app import create_app
 from limner.web.connections import Limits, bounded_by
+from limner.web.webhooks import webhook_app
 from tests.web.access_bench import visiting
 from tests.web.everything import OWNER, Everything, Route, every_route, fill
 from tests.web.hostile import HEADERS, JSON_BODIES, JSON_VALUES, PARTS, TEXTS, VALUES, Wire, encoded_form
 from tests.web.test_ids import harm, settings_in
+from tests.web.test_webhooks import KEY
 
 FORM, JSON = b"application/x-www-form-urlencoded", b"application/json"
 MORE = 8
@@ -309,3 +313,45 @@ def test_what_is_no_request_is_refused(target: Target, line: bytes) -> None:
             said = b""
     assert not said or said.startswith((b"HTTP/1.1 4", b"HTTP/1.1 3")), said[:100]
     assert target.complaints.said[before:] == []
+
+
+WEBHOOK = ("webhook-id", "webhook-timestamp", "webhook-signature", "Content-Length", "Content-Type", "Host", "Cookie")
+
+
+def test_no_header_of_a_webhook_is_a_mistake_of_ours() -> None:
+    """At the worker's port, which anybody can reach; what is signed wrongly wakes nobody."""
+    woken: list[str] = []
+
+    async def secret() -> str:
+        return KEY
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    http, hooks = bounded_by(Limits(100, 0, 20)), webhook_app(secret, woken.append)
+    server = uvicorn.Server(uvicorn.Config(hooks, http=http, ws="none", lifespan="off", log_config=None))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    wire, wrong = Wire(listening.getsockname()), []
+    try:
+        for header, (kind, value) in product(WEBHOOK, VALUES.items()):
+            signed = {name: one.encode() for name, one in sign(KEY, "msg_1", int(time.time()), b"{}").items()}
+            if not header.startswith("webhook-"):
+                signed["webhook-signature"] = b"v1,AAAA"
+            sent = {"Host": b"localhost", "Content-Length": b"2", **signed, header: value}
+            status, _ = wire.send("POST", b"/webhooks/replicate/training_1", list(sent.items()), b"{}")
+            # 0: the connection was ended, as for a head that is none.
+            if status and not 400 <= status < 500:
+                wrong.append((header, kind, status))
+        for path in (
+            b"/webhooks/replicate/%ff%00",
+            b"/webhooks/replicate/" + b"x" * 9_000,
+            b"/webhooks/other/1",
+            b"/%",
+        ):
+            status, _ = wire.send("POST", path, [("Host", b"localhost"), ("Content-Length", b"0")])
+            wrong += [(path[:40], status)] if not 400 <= status < 500 else []
+    finally:
+        wire.close()
+        server.should_exit = True
+        thread.join()
+        listening.close()
+    assert not wrong and not woken, (wrong, woken)
