@@ -6,12 +6,13 @@ DEMO_OUT ?= demo-output
 PEER ?=
 FUZZ ?=
 
-.PHONY: help demo serve test test-all browser lint bench fuzz setup clean
+.PHONY: help demo serve test test-all audit browser lint bench fuzz setup clean
 
 help:
 	@echo "make demo    photos to pictures with the model that ships with Limner; ends with a contact sheet"
 	@echo "make serve   the web app, in the browser"
 	@echo "make test    everything that CI runs: lint, types, import rules, tests"
+	@echo "make audit   are the pins known to have holes? (asks an advisory service)"
 	@echo "make test-all  the same and the tests of a minute each, in every window and colour scheme"
 	@echo "make bench   the README's benchmark table (PEER=path/to/diffusers for the trainer's peer)"
 	@echo "make fuzz    a minute of random input for each reader of outsiders' bytes (FUZZ='lora --seconds 600')"
@@ -47,6 +48,11 @@ test-all: lint browser
 fuzz: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
 	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+audit:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet pip-audit
+	$(VENV)-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 bench: browser
 	$(BIN)/python benchmarks/table.py $(if $(PEER),--peer $(PEER))

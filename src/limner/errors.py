@@ -58,6 +58,7 @@ __all__ = [
     "RecipeRefused",
     "SpendingRefused",
     "StorageFailed",
+    "TooManyAtOnce",
     "TooManyTries",
     "Undecided",
     "VendorBusy",
@@ -215,6 +216,13 @@ class TooManyTries(AccessRefused):
 
     status = 429
     code = "too-many-tries"
+
+
+class TooManyAtOnce(AccessRefused):
+    """One address has so many requests under way that another has to wait."""
+
+    status = 429
+    code = "too-many-at-once"
 
 
 class NotReady(LimnerError):

@@ -11,7 +11,15 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Photos": ("max_photo_pixels", "max_zip_bytes", "workers"),
     "Uploads": ("max_upload_bytes", "max_upload_files", "upload_hours", "disk_reserve", "max_request_bytes"),
     "Work": ("start_worker", "worker_idle_seconds"),
-    "This server": ("hosts", "public_url", "webhook_port", "webhooks_to_loopback"),
+    "This server": (
+        "hosts",
+        "public_url",
+        "webhook_port",
+        "webhooks_to_loopback",
+        "max_connections",
+        "max_connections_per_address",
+        "head_seconds",
+    ),
     "S3 bucket": ("s3_bucket", "s3_prefix", "s3_region", "s3_endpoint", "s3_public_url"),
     "Folders": ("home", "hub_folder", "base_paths", "catalog"),
     "Addresses of the services": (
@@ -32,7 +40,19 @@ FROM_HERE = {
     ),
 }
 """Changed by who sits at the machine only, and why."""
-RESTART = frozenset({"hosts", "public_url", "webhook_port", "max_request_bytes", "max_upload_bytes", "catalog"})
+RESTART = frozenset(
+    {
+        "hosts",
+        "public_url",
+        "webhook_port",
+        "max_request_bytes",
+        "max_upload_bytes",
+        "max_connections",
+        "max_connections_per_address",
+        "head_seconds",
+        "catalog",
+    }
+)
 """Read once, when a server or worker starts."""
 _WORDS = {"s3": "S3", "url": "address", "fal": "fal", "huggingface": "Hugging Face", "replicate": "Replicate"}
 _TITLES = {
@@ -46,6 +66,9 @@ _TITLES = {
     "max_upload_bytes": "Largest uploaded file",
     "max_upload_files": "Most files at once",
     "max_request_bytes": "Largest request without a file",
+    "max_connections": "Most connections",
+    "max_connections_per_address": "Most connections of one address",
+    "head_seconds": "Wait for a request",
     "upload_hours": "Unused uploads are kept",
     "disk_reserve": "Left free on the disk",
     "workers": "Threads for photos",

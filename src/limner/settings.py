@@ -110,6 +110,19 @@ class Settings(BaseSettings):
         description="The most bytes that a request to the web app may have that carries no file.",
         ge=10_000,
     )
+    max_connections: int = Field(
+        default=1_000,
+        description="The most connections to the web app at once; fewer where the system allows fewer open files.",
+        ge=8,
+    )
+    max_connections_per_address: int = Field(
+        default=100,
+        description="The most connections of one address that is not this machine's; 0: as many as in all.",
+        ge=0,
+    )
+    head_seconds: float = Field(
+        default=20.0, description="Seconds within which the head of a request has to come.", gt=0, le=3_600
+    )
     consent_above: Decimal = Field(
         default=Decimal("1.00"), description="US dollars; a step that may cost more is asked about.", ge=0
     )

@@ -8,13 +8,14 @@ import io
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from limner.errors import InputRefused
 from limner.mcp.server import make_server
 from limner.settings import Settings
 from limner.store.models import JobRow
@@ -61,11 +62,11 @@ def spoken(settings: Settings, talk: Callable[[Client], Awaitable[None]]) -> Non
     asyncio.run(run())
 
 
-def inside(studio: Studio, talk: Callable[[Client], Awaitable[None]]) -> None:
+def inside(studio: Studio, talk: Callable[[Client], Awaitable[None]], photos: Sequence[Path] = ()) -> None:
     """Talk to a server in this process."""
 
     async def run() -> None:
-        async with asyncio.timeout(40), Client(make_server(studio)) as client:
+        async with asyncio.timeout(40), Client(make_server(studio, photos)) as client:
             await talk(client)
 
     asyncio.run(run())
@@ -280,11 +281,14 @@ def test_a_lora_is_no_path_of_this_machine(settings: Settings, tmp_path: Path) -
 
 
 def test_photos_go_in_and_are_reported(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
     with Studio(settings=settings) as studio:
         studio.add_subject("zibbo", kind="character")
 
         async def talk(client: Client) -> None:
-            added = await client.call_tool("add_photos", {"slug": "zibbo", "paths": [str(tmp_path)], "wait_seconds": 0})
+            added = await client.call_tool(
+                "add_photos", {"slug": "zibbo", "paths": [str(tmp_path / "photos")], "wait_seconds": 0}
+            )
             assert added.structured_content["state"] == "waiting"
             seen = await client.call_tool("job", {"job": added.structured_content["job"]})
             assert seen.structured_content["kind"] == "intake"
@@ -294,4 +298,112 @@ def test_photos_go_in_and_are_reported(settings: Settings, tmp_path: Path) -> No
                 answer = await client.call_tool(name, {})
                 assert not answer.is_error, text_of(answer)
 
-        inside(studio, talk)
+        inside(studio, talk, [tmp_path / "photos"])
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """A machine with a folder for the assistant, others' beside it, and every way out of it."""
+    photos, secret = tmp_path / "photos", tmp_path / "secret"
+    for folder in (
+        photos / "rex",
+        photos / ".ssh",
+        photos / "linked",
+        photos / "captioned",
+        secret,
+        tmp_path / "photos2",
+    ):
+        folder.mkdir(parents=True)
+    for path in (photos / "rex/a.png", secret / "passport.png", tmp_path / "photos2/b.png", photos / ".ssh/key.png"):
+        Image.new("RGB", (600, 600), "red").save(path)
+    (secret / "diary.txt").write_text("dear diary")
+    (photos / "out").symlink_to(secret)
+    (photos / "out.png").symlink_to(secret / "passport.png")
+    (photos / "linked/inner").symlink_to(secret)
+    Image.new("RGB", (600, 600), "blue").save(photos / "captioned/c.png")
+    (photos / "captioned/c.txt").symlink_to(secret / "diary.txt")
+    (photos / "ring").mkdir()
+    (photos / "ring/again").symlink_to(photos / "ring")
+    return tmp_path
+
+
+OUTSIDE = (
+    "/etc/passwd",
+    "/",
+    "",
+    ".",
+    "rex",
+    "~",
+    "~root",
+    "{m}",
+    "{m}/secret",
+    "{m}/secret/passport.png",
+    "{m}/secret/nothing-here.png",
+    "{m}/photos2/b.png",
+    "{m}/photos/../secret/passport.png",
+    "{m}/photos/rex/../../secret",
+    "{m}/photos/out",
+    "{m}/photos/out/passport.png",
+    "{m}/photos/out.png",
+    "{m}/photos/.ssh",
+    "{m}/photos/.ssh/key.png",
+    "{m}/photos/linked",
+    "{m}/photos/captioned",
+    "{m}/photos/captioned/c.png",
+    "{m}/photos/*/passport.png",
+    "{m}/photos/**",
+    "{m}/photos/[o]ut/*",
+    "{m}/home",
+    "{m}/photos/rex/a.png\0.txt",
+    "file://{m}/secret/passport.png",
+    "/proc/self/root{m}/secret/passport.png",
+    "/dev/stdin",
+    "{m}/photos/" + "x" * 5_000,
+    "{m}/photos",
+)
+
+
+def test_of_this_machine_nothing_is_read_but_what_the_user_named(settings: Settings, machine: Path) -> None:
+    async def refused(client: Client) -> None:
+        told = {}
+        for path in (one.replace("{m}", str(machine)) for one in OUTSIDE):
+            answer = await client.call_tool("add_photos", {"slug": "rex", "paths": [path], "wait_seconds": 0})
+            assert answer.is_error, path
+            assert "What to do:" in text_of(answer), path
+            told[path] = text_of(answer).replace(path, "")
+        there, absent = (str(machine / "secret" / name) for name in ("passport.png", "nothing-here.png"))
+        assert told[there] == told[absent], "the answer tells whether a file is there"
+
+    async def taken(client: Client) -> None:
+        for path in (machine / "photos/rex", machine / "photos/rex/a.png", machine / "photos/ring"):
+            answer = await client.call_tool("add_photos", {"slug": "rex", "paths": [str(path)], "wait_seconds": 0})
+            assert not answer.is_error, text_of(answer)
+
+    async def nothing(client: Client) -> None:
+        answer = await client.call_tool("add_photos", {"slug": "rex", "paths": [str(machine / "photos/rex")]})
+        assert answer.is_error and "limner mcp --photos" in text_of(answer)
+
+    with Studio(settings=settings) as studio:
+        studio.add_subject("rex", kind="character")
+        inside(studio, refused, [machine / "photos"])
+        inside(studio, nothing)
+        assert studio.jobs() == []
+        inside(studio, taken, [machine / "photos"])
+        assert len(studio.jobs()) == 3
+
+
+def test_the_home_is_read_by_no_assistant_though_it_lies_in_a_folder_that_may_be(settings: Settings) -> None:
+    async def talk(client: Client) -> None:
+        for path in (settings.home, settings.home.parent, settings.home / "blobs"):
+            answer = await client.call_tool("add_photos", {"slug": "rex", "paths": [str(path)], "wait_seconds": 0})
+            assert answer.is_error, path
+
+    with Studio(settings=settings) as studio:
+        studio.add_subject("rex", kind="character")
+        inside(studio, talk, [settings.home.parent])
+        assert studio.jobs() == []
+
+
+def test_a_folder_that_is_not_there_is_named_before_anything_is_served(settings: Settings, tmp_path: Path) -> None:
+    with Studio(settings=settings) as studio, pytest.raises(InputRefused, match="no folder"):
+        make_server(studio, [tmp_path / "nowhere"])

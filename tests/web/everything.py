@@ -21,7 +21,7 @@ from tests.pipeline.photos_kept import keep
 from tests.web.access_bench import PASSWORDS
 from tests.web.pictures_made import add_generation
 
-__all__ = ["HIDDEN", "OWNER", "Ask", "Everything", "Route", "fill", "named_routes"]
+__all__ = ["HIDDEN", "OWNER", "Ask", "Everything", "Route", "every_route", "fill", "named_routes"]
 
 OWNER = "anna"
 HIDDEN = ("Whom Nobody Knows", "hidden_dog")
@@ -37,6 +37,9 @@ class Route:
     path: str
     names: tuple[str, ...]
     example: Any = None
+    queries: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    """Names of what may stand behind the path, and of a form's fields, where the route declares them."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -51,8 +54,8 @@ class Ask:
     options: Mapping[str, Any]
 
 
-def named_routes(app: FastAPI) -> list[Route]:
-    """Every route of the app with something in its path that is looked up."""
+def every_route(app: FastAPI) -> list[Route]:
+    """Every method of every path; HEAD where the app says it, not where Starlette adds it to a GET."""
     described = app.openapi()["paths"]
 
     def walk(given: Iterable[Any], prefix: str = "") -> Iterator[Route]:
@@ -61,19 +64,29 @@ def named_routes(app: FastAPI) -> list[Route]:
                 yield from walk(route.original_router.routes, prefix + route.include_context.prefix)
                 continue
             path = prefix + getattr(route, "path", "")
+            names, queries = tuple(re.findall(r"\{(\w+)\}", path)), tuple(_declared(route, "query_params"))
             for method in sorted(getattr(route, "methods", None) or ()):
+                if method == "HEAD" and not path.startswith("/api/v1/uploads/"):
+                    continue
                 body = described.get(path, {}).get(method.lower(), {}).get("requestBody", {}).get("content", {})
                 example = body.get("application/json", {}).get("example")
-                yield Route(method, path, tuple(re.findall(r"\{(\w+)\}", path)), example)
+                yield Route(method, path, names, example, queries, tuple(_declared(route, "body_params")))
 
-    return sorted({str(one): one for one in _looked_up(walk(app.routes))}.values(), key=str)
+    return sorted({str(one): one for one in walk(app.routes)}.values(), key=str)
 
 
-def _looked_up(found: Iterable[Route]) -> Iterator[Route]:
-    """Those with names; HEAD where the app says it, not where Starlette adds it to a GET."""
-    for route in found:
-        if route.names and (route.method != "HEAD" or route.path.startswith("/api/v1/uploads/")):
-            yield route
+def named_routes(app: FastAPI) -> list[Route]:
+    """Every route of the app with something in its path that is looked up."""
+    return [one for one in every_route(app) if one.names]
+
+
+def _declared(route: Any, kind: str) -> Iterator[str]:
+    """The names that a route and what it depends on take as query or body."""
+    left = [route.dependant] if hasattr(route, "dependant") else []
+    while left:
+        one = left.pop()
+        yield from (parameter.alias for parameter in getattr(one, kind))
+        left.extend(one.dependencies)
 
 
 @dataclass(frozen=True, slots=True)

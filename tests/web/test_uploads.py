@@ -6,6 +6,7 @@ import base64
 import hashlib
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -124,6 +125,49 @@ def test_any_other_body_that_stalls_is_refused(app: FastAPI, monkeypatch: pytest
         answer = b"".join(iter(lambda: line.recv(4096), b"")).decode().lower()
     assert answer.startswith("http/1.1 408")
     assert "content-security-policy" in answer
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "name \xe9",
+        "name \xff\xfe, subject YQ==",
+        "n\xe9me YQ==, n\xe9me YQ==",
+        "name é日本".encode().decode("latin-1"),
+        "name AAA",
+        "name A=A=",
+        "name =",
+        "name /w==",
+        "name 7aCA",
+        "name AA==",
+        "name YQBi",
+        "name YQ==, name Yg==",
+        "name YQ==,name YQ==",
+        "name YQ== YQ==",
+        "name " + "A" * 20_000,
+        "x," * 5_000,
+    ],
+)
+def test_metadata_that_nobody_can_read_is_refused(client: TestClient, batch: str, words: str) -> None:
+    headers: Any = {**TUS, "Upload-Length": "3", "Upload-Metadata": words.encode("latin-1")}
+    answer = client.post("/api/v1/uploads", headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["thing"] in ("Upload-Metadata", "slug", "subject")
+
+
+@pytest.mark.parametrize(
+    "digits", ["", "-1", "+1", "1e3", "0x1", "1.0", "9" * 16, "9" * 5_000, "\u0661\u0662", "\xb2", "a"]
+)
+@pytest.mark.parametrize("header", ["Upload-Length", "Upload-Offset"])
+def test_a_number_that_is_none_is_refused(client: TestClient, batch: str, header: str, digits: str) -> None:
+    place = announce(client, batch, "a.jpg", 3)
+    wrong: Any = {**BYTES, "Upload-Offset": "0", header: digits.encode()}
+    if header == "Upload-Length":
+        answer = client.post("/api/v1/uploads", headers=wrong)
+    else:
+        answer = client.patch(place, headers=wrong, content=b"abc")
+    assert answer.status_code in (413, 422)
+    assert answer.json()["thing"] == header
 
 
 def test_other_bytes_than_announced_with_the_announcement(client: TestClient, batch: str) -> None:

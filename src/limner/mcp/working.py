@@ -20,6 +20,7 @@ from pydantic import Field
 
 from limner.errors import InputRefused, SpendingRefused
 from limner.mcp import words
+from limner.mcp.folders import Folders
 from limner.mcp.looking import SubjectSlug
 from limner.mcp.pictures import shown
 from limner.mcp.verbs import verb
@@ -58,13 +59,14 @@ WhatIfFirst = Annotated[
 WaitSeconds = Annotated[float, Field(ge=0, le=600, description="How long to wait for the end.")]
 
 
-def add_to(server: MCPServer, studio: Studio) -> None:
-    """Add the tools that change something."""
+def add_to(server: MCPServer, studio: Studio, folders: Folders) -> None:
+    """Add the tools that change something; photos come out of the folders alone."""
+    _add_subjects(server, studio, folders)
     _add_making(server, studio)
     _add_ending(server, studio)
 
 
-def _add_making(server: MCPServer, studio: Studio) -> None:
+def _add_subjects(server: MCPServer, studio: Studio, folders: Folders) -> None:
 
     @verb(server, "Add a subject")
     def add_subject(
@@ -80,7 +82,12 @@ def _add_making(server: MCPServer, studio: Studio) -> None:
     def add_photos(
         slug: SubjectSlug,
         paths: Annotated[
-            list[str], Field(min_length=1, max_length=500, description="Files, folders or zips of this machine.")
+            list[str],
+            Field(
+                min_length=1,
+                max_length=500,
+                description="Whole paths of files, folders or zips, in the folders that the user lets you read.",
+            ),
         ],
         captions: Annotated[
             list[str], Field(max_length=20, description="Tables of captions; those beside photos are found.")
@@ -97,12 +104,15 @@ def _add_making(server: MCPServer, studio: Studio) -> None:
         """
         job = studio.add_photos(
             slug,
-            paths,
-            captions=captions,
+            [folders.path_of(one) for one in paths],
+            captions=[folders.path_of(one) for one in captions],
             replace_captions=replace_captions,
             captions_from_photos=captions_from_photos,
         )
         return words.of_job(_waited(studio, job, wait_seconds))
+
+
+def _add_making(server: MCPServer, studio: Studio) -> None:
 
     @verb(server, "Train", repeats=True, reaches_out=True)
     def train(

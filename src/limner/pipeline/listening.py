@@ -29,6 +29,7 @@ def listening(settings: Settings) -> Iterator[None]:
 
     from limner.vendors.credentials import token_for
     from limner.vendors.replicate import ReplicateClient
+    from limner.web.connections import BACKLOG, Limits, bounded_by
     from limner.web.webhooks import webhook_app
 
     async def secret() -> str:
@@ -36,8 +37,18 @@ def listening(settings: Settings) -> Iterator[None]:
             return (await client.webhook_secret()).reveal()
 
     app = webhook_app(secret, wakeups.wake)
-    # Strangers reach it: h11 limits the head of a request, httptools does not.
-    config = Config(app, host="127.0.0.1", port=settings.webhook_port, log_config=None, access_log=False, http="h11")
+    config = Config(
+        app,
+        host="127.0.0.1",
+        port=settings.webhook_port,
+        http=bounded_by(Limits.of(settings)),
+        ws="none",
+        backlog=BACKLOG,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+    )
     server = Server(config)
     thread = threading.Thread(target=_serve, args=(server, settings.webhook_port), name="webhooks", daemon=True)
     thread.start()

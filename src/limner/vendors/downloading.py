@@ -20,6 +20,7 @@ from limner.errors import LimnerError, NotFound, StorageFailed, VendorBusy, Vend
 from limner.vendors.answers import VendorFacts
 from limner.vendors.refusals import place_of, unreachable
 from limner.vendors.retrying import retry_delay
+from limner.vendors.swelling import LEAST_BYTES, PATIENCE_SECONDS, Swells, refuse_swelling
 
 __all__ = ["Wanted", "fetch"]
 
@@ -172,13 +173,20 @@ async def _attempt(
         if progress.validator:
             asked["if-range"] = progress.validator
     try:
-        async with http.stream("GET", wanted.url, headers=asked, follow_redirects=True) as response:
+        async with (
+            asyncio.timeout(PATIENCE_SECONDS) as patience,
+            http.stream("GET", wanted.url, headers=asked, follow_redirects=True) as response,
+        ):
             _admit(facts, progress, response)
-            await _receive(facts, progress, response)
+            await _receive(facts, progress, response, patience)
+    except TimeoutError:
+        raise _Broken(_interrupted(facts, progress, httpx2.ReadTimeout("it is too slow"))) from None
     except httpx2.TooManyRedirects:
         raise _failed(facts, wanted, "its address leads in a circle", "Ask for a new address.") from None
     except (httpx2.UnsupportedProtocol, httpx2.InvalidURL):
         raise _failed(facts, wanted, "its address is not one of the web", "Ask for a new address.") from None
+    except Swells as failure:
+        raise _failed(facts, wanted, str(failure), "Look at it there.") from None
     except httpx2.HTTPError as failure:
         raise _Broken(_interrupted(facts, progress, failure)) from None
 
@@ -245,9 +253,12 @@ def _fits(facts: VendorFacts, progress: _Progress) -> None:
         )
 
 
-async def _receive(facts: VendorFacts, progress: _Progress, response: httpx2.Response) -> None:
+async def _receive(
+    facts: VendorFacts, progress: _Progress, response: httpx2.Response, patience: asyncio.Timeout
+) -> None:
     wanted = progress.wanted
     fresh = progress.have == 0
+    began, clock, moved = progress.have, asyncio.get_running_loop().time, 0
     with wanted.partial.open("wb" if fresh else "r+b") as sink:
         sink.seek(progress.have)
         gathered = bytearray()
@@ -258,12 +269,18 @@ async def _receive(facts: VendorFacts, progress: _Progress, response: httpx2.Res
                 gathered += piece
                 if progress.have + len(gathered) > wanted.most:
                     raise _too_large(facts, wanted)
+                refuse_swelling(response, progress.have + len(gathered) - began)
                 if len(gathered) >= PIECE:
                     whole, gathered = bytes(gathered), bytearray()
                     await asyncio.to_thread(progress.write, sink, whole)
+                if response.num_bytes_downloaded - moved >= LEAST_BYTES:
+                    moved = response.num_bytes_downloaded
+                    patience.reschedule(clock() + PATIENCE_SECONDS)
         finally:
             # What came before a break is kept, so that nothing is fetched twice.
             progress.write(sink, bytes(gathered))
+        # All of it has come; what the disk takes is no fault of the server's.
+        patience.reschedule(None)
         sink.truncate()
         await asyncio.to_thread(_to_disk, sink)
 

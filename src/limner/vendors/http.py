@@ -26,6 +26,7 @@ from limner.vendors.limiter import Limiter, Turn, limiter_for
 from limner.vendors.rates import read_told
 from limner.vendors.redaction import Secret
 from limner.vendors.retrying import retry_delay
+from limner.vendors.swelling import Swells, refuse_swelling
 
 __all__ = ["Answer", "VendorClient", "VendorFacts", "message_of", "pause"]
 
@@ -38,6 +39,8 @@ MOST_BYTES = 600_000_000
 """An answer that is longer is no answer."""
 DEADLINE = 6
 """An answer that drips takes at most so many time-outs in all."""
+LONGEST_SENDING = 6 * 3600.0
+"""Seconds that a large body and the head of its answer may take."""
 REDIRECTS = 5
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 
@@ -200,14 +203,8 @@ class VendorClient:
         for _ in range(REDIRECTS):
             try:
                 answer = await self._exchange(call, url, authorised)
-            except _NOT_SENT as failure:
-                return None, refusals.unreachable(self.facts, url, failure)
-            except httpx2.InvalidURL:
-                return None, refusals.no_address(self.facts, url)
-            except (httpx2.HTTPError, TimeoutError) as failure:
-                if call.paid:
-                    return None, refusals.lost(self.facts, type(failure).__name__)
-                return None, refusals.unreachable(self.facts, url, failure)
+            except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as failure:
+                return None, self._unanswered(call, url, failure)
             told = read_told(answer.headers, answer.json, refused=answer.status == 429)
             self.limiter.learn(answer.status, answer.headers, turn=turn, told=told)
             location = answer.headers.get("location", "")
@@ -222,11 +219,23 @@ class VendorClient:
             url = following
         return None, refusals.moved(self.facts, answer)
 
+    def _unanswered(self, call: _Call, url: str, failure: Exception) -> LimnerError:
+        """What a request without a whole answer means."""
+        if isinstance(failure, _NOT_SENT):
+            return refusals.unreachable(self.facts, url, failure)
+        if isinstance(failure, httpx2.InvalidURL):
+            return refusals.no_address(self.facts, url)
+        if call.paid:
+            return refusals.lost(self.facts, str(failure) if isinstance(failure, Swells) else type(failure).__name__)
+        if isinstance(failure, Swells):
+            return refusals.too_much(self.facts, url, failure)
+        return refusals.unreachable(self.facts, url, failure)
+
     async def _exchange(self, call: _Call, url: str, authorised: bool) -> Answer:
-        """One request and its answer, read to the end; an answer to a small request is over after DEADLINE."""
+        """One request and its answer, read within DEADLINE; for a large request that begins with the answer's head."""
         headers = {**self._authorisation(authorised), **call.headers}
         async with (
-            asyncio.timeout(DEADLINE * call.wait if call.small else None),
+            asyncio.timeout(DEADLINE * call.wait if call.small else LONGEST_SENDING) as patience,
             self._http.stream(
                 call.method,
                 url,
@@ -236,11 +245,14 @@ class VendorClient:
                 **call.sending.argument(),
             ) as response,
         ):
+            if not call.small:
+                patience.reschedule(asyncio.get_running_loop().time() + DEADLINE * call.wait)
             content = bytearray()
             async for piece in response.aiter_bytes():
                 content += piece
                 if len(content) > MOST_BYTES:
-                    raise httpx2.DecodingError("the answer is too long")
+                    raise Swells("it is too long")
+                refuse_swelling(response, len(content))
         names = {name.lower(): value for name, value in response.headers.items()}
         parsed = read_json(bytes(content), names.get("content-type", ""))
         return Answer(response.status_code, names, parsed, bytes(content))

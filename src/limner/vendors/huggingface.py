@@ -146,13 +146,16 @@ def _bound_the_waiting() -> None:
     from huggingface_hub.utils._http import default_client_factory
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    from limner.vendors.swelling import bound
+
     connect, read, write = _TIMEOUT
 
     def make() -> httpx2.Client:
         client = default_client_factory()
+        client.headers["accept-encoding"] = "identity"
         client.timeout = httpx2.Timeout(read, connect=connect, write=write)
         hooks = client.event_hooks
-        hooks["response"] = [*hooks["response"], _refuse_long_waits]
+        hooks["response"] = [*hooks["response"], _refuse_long_waits, bound]
         client.event_hooks = hooks
         return client
 
@@ -258,6 +261,8 @@ def as_limner_error(failure: Exception, endpoint: str, *, lost: bool = False) ->
             return one
     from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled
 
+    from limner.vendors.swelling import Swells
+
     status, _ = _status(failure)
     if any(isinstance(one, OfflineModeIsEnabled) for one in _causes(failure)):
         return NotReady("HF_HUB_OFFLINE forbids to reach the hub.", remedy="Unset it.", thing="huggingface")
@@ -265,6 +270,12 @@ def as_limner_error(failure: Exception, endpoint: str, *, lost: bool = False) ->
         return AccountRefused("There is no token for the Hub.", remedy="limner login huggingface", thing="huggingface")
     if status:
         return _answered(failure, status, lost)
+    if any(isinstance(one, Swells) for one in _causes(failure)):
+        return VendorRefused(
+            f"The Hugging Face Hub answered at {endpoint} with what cannot be read: {_words(failure)}.",
+            remedy="Check LIMNER_HUGGINGFACE_URL; if it is right, try again later.",
+            thing="huggingface",
+        )
     line = _broken_line(failure)
     if line is not None or _no_json(failure):
         kind = HubLost if lost else VendorFailed

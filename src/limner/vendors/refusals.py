@@ -173,6 +173,15 @@ def unreachable(facts: VendorFacts, url: str, failure: BaseException) -> VendorF
     )
 
 
+def too_much(facts: VendorFacts, url: str, failure: BaseException) -> VendorRefused:
+    """An answer that is far too large: it is not asked for again."""
+    return VendorRefused(
+        f"{facts.title} answered at {place_of(url)} with far too much: {failure}.",
+        remedy=f"Try again later; if it stays so, {_setting(facts)} leads to something else.",
+        thing=facts.name,
+    )
+
+
 def no_address(facts: VendorFacts, url: str) -> VendorRefused:
     """An address that cannot be called at all."""
     return VendorRefused(

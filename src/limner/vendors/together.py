@@ -27,6 +27,7 @@ from limner.errors import (
 from limner.vendors.accounts import vendor_account
 from limner.vendors.credentials import Secret, redact
 from limner.vendors.http import Answer, VendorClient, VendorFacts, message_of
+from limner.vendors.swelling import refuse_swelling
 
 __all__ = ["FACTS", "Given", "ListedModel", "ModelGone", "TogetherClient"]
 
@@ -39,6 +40,7 @@ FACTS = VendorFacts(
 )
 PICTURE_SECONDS = 180.0
 MOST_PICTURE_BYTES = 200_000_000
+PICTURE_SECONDS = 300.0
 LOOKS = (0.5, 2.0, 5.0)
 """Seconds before each further try to fetch a picture that is paid for."""
 _CONTENT = re.compile(
@@ -146,13 +148,14 @@ class TogetherClient:
 
     async def _download(self, url: str) -> bytes:
         data = bytearray()
-        async with self._client.stream(url) as response:
+        async with asyncio.timeout(PICTURE_SECONDS), self._client.stream(url) as response:
             if response.status_code >= 400:
                 raise ValueError(f"status {response.status_code}")
             async for chunk in response.aiter_bytes():
                 data += chunk
                 if len(data) > MOST_PICTURE_BYTES:
                     raise ValueError("it is far too large for a picture")
+                refuse_swelling(response, len(data))
         if not data:
             raise ValueError("the answer is empty")
         return bytes(data)

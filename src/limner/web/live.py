@@ -299,9 +299,10 @@ class _Stream(Generic[T]):
                 sent = await asyncio.to_thread(self._render, value)
                 yield (sent if isinstance(sent, Sent) else Sent(sent)).wire(number)
         finally:
-            if coming is not None and not coming.done():
+            if coming is not None:
                 coming.cancel()
-                await asyncio.wait({coming})
+                # Also what it ended with is taken: the end of a stream that nobody reads any more is no mistake.
+                await asyncio.gather(coming, return_exceptions=True)
             close = getattr(self._source, "aclose", None)
             if close is not None:
                 await close()

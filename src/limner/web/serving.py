@@ -22,7 +22,7 @@ from limner.vendors.redaction import guard_logging
 from limner.web.access import Rules
 from limner.web.access.origins import host_name
 from limner.web.app import create_app
-from limner.web.request_heads import BoundedHeads
+from limner.web.connections import BACKLOG, Limits, bounded_by
 
 __all__ = ["Address", "is_loopback", "rules_for", "serve_studio"]
 
@@ -69,7 +69,7 @@ def _listen(address: Address) -> socket.socket:
             listening.close()
             last = failure
             continue
-        listening.listen(2048)
+        listening.listen(BACKLOG)
         return listening
     raise Conflict(
         f"Limner cannot listen on {address.host}:{address.port}: {last.strerror if last else 'no port is free'}.",
@@ -177,7 +177,9 @@ def serve_studio(
     app = create_app(settings, rules=rules)
     config = uvicorn.Config(
         app,
-        http=BoundedHeads,
+        http=bounded_by(Limits.of(settings)),
+        ws="none",
+        backlog=BACKLOG,
         log_config=None,
         access_log=False,
         server_header=False,

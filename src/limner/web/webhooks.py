@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from limner.errors import InputRefused, LimnerError
 from limner.vendors.webhooks import WebhookRefused, verify
+from limner.web.access.bodies import told_length
 
 __all__ = ["MOST_BYTES", "webhook_app"]
 
@@ -108,8 +109,7 @@ _HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 async def _body(request: Request) -> bytes | None:
     """The raw bytes, None if there are too many: they are not even read to the end."""
-    said = request.headers.get("content-length", "0")
-    if not said.isdecimal() or int(said) > MOST_BYTES:
+    if told_length(request.headers) > MOST_BYTES:
         return None
     parts: list[bytes] = []
     size = 0

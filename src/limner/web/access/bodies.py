@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from urllib.parse import parse_qsl
 
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
 from limner.errors import InputRefused
 
-__all__ = ["FORM_TYPE", "LimitedBody", "Stalled", "TooLarge", "stalled", "too_large"]
+__all__ = ["FORM_TYPE", "LimitedBody", "Stalled", "TooLarge", "stalled", "told_length", "too_large"]
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 MOST_FIELDS = 20_000
 STALL_SECONDS = 60.0
 """For so long a body is waited for in which fewer than ``LEAST_BYTES`` come; then it is taken for broken off."""
 LEAST_BYTES = 10_000
+LONGEST_LENGTH = 18
+"""Digits of a length that can be meant; Python reads no more than some thousands."""
 
 
 class TooLarge(InputRefused):
@@ -100,6 +104,15 @@ class LimitedBody:
             return parse_qsl(b"".join(parts).decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS)
         except ValueError:
             raise InputRefused("The form cannot be read.", remedy="Reload the page and try again.") from None
+
+
+def told_length(headers: Headers) -> float:
+    """The bytes that a body is said to have: 0 where nothing is said, without end where it is no number."""
+    said = headers.getlist("content-length")
+    if not said:
+        return 0
+    sound = len(said) == 1 and said[0].isascii() and said[0].isdecimal() and len(said[0]) <= LONGEST_LENGTH
+    return int(said[0]) if sound else math.inf
 
 
 def too_large(most: int) -> TooLarge:

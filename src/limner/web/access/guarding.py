@@ -13,10 +13,11 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from limner.errors import AccessRefused, LimnerError, LoginNeeded
+from limner.errors import AccessRefused, LimnerError, LoginNeeded, TooManyAtOnce
 from limner.settings import Settings
 from limner.studio import Studio
-from limner.web.access.bodies import FORM_TYPE, LimitedBody, stalled, too_large
+from limner.web.access.bodies import FORM_TYPE, LimitedBody, stalled, told_length, too_large
+from limner.web.access.crowding import Crowding
 from limner.web.access.doorkeeper import Caller, Doorkeeper
 from limner.web.access.headers import HeaderedSend
 from limner.web.access.identity import STRANGER, Visitor, refuse_without
@@ -24,6 +25,7 @@ from limner.web.access.origins import SAFE_METHODS, refuse_foreign_host, refuse_
 from limner.web.access.paths import is_api, is_open, scopes_needed, takes_files
 from limner.web.access.refusing import Fields, form_again, local_path, login_page, refusal, to_login
 from limner.web.access.rules import Rules
+from limner.web.access.throttle import client_address
 
 __all__ = ["guard"]
 
@@ -41,6 +43,7 @@ class _Guard:
         self._app = app
         self._door = doorkeeper
         self._rules = doorkeeper.rules
+        self._crowding = Crowding(settings.max_connections_per_address)
         self._most = settings.max_request_bytes
         self._most_of_files = settings.max_upload_bytes + self._most
 
@@ -58,6 +61,18 @@ class _Guard:
         scope.setdefault("state", {})["visitor"] = STRANGER if self._door.login else Visitor()
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         most = self._most_of_files if takes_files(scope["method"], scope["path"], kind) else self._most
+        address = client_address(Request(scope), self._rules)
+        try:
+            with self._crowding.one_more(address):
+                await self._answered(scope, headers, kind, most, body, answer)
+        except TooManyAtOnce as failure:
+            response = self._no(scope, body, failure)
+            response.headers["Retry-After"] = "5"
+            await response(scope, body, answer)
+
+    async def _answered(
+        self, scope: Scope, headers: Headers, kind: str, most: int, body: LimitedBody, answer: HeaderedSend
+    ) -> None:
         try:
             refused = await self._refused(scope, headers, kind, most, body, answer)
         except LimnerError as failure:
@@ -85,7 +100,7 @@ class _Guard:
         _refuse_long(headers, most)
         if _static(scope):
             return None
-        caller = await self._door.caller(headers, page=_is_page(headers, api=api))
+        caller = await self._door.caller(headers, page=not api)
         answer.cookies.extend(caller.cookies)
         scope["state"]["visitor"] = caller.visitor
         fields: Fields | None = None
@@ -157,8 +172,7 @@ class _Guard:
 
 
 def _refuse_long(headers: Headers, most: int) -> None:
-    said = headers.get("content-length", "0")
-    if not said.isdecimal() or int(said) > most:
+    if told_length(headers) > most:
         raise too_large(most)
 
 
@@ -172,8 +186,3 @@ async def unexpected(request: Request, failure: Exception) -> Response:
 def _static(scope: Scope) -> bool:
     path: str = scope["path"]
     return path.startswith("/static/")
-
-
-def _is_page(headers: Headers, *, api: bool) -> bool:
-    """Whether a person's browser asks for a page, and not for what is in one."""
-    return not api and headers.get("sec-fetch-dest", "document") in ("document", "empty")

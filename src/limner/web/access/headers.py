@@ -56,6 +56,8 @@ class HeaderedSend:
                 headers.append((b"cache-control", b"no-store"))
             if self._last():
                 headers.append((b"connection", b"close"))
-            headers += [(b"set-cookie", words.encode("latin-1")) for words in self.cookies]
+            if dict(headers).get(b"content-type", b"text/html").startswith(b"text/"):
+                # A picture may be kept in a cache, and has no forms.
+                headers += [(b"set-cookie", words.encode("latin-1")) for words in self.cookies]
             message = {**message, "headers": headers}
         await self._send(message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import threading
 import time
@@ -14,6 +13,7 @@ from fastapi import Request
 
 from limner.errors import TooManyTries
 from limner.web.access.rules import Rules
+from limner.web.addresses import network_of, parsed_address
 
 __all__ = ["Throttle", "client_address"]
 
@@ -43,7 +43,7 @@ class Throttle:
 
     def begin(self, name: str, address: str) -> None:
         """Before a password is looked at. TooManyTries says how long to wait."""
-        keys = (("name", name[:64]), ("address", _network(address)))
+        keys = (("name", name[:64]), ("address", network_of(address)))
         with self._lock:
             moment = self._clock()
             wait = max(self._wait(key, moment) for key in keys)
@@ -62,7 +62,7 @@ class Throttle:
         """The password was right: the name's failures are forgotten, and the address is as before this try."""
         with self._lock:
             self._failed.pop(("name", name[:64]), None)
-            key = ("address", _network(address))
+            key = ("address", network_of(address))
             known = self._failed.pop(key, _Failed())
             if known.count > 1:
                 self._failed[key] = _Failed(known.count - 1, known.before, known.before)
@@ -83,27 +83,8 @@ def client_address(request: Request, rules: Rules) -> str:
     Behind the proxy with https it is what the proxy says. All that stands before its own entry anybody may have sent.
     """
     peer = request.client.host if request.client else ""
-    parsed = _parsed(peer)
+    parsed = parsed_address(peer)
     if not rules.secure or parsed is None or not parsed.is_loopback:
         return peer
     said = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
-    return said if _parsed(said) is not None else peer
-
-
-def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address; an IPv4 one as itself, though one that listens on both is told of it as an IPv6 one."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return None
-    return parsed.ipv4_mapped or parsed if isinstance(parsed, ipaddress.IPv6Address) else parsed
-
-
-def _network(address: str) -> str:
-    """The address, or of an IPv6 one the network that one household has."""
-    parsed = _parsed(address)
-    if parsed is None:
-        return address[:64]
-    if parsed.version == 6:
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
+    return said if parsed_address(said) is not None else peer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -352,11 +351,17 @@ def _metadata(header: str) -> Mapping[str, str]:
     for pair in filter(None, (pair.strip() for pair in header.split(","))):
         key, _, value = pair.partition(" ")
         try:
-            said[key] = base64.b64decode(value, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            raise InputRefused(
-                f"Upload-Metadata cannot be read at {key[:40]!r}.",
-                remedy="Send each value as base64 of UTF-8.",
-                thing="Upload-Metadata",
-            ) from None
+            # A byte beyond ASCII is a plain ValueError; those of bad base64 and bad UTF-8 are kinds of it.
+            text = base64.b64decode(value, validate=True).decode()
+        except ValueError:
+            raise _unreadable(key, "Send each value as base64 of UTF-8.") from None
+        if key in said:
+            raise _unreadable(key, "Send each key once.")
+        if "\x00" in text:
+            raise _unreadable(key, "Send text without NUL.")
+        said[key] = text
     return said
+
+
+def _unreadable(key: str, remedy: str) -> InputRefused:
+    return InputRefused(f"Upload-Metadata cannot be read at {key[:40]!a}.", remedy=remedy, thing="Upload-Metadata")

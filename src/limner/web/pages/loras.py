@@ -210,9 +210,11 @@ def file(visit: Visit, studio: StudioOf, name: str, naming: str = "") -> Respons
     if naming in ("", lora.naming):
         weights = studio.lora_file(lora.name)
         return SentFile(weights, media_type="application/octet-stream", filename=f"{stem}.safetensors")
-    name = f"{stem}-{naming}.safetensors"
+    # What was asked for is no part of a path before it is known.
     return made_file(
-        lambda folder: studio.export_lora(lora.name, folder / name, naming=naming), "application/octet-stream"
+        lambda folder: studio.export_lora(lora.name, folder / "weights.safetensors", naming=naming),
+        "application/octet-stream",
+        f"{stem}-{naming}.safetensors",
     )
 
 
