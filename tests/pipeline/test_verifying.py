@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from limner.errors import LimnerError, NotFound, StorageFailed
-from limner.pipeline import verifying
+from limner.pipeline import intake, verifying
 from limner.pipeline.doctor import _verified
 from limner.pipeline.stored_pictures import photo_picture
 from limner.pipeline.worker import StageContext
@@ -96,6 +96,25 @@ def test_what_is_damaged_or_missing_is_named_with_what_needs_it(studio: Studio) 
     assert told["damaged", studio.lora("rex").digest].used_by == ("lora rex@v1",)
     check = _verified(workspace)
     assert (check.state, check.detail.split(",")[0]) == ("problem", "2 damaged")
+
+
+@pytest.mark.parametrize("loss", [flip, Path.unlink])
+def test_the_same_photo_again_takes_the_place_of_one_that_is_lost(
+    studio: Studio, tmp_path: Path, loss: Callable[[Path], object]
+) -> None:
+    workspace = studio._workspace
+    lost = studio.photos("rex")[1]
+    loss(blob_of(workspace, lost.digest))
+    assert not verify(studio).sound
+    (tmp_path / "again.png").write_bytes(encoded(picture(1)))
+    job = studio.add_photos("rex", [tmp_path / "again.png"])
+    with workspace.database.read() as session:
+        wanted = session.get_one(JobRow, job.id).request["stages"][0]
+    intake._take_in(StageContext(workspace, job.id, {}), wanted)
+    assert [photo.digest for photo in studio.photos("rex")].count(lost.digest) == 1
+    assert len(studio.photos("rex")) == 3
+    assert workspace.blobs.read(lost.digest)
+    assert verify(studio).sound
 
 
 def test_strays_are_told_and_only_they_are_removed(studio: Studio) -> None:

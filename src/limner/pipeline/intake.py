@@ -18,7 +18,7 @@ from limner.datasets.caption_files import SIDECARS, TABLES
 from limner.datasets.caption_pairing import Caption, read_captions
 from limner.errors import CaptionRefused, PhotoRefused
 from limner.photos import IntakeLimits, IntakeResult, KnownPhoto, find_sources, installed_detector, take_in
-from limner.pipeline import erasing, jobs, reading, uploads
+from limner.pipeline import erasing, jobs, reading, uploads, verifying
 from limner.pipeline.dropped import Renamed
 from limner.pipeline.intake_captions import IntakeCaptions
 from limner.pipeline.replacing import replace_outdone
@@ -214,7 +214,12 @@ def _refuse_nothing(wanted: dict[str, Any], findings: Sequence[Finding]) -> None
 
 
 def _known(workspace: Workspace, slug: str, job: str) -> list[KnownPhoto]:
-    """The subject's photos that other intakes brought; this job's own are found again on a re-run."""
+    """The subject's photos that other intakes brought; this job's own are found again on a re-run.
+
+    One whose bytes are lost is not among them: the same photo again takes its place.
+    """
+    found = verifying.last(workspace)
+    lost = {one.name for one in found.findings if one.what == "blob"} if found else set()
     with workspace.database.read() as session:
         own = select(IntakeRow.photo).where(IntakeRow.job == job, IntakeRow.photo.is_not(None))
         rows = session.scalars(
@@ -227,12 +232,13 @@ def _known(workspace: Workspace, slug: str, job: str) -> list[KnownPhoto]:
             row.digest,
             row.report["perceptual_hash"],
             row.source,
-            workspace.blobs.place(row.digest) if workspace.blobs.has(row.digest) else None,
+            workspace.blobs.place(row.digest),
             row.report.get("source_width") or 0,
             row.report.get("source_height") or 0,
             row.digest in frozen,
         )
         for row in rows
+        if row.digest not in lost and workspace.blobs.has(row.digest)
     ]
 
 
