@@ -81,7 +81,7 @@ def alpha_of(file: BinaryIO, header: Header, slot: Slot, declared: DeclaredStren
 
 
 def trained_apart(header: Header, slot: Slot) -> int:
-    """In how many parts sd-scripts' ``split_qkv`` trained a fused layer, each of the file's alpha; 1 if it did not."""
+    """In how many parts ``split_qkv`` trained a fused layer, each with the alpha of the file; 1 if it did not."""
     parts, rank = len(slot.target.parts), header.tensors[slot.down or slot.up].shape[0 if slot.down else -1]
     apart = parts > 1 and rank % parts == 0 and rank // parts in split_ranks(header.metadata)
     return parts if apart else 1
