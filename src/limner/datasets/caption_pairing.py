@@ -225,7 +225,7 @@ def _without_photo(every: Sequence[Caption], unused: Sequence[Caption]) -> Itera
                 "captions-unused", Severity.REFUSAL, said, "Write the photos' names as they are in the subject."
             )
             continue
-        several = "1 caption has" if count == 1 else f"{count} of {total} captions have"
+        several = f"{count} of {total} captions {'has' if count == 1 else 'have'}"
         yield Finding(
             "caption-without-photo", Severity.WARNING, f"{file}: {several} no photo: {listed(named)}.", remedy
         )
