@@ -27,6 +27,7 @@ _PAGES: tuple[tuple[str, str, str], ...] = (
     (r"webhooks(?: list)?", "Webhooks", "/settings/webhooks"),
     (r"settings(?: set \S+ \S+)?", "Settings", "/settings"),
     (r"doctor(?: --live)?", "System health", "/system"),
+    (r"verify(?: --remove-stray)?", "System health", "/system#verified"),
     (r"jobs (?:cancel|resume|watch|show) (?P<thing>job_\w+|\w+_\w{8,})", "the page of the job", "/jobs/{}"),
     (r"jobs(?: (?:list|resume))?", "Jobs", "/jobs"),
     (r"trainings (?:cancel|resume|watch|show) (?P<thing>\w+_\w+)", "the page of the training", "/trainings/{}"),
