@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -240,6 +241,23 @@ def test_a_log_that_was_deleted_costs_at_most_what_was_in_it(database: Database,
     again.migrate()
     with again.read() as session:
         assert session.execute(text("PRAGMA integrity_check")).scalar() == "ok"
+
+
+def test_a_database_of_another_program_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "limner.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE bookmarks (url TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(StorageFailed, match="another program's"):
+        Database(path).migrate()
+    assert path.read_bytes() == before
+
+
+def test_a_table_that_is_gone_is_told(database: Database) -> None:
+    with database.write() as session:
+        session.execute(text("DROP TABLE limner_events"))
+    with pytest.raises(StorageFailed, match="lacks a part"), database.read() as session:
+        session.execute(text("SELECT count(*) FROM limner_events"))
 
 
 def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from limner.errors import StorageFailed
 from limner.pipeline.workspace import Workspace
 from limner.settings import Settings
 from limner.store.home import close_home, open_to_others
@@ -70,6 +71,22 @@ def test_a_folder_of_other_things_keeps_its_rights_and_ours_are_closed(tmp_path:
     assert modes["public_html"] == modes["elsewhere"] == 0o755
     assert (modes["blobs"], modes["limner.db"]) == (0o700, 0o600)
     assert [path.name for path in open_to_others(home)] == ["hub"]
+
+
+@pytest.mark.parametrize("left", [None, b""])
+def test_a_home_that_lost_its_database_keeps_its_files(tmp_path: Path, left: bytes | None) -> None:
+    settings = Settings(home=tmp_path / "home", start_worker=False)
+    workspace = Workspace(settings)
+    digest = workspace.blobs.put(b"a photo")
+    workspace.close()
+    for path in (tmp_path / "home").glob("limner.db*"):
+        path.unlink()
+    if left is not None:
+        (tmp_path / "home" / "limner.db").write_bytes(left)
+    with pytest.raises(StorageFailed, match="files are stored") as refused:
+        Workspace(settings)
+    assert "backup" in refused.value.remedy
+    assert workspace.blobs.read(digest) == b"a photo"
 
 
 def test_what_cannot_be_closed_is_said(

@@ -46,6 +46,7 @@ class Workspace:
             close_home(self.home)
             self.blobs = Blobs(self.home / "blobs")
             self.database = Database(self.home / "limner.db")
+            self._refuse_lost_database()
             self.database.migrate()
         except OSError as failure:
             raise StorageFailed(
@@ -53,6 +54,15 @@ class Workspace:
                 remedy="Set LIMNER_HOME to a folder that you can write to.",
                 thing=str(self.home),
             ) from failure
+
+    def _refuse_lost_database(self) -> None:
+        """A new database beside old files would make strays of them all."""
+        if not self.database.version() and next(self.blobs.files(), None) is not None:
+            raise StorageFailed(
+                f"The database {self.database.path} is missing or empty, but files are stored in {self.blobs.folder}.",
+                remedy="Restore limner.db from a backup. To begin anew, move the folder blobs away first.",
+                thing=str(self.database.path),
+            )
 
     @property
     def settings(self) -> Settings:

@@ -86,8 +86,14 @@ class Database:
         with _storage_errors(self), self._reader.connect() as connection:
             tables = self._reader.dialect.get_table_names(connection)
             ours = [name for name in tables if name.startswith(TABLE_PREFIX)]
-            if not ours:
+            if not tables:
                 return ""
+            if not ours:
+                raise StorageFailed(
+                    f"The database {self.path} is another program's: nothing in it is Limner's.",
+                    remedy="Point LIMNER_HOME at another folder, or move that file away; it is left as it is.",
+                    thing=str(self.path),
+                )
             found = []
             if VERSIONS in tables:
                 try:
@@ -167,6 +173,12 @@ def _storage_errors(database: Database) -> Iterator[None]:
             raise StorageFailed(
                 f"The database {place} cannot be opened for writing.",
                 remedy="Check the folder's owner and permissions, or set LIMNER_HOME.",
+                thing=place,
+            ) from failure
+        if "no such table" in words or "no such column" in words:
+            raise StorageFailed(
+                f"The database {place} lacks a part ({words[:120]}).",
+                remedy="Restore limner.db from a backup; blobs are untouched.",
                 thing=place,
             ) from failure
         raise
