@@ -128,8 +128,18 @@ def import_one(
     """
 
     def bring(chosen: str) -> Lora | None:
-        bring_here = it.import_lora if _is_here(source) else it.fetch_lora
-        started = bring_here(
+        if _is_here(source):
+            return it.import_lora(
+                source,
+                subject=subject,
+                kind=kind,
+                trigger=trigger,
+                name=name,
+                base=chosen,
+                rank=rank,
+                drop_additions=drop_additions,
+            )
+        started = it.fetch_lora(
             source,
             subject=subject,
             kind=kind,
@@ -139,8 +149,6 @@ def import_one(
             rank=rank,
             drop_additions=drop_additions,
         )
-        if isinstance(started, Lora):
-            return started
         job = follow(it, started, detach=detach, as_json=as_json)
         return it.lora(job.result["lora"]) if job else None
 
