@@ -83,17 +83,11 @@ class Database:
 
         StorageFailed: its table does not say which, so that nothing may be done to the rest.
         """
+        self._refuse_foreign()
         with _storage_errors(self), self._reader.connect() as connection:
             tables = self._reader.dialect.get_table_names(connection)
-            ours = [name for name in tables if name.startswith(TABLE_PREFIX)]
             if not tables:
                 return ""
-            if not ours:
-                raise StorageFailed(
-                    f"The database {self.path} is another program's: nothing in it is Limner's.",
-                    remedy="Point LIMNER_HOME at another folder, or move that file away; it is left as it is.",
-                    thing=str(self.path),
-                )
             found = []
             if VERSIONS in tables:
                 try:
@@ -108,6 +102,20 @@ class Database:
             remedy="Restore limner.db from a backup, or move it away; blobs are untouched.",
             thing=str(self.path),
         )
+
+    def _refuse_foreign(self) -> None:
+        """Look without writing, as opening it for our use would: StorageFailed if it is another program's."""
+        try:
+            with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+                tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        except sqlite3.Error:
+            return  # what is wrong is said when it is used
+        if tables and not any(name.startswith(TABLE_PREFIX) for name in tables):
+            raise StorageFailed(
+                f"The database {self.path} is another program's: nothing in it is Limner's.",
+                remedy="Point LIMNER_HOME at another folder, or move that file away; it is left as it is.",
+                thing=str(self.path),
+            )
 
     def migrate(self) -> None:
         """Bring the schema to this release's; safe from many processes at once, a no-op when it is there already.
