@@ -215,3 +215,21 @@ def test_the_card_needs_neither_the_network_nor_the_hub_client() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ))
     assert run.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "a: 2024-99-99",
+        "a: " + "1" * 5_000,
+        "a: " + "[" * 5_000,
+        "a: &a [*a]\n" + "b: " + "{" * 3_000,
+        "a: !!python/object/apply:os.system [true]",
+        "".join(f"key{number}: value\n" for number in range(50_000)),
+        "- a list",
+    ],
+    ids=lambda header: header[:20],
+)
+def test_a_header_that_cannot_be_used_is_refused(header: str) -> None:
+    with pytest.raises(InputRefused, match="model card"):
+        card_header(f"---\n{header}\n---\n# Title\n")
