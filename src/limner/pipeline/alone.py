@@ -33,7 +33,7 @@ def _file(home: Path) -> int:
     key = (os.getpid(), home)
     if key not in _files:
         path = home / "run" / "purchases.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _files[key] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     return _files[key]
 

@@ -81,7 +81,7 @@ class Submitter:
 
 def _executors(home: Path) -> Path:
     folder = home / "run" / "executors"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
 
 

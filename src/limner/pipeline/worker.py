@@ -64,7 +64,7 @@ class StageContext:
 
 def _lock_path(home: Path) -> Path:
     folder = home / "run"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder / "worker.lock"
 
 
