@@ -51,7 +51,8 @@ def is_hidden(parts: Sequence[str]) -> bool:
     """
     if parts and is_placeholder(parts[-1]):
         parts = parts[:-1]
-    return any(part.startswith(".") or is_device_name(part) for part in parts)
+    # "." and ".." are no names: a path that leads out is refused for that
+    return any((part.startswith(".") and part.strip(".")) or is_device_name(part) for part in parts)
 
 
 def is_device_name(part: str) -> bool:

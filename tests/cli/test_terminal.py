@@ -86,7 +86,7 @@ class Said:
 
 
 def test_a_name_of_the_database_is_a_row_of_visible_characters(home: Path) -> None:
-    said = Said(home)
+    said = Said(home, columns=120)
     assert said("subject", "list") == 0
     assert len(said.text.splitlines()) == 3
     assert not unfit(said.text, but="\n")

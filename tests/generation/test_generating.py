@@ -34,7 +34,9 @@ pytestmark = pytest.mark.engine
 def test_a_generation_and_what_its_pictures_say(bench: Bench, draws: list[int]) -> None:
     job = bench.submit(count=3)
     assert bench.state(job) is JobState.WAITING
-    assert bench.run(job) == {"generation": job.target, "images": 3}
+    result = bench.run(job)
+    assert {"generation": job.target, "images": 3}.items() <= result.items()
+    assert "second@v1 is far from what it was trained for" in result["warnings"][0]
     assert bench.state(job) is JobState.DONE
     assert draws == [7, 8, 9]
     first, *_ = bench.images(job)

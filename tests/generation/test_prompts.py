@@ -20,7 +20,7 @@ from .making import lora_use, many, record
         ("a dog, <lora:rex:0.8>, on grass", "rex", 0.8, "a dog, on grass"),
         ("a dog <lora:rex:0.8>. It sits", "rex", 0.8, "a dog. It sits"),
         ("a <lora:rex> dog", "rex", 1.0, "a dog"),
-        ("a dog\n<lora:rex:-0.5:0.7>\non grass", "rex", -0.5, "a dog\n\non grass"),
+        ("a dog\n<lora:rex:-0.5:0.7>\non grass", "rex", 0.7, "a dog\n\non grass"),
         ("a dog <LoRA:Rex_v2.safetensors:1.2>", "Rex_v2", 1.2, "a dog"),
         ("a dog <lyco:rex:.5>", "rex", 0.5, "a dog"),
         ("a dog <lora:rex:lbw=OUTALL>", "rex", 1.0, "a dog"),

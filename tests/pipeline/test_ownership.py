@@ -33,6 +33,7 @@ from limner.store.models import (
     IntentRow,
     JobRow,
     LedgerRow,
+    LoraOriginalRow,
     LoraRow,
     PhotoRow,
     PublicationRow,
@@ -165,6 +166,7 @@ def fill(studio: Studio) -> None:
                     lora=1, hub="folder", repo=HIDDEN, revision="1", visibility="public", url="https://example.org"
                 ),
                 VoteRow(grid=GRID, winner=1, loser=1),
+                LoraOriginalRow(lora=1, digest=PICTURE),
             ],
         ]
         for group in groups:

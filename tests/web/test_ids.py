@@ -141,6 +141,7 @@ def test_no_wrong_id_leads_anywhere(home_settings: Settings, everything: Everyth
 ERASE = ("delete", "remove", "erase", "discard", "unpublish", "undo", "take")
 REFUSED = {
     "POST /api/v1/images/{image}/reproduction": (422, "a picture that no engine drew does not say how it was made"),
+    "POST /api/v1/subjects/{subject}/caption-offers": (404, "no caption waits for the photo"),
     "POST /subjects/{slug}/erase": (422, "jobs of the subject wait for their worker"),
 }
 """What even its owner is refused here, by its route: with what, and why."""

@@ -29,7 +29,7 @@ SECTIONS = {
     ),
     "Accounts and money": ("login", "logout", "accounts", "routes", "costs"),
     "The web app": ("serve", "users", "tokens", "webhooks", "mcp"),
-    "This machine": ("doctor", "settings", "jobs", "bases", "backends", "worker"),
+    "This machine": ("doctor", "verify", "settings", "jobs", "bases", "backends", "worker"),
 }
 
 

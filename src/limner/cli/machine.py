@@ -72,7 +72,7 @@ def verify(
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
-    """Read every file of the home again, and say what is damaged, missing or stray.
+    """Read every file again, and say what is damaged or lost.
 
     Every blob is held against its digest, every row against its file, and the database looks itself over. Ctrl-C stops
     the watching only; `limner jobs cancel` stops it, and `limner jobs resume` goes on. Ends with exit code 1 if

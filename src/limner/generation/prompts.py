@@ -19,7 +19,9 @@ from limner.types import Finding, LoraUse, Severity
 __all__ = ["LoraTag", "fill", "lora_tags", "missing_triggers", "unread_marks", "without_tags"]
 
 _TAG = re.compile(
-    r"<(?P<kind>lora|lyco):(?P<name>[^<>:\n]{1,200})(?::(?P<scale>[^<>:\n]{0,20}))?(?::[^<>\n]{0,200})?>", re.IGNORECASE
+    r"<(?P<kind>lora|lyco):(?P<name>[^<>:\n]{1,200})(?::(?P<scale>[^<>:\n]{0,20}))?"
+    r"(?::(?P<second>[^<>:\n]{0,20}))?(?::[^<>\n]{0,200})?>",
+    re.IGNORECASE,
 )
 _LORA_FILE = re.compile(r"\.(safetensors|pt|ckpt)$", re.IGNORECASE)
 _MARKS = (
@@ -80,7 +82,10 @@ def missing_triggers(prompt: str, loras: Sequence[LoraUse]) -> list[Finding]:
 
 @dataclass(frozen=True, slots=True)
 class LoraTag:
-    """One ``<lora:NAME:SCALE>`` of a prompt; ``text`` is the whole of it. Without a number the scale is 1."""
+    """One ``<lora:NAME:SCALE>`` of a prompt; ``text`` is the whole of it. Without a number the scale is 1.
+
+    Of two numbers A1111 gives the first to the text encoder and the second to the model that draws, which is what counts.
+    """
 
     text: str
     name: str
@@ -90,7 +95,8 @@ class LoraTag:
 def lora_tags(prompt: str) -> list[LoraTag]:
     """The tags for loras in a prompt, as A1111 and those after it write them."""
     return [
-        LoraTag(tag[0], _LORA_FILE.sub("", tag["name"].strip()), _scale(tag["scale"])) for tag in _TAG.finditer(prompt)
+        LoraTag(tag[0], _LORA_FILE.sub("", tag["name"].strip()), _scale(tag["second"], _scale(tag["scale"], 1.0)))
+        for tag in _TAG.finditer(prompt)
     ]
 
 
@@ -131,9 +137,9 @@ def unread_marks(prompt: str) -> Iterator[Finding]:
         )
 
 
-def _scale(said: str | None) -> float:
+def _scale(said: str | None, otherwise: float) -> float:
     try:
-        found = float(said or 1.0)
+        found = float(said or otherwise)
     except ValueError:
-        return 1.0
-    return found if abs(found) <= 1000.0 else 1.0
+        return otherwise
+    return found if abs(found) <= 1000.0 else otherwise

@@ -153,7 +153,7 @@ def _take_in(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
         for position, result in empty:
             _keep(workspace, context.job, slug, position, result, None)
     shutil.rmtree(scratch, ignore_errors=True)
-    if tally.nothing_there and not brought.paired:
+    if tally.is_empty and not brought.paired:
         _refuse_nothing(wanted, [*tally.nothing_there, *captions_of.findings(brought)])
     said = [*sources.notes, *captions_of.findings(brought)]
     if drop:
@@ -173,7 +173,7 @@ class _Tally:
     def __init__(self) -> None:
         self._verdicts: dict[int, Verdict] = {}
         self._taken_at: dict[str, int] = {}
-        self._nothing_there: list[Finding] = []
+        self.nothing_there: list[Finding] = []
 
     def count(self, position: int, result: IntakeResult) -> None:
         self._verdicts[position] = result.report.verdict
@@ -182,7 +182,7 @@ class _Tally:
         for worse in result.outdone:
             if worse.digest in self._taken_at:
                 self._verdicts[self._taken_at[worse.digest]] = Verdict.REFUSED
-        self._nothing_there += [finding for finding in result.report.findings if finding.code in NOTHING_THERE]
+        self.nothing_there += [finding for finding in result.report.findings if finding.code in NOTHING_THERE]
 
     def leave_out(self, positions: Iterable[int]) -> None:
         """Do not count these, which held no photo but captions."""
@@ -190,9 +190,9 @@ class _Tally:
             del self._verdicts[position]
 
     @property
-    def nothing_there(self) -> list[Finding]:
-        """Why there is nothing at all, if so."""
-        return self._nothing_there if len(self._verdicts) == len(self._nothing_there) else []
+    def is_empty(self) -> bool:
+        """Whether nothing was a photo, not even a refused one."""
+        return len(self._verdicts) == len(self.nothing_there)
 
     def result(self) -> dict[str, int]:
         counts = Counter(self._verdicts.values())

@@ -39,6 +39,7 @@ MOST_CHECKED = 64 << 20
 MOST_DRAINED = 16 << 20
 MOST_DIGESTS = 1_000
 MOST_METADATA = 8_000
+NAMES = ("name", "filename")
 
 
 async def _speaks_tus(request: Request) -> None:
@@ -181,7 +182,7 @@ async def create(request: Request, studio: StudioOf) -> Response:
     position = said.get("position", "")
     brings = request.headers.get("content-type") == BYTES and size > 0 and "upload-checksum" not in request.headers
     at = int(position) if position.isascii() and position.isdecimal() and len(position) < 10 else None
-    name = said.get("name") or said.get("filename", "")
+    name = next(filter(None, (said.get(key) for key in NAMES)), "")
     begin = studio.uploads.arrive if brings else studio.uploads.add
 
     def announce() -> Upload | Receiving:
@@ -357,7 +358,8 @@ def _metadata(header: str) -> Mapping[str, str]:
             raise _unreadable(key, "Send each value as base64 of UTF-8.") from None
         if key in said:
             raise _unreadable(key, "Send each key once.")
-        if "\x00" in text:
+        # Of a file's name what cannot be shown is left out later; its photo is no worse for it.
+        if "\x00" in text and key not in NAMES:
             raise _unreadable(key, "Send text without NUL.")
         said[key] = text
     return said

@@ -2,7 +2,8 @@
 
 // The names come with the page; the server passes the same over, so this only saves sending them.
 const DEVICES = new Set(document.querySelector("[data-passed-over]").dataset.passedOver.split("/"));
-const hidden = (part) => part.startsWith(".") || DEVICES.has(part.toLowerCase());
+// "." and ".." are no names: what they would lead to is the server's to refuse.
+const hidden = (part) => /^\.+[^.]/.test(part) || DEVICES.has(part.toLowerCase());
 const placeholder = (part) => part.startsWith(".") && part.toLowerCase().endsWith(".icloud");
 
 // What is chosen by itself is meant; in a folder, what is hidden and what devices write is not.
