@@ -84,7 +84,7 @@ def missing_triggers(prompt: str, loras: Sequence[LoraUse]) -> list[Finding]:
 class LoraTag:
     """One ``<lora:NAME:SCALE>`` of a prompt; ``text`` is the whole of it. Without a number the scale is 1.
 
-    Of two numbers A1111 gives the first to the text encoder and the second to the model that draws, which is what counts.
+    Of two numbers A1111 gives the first to the text encoder, and the second, which counts, to the model that draws.
     """
 
     text: str
