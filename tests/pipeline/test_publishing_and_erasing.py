@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,20 +12,33 @@ from sqlalchemy import update
 from limner import Studio
 from limner.errors import Conflict, NotFound
 from limner.pipeline import publishing
+from limner.settings import Settings
 from limner.store.models import JobRow
 from limner.types import JobState
 
-from .conftest import QUICK
+from .conftest import QUICK, draw_photos, kill_all
 
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture
-def trained(studio: Studio, photos: Path) -> Studio:
-    """A subject with one lora, published and drawn once."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a subject that has one lora, published and drawn once; to be copied."""
+    folder = tmp_path_factory.mktemp("made")
     small = {"seed": 7, "width": 64, "height": 64, "steps": 1}
-    studio.wait(studio.run("zib", [photos], ["{trigger}"], train={"settings": QUICK}, generate=small))
-    return studio
+    photos = draw_photos(folder / "photos")
+    with Studio(settings=Settings(home=folder / "home", worker_idle_seconds=20)) as studio:
+        studio.add_subject("zib", kind="character", trigger="zibbo")
+        studio.wait(studio.run("zib", [photos], ["{trigger}"], train={"settings": QUICK}, generate=small))
+    kill_all(folder / "home")
+    return folder / "home"
+
+
+@pytest.fixture
+def trained(made: Path, home: Path) -> Iterator[Studio]:
+    shutil.copytree(made, home, symlinks=True)
+    with Studio(settings=Settings()) as studio:
+        yield studio
 
 
 def test_a_changed_card_is_published_under_a_tag_of_its_own(

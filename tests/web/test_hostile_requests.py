@@ -150,9 +150,9 @@ Sent = tuple[Route, bytes, list[tuple[str, bytes]], bytes, str]
 def in_headers(target: Target, routes: list[Route], times: int) -> Iterator[Sent]:
     pairs = list(product(HEADERS, VALUES.items()))
     for index, route in enumerate(routes):
-        for turn in range(3 * times):
+        for turn in range(2 * times):
             # A stride that has no factor in common with the number of pairs comes to all of them.
-            header, (kind, value) = pairs[(index * 3 * times + turn) * 397 % len(pairs)]
+            header, (kind, value) = pairs[(index * 2 * times + turn) * 397 % len(pairs)]
             sent = [(header, value)]
             if header == "Cookie":
                 sent = [("Cookie", target.known["Cookie"] + b"; limner_notice=" + value + b"; " + target.guest + b"=x")]
