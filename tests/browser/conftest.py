@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from .chromium import launch
 from .server import Server
+
+# As long as `page.set_default_timeout`: what a busy machine shows late is shown all the same.
+expect.set_options(timeout=20_000)
 
 
 # Playwright's loop runs as long as it lives, and other files of the process run loops of their own.
