@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from limner.errors import LimnerError, NotFound, StorageFailed
 from limner.pipeline import intake, verifying
@@ -144,8 +143,6 @@ def test_strays_are_told_and_only_they_are_removed(studio: Studio) -> None:
 
 
 def test_rows_that_name_what_is_not_there(studio: Studio) -> None:
-    with studio._workspace.database.write() as session:
-        session.execute(text("PRAGMA defer_foreign_keys=ON"))
     with studio._workspace.database._writer.connect() as connection:
         raw = connection.connection.driver_connection
         assert raw is not None

@@ -65,6 +65,7 @@ class Database:
         self._reader = _engine(url, "BEGIN", busy_milliseconds)
         self._writing = sessionmaker(self._writer, expire_on_commit=False)
         self._reading = sessionmaker(self._reader, expire_on_commit=False)
+        self._refuse_foreign()
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -83,7 +84,6 @@ class Database:
 
         StorageFailed: its table does not say which, so that nothing may be done to the rest.
         """
-        self._refuse_foreign()
         with _storage_errors(self), self._reader.connect() as connection:
             tables = self._reader.dialect.get_table_names(connection)
             if not tables:
