@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from limner.errors import StorageFailed
-from limner.pipeline import jobs
+from limner.operations.jobs import lifecycle as jobs
 from limner.records import Job
 from limner.settings import Settings
 from limner.studio import Studio

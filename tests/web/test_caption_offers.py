@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from limner.cli.main import run
-from limner.pipeline.late_captions import OFFERED
+from limner.operations.photos.late_captions import OFFERED
 from limner.store.models import JobRow, TrainingRow, now
 from limner.studio import Studio
 

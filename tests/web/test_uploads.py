@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from limner.stand_ins.serving import serve
 from limner.studio import Studio
 from limner.web.access import bodies
-from tests.pipeline.conftest import draw_photos
+from tests.operations.conftest import draw_photos
 
 TUS = {"Tus-Resumable": "1.0.0"}
 BYTES = {**TUS, "Content-Type": "application/offset+octet-stream"}

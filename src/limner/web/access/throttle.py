@@ -13,7 +13,7 @@ from fastapi import Request
 
 from limner.errors import TooManyTries
 from limner.web.access.rules import Rules
-from limner.web.addresses import network_of, parsed_address
+from limner.web.server.addresses import network_of, parsed_address
 
 __all__ = ["Throttle", "client_address"]
 

@@ -1,0 +1,1 @@
+"""Verification: every blob and row of a home held against each other."""

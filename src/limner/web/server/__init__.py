@@ -1,0 +1,1 @@
+"""Serving: sockets, connections, request heads, addresses."""
