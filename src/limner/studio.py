@@ -79,6 +79,7 @@ from limner.settings import Settings, read_settings
 from limner.types import BackEnd, Base, Consent, Crop, Finding, Health, JobState, SubjectKind, TensorNaming, Visibility
 
 if TYPE_CHECKING:
+    from limner.errors import WorkerFailed
     from limner.operations.gallery.actions import Gallery
     from limner.operations.grids.actions import Grids
     from limner.operations.home.change_counter import Changes
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from limner.operations.photos.bulk_captions import Captions
     from limner.operations.uploads.actions import Uploads
     from limner.operations.webhooks.actions import Webhooks
+    from limner.store import Database
 
 __all__ = ["Studio"]
 
@@ -98,7 +100,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         self, home: str | Path | None = None, *, settings: Settings | None = None, from_here: bool = True
     ) -> None:
         """Unless ``from_here`` no lora can be named by a file or address of this machine: who asks sits elsewhere."""
-        self._workspace = Workspace(settings or read_settings(None if home is None else Path(home)))
+        self._workspace = Workspace(settings or read_settings(None if home is None else Path(home)), _fail_all)
         self._workspace.from_here = from_here
 
     def __exit__(
@@ -981,7 +983,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
     def back_ends(self) -> Mapping[str, tuple[BackEnd, ...]]:
         """What each installed trainer, hub, generator and captioner says of itself."""
-        from limner.operations.home import doctor
+        from limner.operations.maintenance import doctor
 
         return doctor.back_ends(self.settings)
 
@@ -990,18 +992,25 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
         ``remove_stray``: delete files that belong to nothing.
         """
-        from limner.operations.verification import job as verifying
+        from limner.operations.maintenance import verification as verifying
 
         return self._started(verifying.submit(self._workspace, remove_stray=remove_stray))
 
     def verification(self) -> Verification | None:
         """What the last ``verify`` that came to its end found; None if there was none."""
-        from limner.operations.verification import job as verifying
+        from limner.operations.jobs.queries import last_verification
 
-        return verifying.last(self._workspace)
+        return last_verification(self._workspace)
 
     def doctor(self, *, live: bool = False) -> DoctorReport:
         """What is installed, what would be used, what is missing and how to get it; ``live`` asks the vendors too."""
-        from limner.operations.home import doctor
+        from limner.operations.maintenance import doctor
 
         return doctor.examine(self._workspace, live=live)
+
+
+def _fail_all(database: Database, error: WorkerFailed) -> None:
+    # the jobs' rules are loaded by the few who come here
+    from limner.operations.jobs.lifecycle import fail_all
+
+    fail_all(database, error)

@@ -19,11 +19,11 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from limner.errors import TooManyAtOnce
+from limner.http_server import connections
+from limner.http_server.connections import Limits, bounded_by
 from limner.operations.jobs.vendor_webhooks import listening
 from limner.settings import Settings
 from limner.web.access.crowding import Crowding
-from limner.web.server import connections
-from limner.web.server.connections import Limits, bounded_by
 
 Address = tuple[str, int]
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

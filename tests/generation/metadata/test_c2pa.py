@@ -21,8 +21,7 @@ from limner.generation.metadata.c2pa import sign_png, verify
 from limner.generation.metadata.pixels import pixel_digest
 from limner.generation.metadata.png import Chunk, read_chunks, write_chunks
 from limner.generation.metadata.provenance import seal_image
-
-from .making import flat_png, record, saved_as
+from tests.generation.making import flat_png, record, saved_as
 
 
 @pytest.fixture(scope="module")

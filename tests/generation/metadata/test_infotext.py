@@ -18,8 +18,7 @@ from limner.generation.metadata.comfyui import workflow as comfyui_workflow
 from limner.generation.metadata.invokeai import metadata as invokeai
 from limner.loras.inspection import inspect
 from limner.types import LoraUse
-
-from .making import lora_use, many, record
+from tests.generation.making import lora_use, many, record
 
 PROMPTS = st.text(max_size=80) | st.lists(
     st.sampled_from(

@@ -23,8 +23,7 @@ from limner.generation.metadata.png import (
     write_chunks,
 )
 from limner.generation.metadata.provenance import seal_image
-
-from .making import flat_png, many, picture, record, saved_as
+from tests.generation.making import flat_png, many, picture, record, saved_as
 
 SEALED = seal_image(flat_png(), record())
 KIND = st.sampled_from([b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"IDAT", b"abCd"])

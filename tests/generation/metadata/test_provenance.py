@@ -24,9 +24,8 @@ from limner.generation.metadata.png import Chunk, read_chunks, read_texts, write
 from limner.generation.metadata.provenance import read_provenance, read_record, seal_image
 from limner.operations.loras.inspect import inspect_file
 from limner.types import ImageRecord, LoraUse
-
-from .making import flat_png, lora_use, many, picture, record, saved_as
-from .test_infotext import GRAPH, JSON
+from tests.generation.making import flat_png, lora_use, many, picture, record, saved_as
+from tests.generation.metadata.test_infotext import GRAPH, JSON
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 USES = st.builds(

@@ -33,8 +33,7 @@ from limner.generation.together.generator import TogetherGenerator
 from limner.money.payments import Purchase, Receipt, Unrecorded
 from limner.types import Severity
 from limner.vendors import together as client_module
-
-from .together_bench import TOKEN, TogetherBench, collect, together_bench  # noqa: F401 - a fixture
+from tests.generation.together_bench import TOKEN, TogetherBench, collect, together_bench  # noqa: F401 - a fixture
 
 
 class Book(Unrecorded):

@@ -15,8 +15,7 @@ from limner.operations.publications import job as publishing
 from limner.settings import Settings
 from limner.store.models import JobRow
 from limner.types import JobState
-
-from .conftest import QUICK, draw_photos, kill_all
+from tests.operations.conftest import QUICK, draw_photos, kill_all
 
 pytestmark = pytest.mark.engine
 

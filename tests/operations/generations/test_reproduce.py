@@ -14,8 +14,7 @@ from limner.flux import sampling
 from limner.generation.metadata.provenance import read_record, seal_image
 from limner.operations.generations import reproduce as reproducing
 from limner.store.models import LoraRow
-
-from .bench import LORAS, Bench
+from tests.generation.bench import LORAS, Bench
 
 pytestmark = pytest.mark.engine
 

@@ -23,8 +23,7 @@ from limner.settings import Settings
 from limner.store.models import GenerationRow, ImageRow, JobRow, now
 from limner.store.web_models import GridRow, VoteRow
 from limner.types import Estimate, JobState
-
-from .loras_made import TRAINING, add_training, draw
+from tests.operations.loras_made import TRAINING, add_training, draw
 
 WISH = "0123456789abcdef"
 

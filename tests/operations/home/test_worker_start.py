@@ -11,8 +11,8 @@ import pytest
 
 from limner.errors import WorkerFailed
 from limner.operations.home import worker_start
-from limner.operations.home.doctor import _worker
 from limner.operations.home.worker_start import last_failure
+from limner.operations.maintenance.doctor import _worker
 from limner.studio import Studio
 from limner.types import JobState
 from tests.photos.making import encoded, picture

@@ -40,10 +40,9 @@ from limner.operations.payments.purchases import StoredPayments
 from limner.settings import Settings
 from limner.store.models import IntentRow, JobRow, LedgerRow, SubjectRow
 from limner.vendors.secrets.tokens import Secret
+from tests.operations.counting_vendor import POINTS, buy, vendor
 
-from .counting_vendor import POINTS, buy, vendor
-
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.operations.counting_vendor"])
 CENT = Decimal("0.01")

@@ -10,8 +10,7 @@ import pytest
 from limner import Studio
 from limner.errors import CaptionRefused, InputRefused, NotFound
 from limner.types import Crop
-
-from .photos_kept import keep, stored
+from tests.operations.photos_kept import keep, stored
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from limner import Studio
 from limner.operations.photos.dataset_health import alike_groups
 from limner.records import DatasetHealth
 from limner.types import Crop, Severity
-
-from .photos_kept import keep, stored
+from tests.operations.photos_kept import keep, stored
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ import pytest
 from limner import Studio
 from limner.errors import Cancelled, Conflict, InputRefused, NotFound, PhotoRefused, RecipeRefused
 from limner.types import JobState, Verdict, Visibility
-
-from .conftest import QUICK
+from tests.operations.conftest import QUICK
 
 pytestmark = pytest.mark.engine
 

@@ -16,8 +16,7 @@ from limner.operations.generations import orders as ordering
 from limner.settings import Settings
 from limner.store.models import BlobRow, GenerationSubjectRow, JobRow, LoraRow
 from limner.types import Reach
-
-from .loras_made import TRAINING, add_training
+from tests.operations.loras_made import TRAINING, add_training
 
 
 @pytest.fixture

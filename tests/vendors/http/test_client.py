@@ -24,8 +24,7 @@ from limner.errors import (
 from limner.vendors.http import client as http
 from limner.vendors.http.client import Answer, VendorClient, VendorFacts
 from limner.vendors.secrets.redaction import Secret
-
-from .scripted import HANG, Reset, Script, answer, json_answer, scripted
+from tests.vendors.scripted import HANG, Reset, Script, answer, json_answer, scripted
 
 FACTS = VendorFacts("acme", "Acme", rate=1000.0, burst=1000, token_page="https://acme.test/tokens")
 TOKEN = "acme-0123456789-secret"

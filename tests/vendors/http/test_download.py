@@ -20,8 +20,7 @@ from limner.vendors.http import client as http
 from limner.vendors.http import download as downloading
 from limner.vendors.http.client import VendorClient, VendorFacts
 from limner.vendors.secrets.redaction import Secret
-
-from .scripted import Request, Reset, Script, answer, scripted
+from tests.vendors.scripted import Request, Reset, Script, answer, scripted
 
 FACTS = VendorFacts("acme", "Acme", rate=1000, burst=1000)
 TOKEN = "acme-0123456789-secret"

@@ -15,8 +15,7 @@ import pytest
 
 from limner.vendors.http import limiter
 from limner.vendors.http.limiter import Limiter, limiter_for
-
-from .virtual_time import run_virtual
+from tests.vendors.virtual_time import run_virtual
 
 Answered = tuple[int, dict[str, str]]
 

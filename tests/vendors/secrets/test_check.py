@@ -12,8 +12,7 @@ from limner.settings import Settings
 from limner.vendors.secrets.accounts import AccountReport
 from limner.vendors.secrets.check import check
 from limner.vendors.secrets.redaction import Secret
-
-from .scripted import Request, Reset, answer, json_answer, scripted
+from tests.vendors.scripted import Request, Reset, answer, json_answer, scripted
 
 TOKEN = "tok_0123456789abcdef"
 URLS = ("replicate_url", "together_url", "huggingface_url", "fal_queue_url", "fal_rest_url")

@@ -16,8 +16,7 @@ from limner.errors import AccountRefused, InputRefused, StorageFailed
 from limner.settings import Settings
 from limner.vendors.secrets.accounts import VENDOR_ACCOUNTS, VendorAccount
 from limner.vendors.secrets.tokens import find_token, forget_token, has_token, keep_token, redact, token_for, where
-
-from .conftest import DictKeyring
+from tests.vendors.conftest import DictKeyring
 
 TOKEN = "r8_0123456789abcdefghij"
 

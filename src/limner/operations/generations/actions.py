@@ -25,7 +25,6 @@ from limner.operations.loras import queries as lora_queries
 from limner.operations.loras import remote
 from limner.operations.payments import ledger as costs
 from limner.operations.payments import preflight as asking
-from limner.operations.subjects import queries as reading
 from limner.operations.trainings import checkpoints as picking
 from limner.records import Job, WhatIf
 from limner.store.models import JobRow
@@ -160,12 +159,12 @@ def _tagged(session: Session, prompt: str, named: Sequence[str]) -> tuple[str, l
     """The prompt without the tags of loras that are here, and those loras, but for what is named already."""
     if "<" not in prompt:
         return prompt, []
-    given = {reading.known_lora(session, name) for name in named if "/" not in name}
+    given = {lora_queries.known_lora(session, name) for name in named if "/" not in name}
     found: dict[str, float] = {}
     gone = []
     for tag in lora_tags(prompt):
         plain = tag.name.lower().replace("_", "-").replace(" ", "-")
-        if name := next(filter(None, (reading.known_lora(session, each) for each in (tag.name, plain))), ""):
+        if name := next(filter(None, (lora_queries.known_lora(session, each) for each in (tag.name, plain))), ""):
             gone.append(tag.text)
             if name not in given:
                 found[name] = found.get(name, 0.0) + tag.scale

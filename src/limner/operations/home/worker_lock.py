@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-__all__ = ["worker_lives"]
+__all__ = ["is_at_work", "worker_lives"]
 
 
 def _lock_path(home: Path) -> Path:
@@ -35,3 +35,11 @@ def worker_lives(home: Path) -> bool:
     finally:
         os.close(handle)
     return False
+
+
+def is_at_work(home: Path, pid: int) -> bool:
+    """Whether this process was the last worker of this home to begin its work; from then on it takes jobs."""
+    try:
+        return _lock_path(home).read_text(encoding="ascii") == str(pid)
+    except (OSError, UnicodeDecodeError):
+        return False

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from limner.errors import WorkerFailed
 from limner.operations.home.log_tail import log_tail
+from limner.operations.home.worker_lock import is_at_work, worker_lives
 from limner.processes import our_environment, python_module
 
 __all__ = ["WorkerStart", "forget_failure", "last_failure"]
@@ -40,8 +41,6 @@ class WorkerStart:
 
     def ensure(self, environment: Mapping[str, str]) -> None:
         """Start a worker in a session of its own unless one lives or is starting; does not wait for it."""
-        from limner.operations.home.worker_lock import worker_lives
-
         with self._one_at_a_time:
             if (self._watching is not None and self._watching.is_alive()) or worker_lives(self._home):
                 return
@@ -85,8 +84,6 @@ class WorkerStart:
 
     def _came_to_work(self, worker: subprocess.Popen[bytes]) -> bool:
         """Wait until a worker takes jobs, or leaves them to another one; False if it died before."""
-        from limner.operations.jobs.worker import is_at_work
-
         while worker.poll() is None:
             if is_at_work(self._home, worker.pid):
                 return True

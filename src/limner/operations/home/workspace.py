@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from copy import copy
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +36,11 @@ class Workspace:
     """Whether who asks sits at this machine, and so may name files and addresses of it."""
     _everyone: Workspace | None = None
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, worker_failed: Callable[[Database, WorkerFailed], object] = lambda *_: None
+    ) -> None:
+        """``worker_failed`` is told why no worker of the home can be started."""
+        self._worker_failed = worker_failed
         self._file = _SettingsFile(settings)
         self._opening = threading.Lock()
         self.home = settings.home
@@ -122,12 +127,7 @@ class Workspace:
                 return self._everyone.worker_start
         from limner.operations.home.worker_start import WorkerStart
 
-        return WorkerStart(self.home, self.log_file, self._give_up)
-
-    def _give_up(self, error: WorkerFailed) -> None:
-        from limner.operations.jobs.lifecycle import fail_all
-
-        fail_all(self.database, error)
+        return WorkerStart(self.home, self.log_file, lambda error: self._worker_failed(self.database, error))
 
     def close(self) -> None:
         """Let go of the database."""

@@ -15,6 +15,8 @@ from limner.operations.ids import by_id
 from limner.records import (
     Job,
     StageRun,
+    Verification,
+    VerifyFinding,
 )
 from limner.store.models import (
     JobRow,
@@ -24,7 +26,7 @@ from limner.types import (
     Progress,
 )
 
-__all__ = ["PROGRESS", "job", "jobs", "to_job"]
+__all__ = ["PROGRESS", "job", "jobs", "last_verification", "to_job"]
 
 
 def jobs(
@@ -95,3 +97,20 @@ def to_job(row: JobRow) -> Job:
         ended_at=row.ended_at,
         resumed_as=row.request.get("resumed_as", ""),
     )
+
+
+def last_verification(workspace: Workspace) -> Verification | None:
+    """What the newest verification that came to its end found; None if there was none."""
+    query = (
+        select(JobRow)
+        .where(JobRow.kind == "verify", JobRow.state == JobState.DONE)
+        .order_by(JobRow.ended_at.desc())
+        .limit(1)
+    )
+    with workspace.database.read() as session:
+        row = session.scalars(query).first()
+        if row is None or row.ended_at is None:
+            return None
+        result = dict(row.result or {})
+        findings = tuple(VerifyFinding(**{**one, "used_by": tuple(one["used_by"])}) for one in result["findings"])
+        return Verification(row.id, row.ended_at, result["files"], result["bytes"], result["counts"], findings)

@@ -17,8 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from limner.errors import InputRefused, LimnerError
+from limner.http_server.bodies import told_length
 from limner.vendors.http.standard_webhooks import WebhookRefused, verify
-from limner.web.access.bodies import told_length
 
 __all__ = ["MOST_BYTES", "webhook_app"]
 

@@ -27,10 +27,10 @@ def listening(settings: Settings) -> Iterator[None]:
         return
     from uvicorn import Config, Server
 
+    from limner.http_server.connections import BACKLOG, Limits, bounded_by
     from limner.operations.jobs.vendor_webhook_app import webhook_app
     from limner.vendors.replicate.client import ReplicateClient
     from limner.vendors.secrets.tokens import token_for
-    from limner.web.server.connections import BACKLOG, Limits, bounded_by
 
     async def secret() -> str:
         async with ReplicateClient(settings.replicate_url, token_for("replicate", settings)) as client:

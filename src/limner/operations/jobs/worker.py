@@ -16,11 +16,10 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 from limner.errors import LimnerError
 from limner.operations.home import blob_erasure as erasing
-from limner.operations.home.worker_lock import _lock_path, _take
+from limner.operations.home.worker_lock import _take
 from limner.operations.home.worker_start import forget_failure
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
@@ -33,7 +32,6 @@ from limner.vendors.secrets.redaction import guard_logging
 
 __all__ = [
     "STAGES",
-    "is_at_work",
     "work",
 ]
 
@@ -46,19 +44,11 @@ STAGES = {
     "train": "limner.operations.trainings.job",
     "publish": "limner.operations.publications.job",
     "generate": "limner.operations.generations.job",
-    "verify": "limner.operations.verification.job",
+    "verify": "limner.operations.maintenance.verification",
 }
 """The module of each stage; its ``stage(context, request)`` does the work and gives a JSON result."""
 
 LOOK_SECONDS = 0.5
-
-
-def is_at_work(home: Path, pid: int) -> bool:
-    """Whether this process was the last worker of this home to begin its work; from then on it takes jobs."""
-    try:
-        return _lock_path(home).read_text(encoding="ascii") == str(pid)
-    except (OSError, UnicodeDecodeError):
-        return False
 
 
 def _runner(workspace: Workspace) -> Callable[[str, int], Awaitable[bool]]:

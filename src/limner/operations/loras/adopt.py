@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +13,14 @@ from limner.catalog import find_base
 from limner.datasets.triggers import check_slug, check_trigger
 from limner.errors import Conflict, LoraRefused, NameRefused, NotFound
 from limner.hubs.hub import WEIGHTS_NAME
+from limner.loras import header
 from limner.operations.home import blob_erasure as erasing
 from limner.operations.home.scratch import scratch
 from limner.operations.home.workspace import Workspace
 from limner.operations.loras import queries as lora_queries
 from limner.operations.loras import sources as lora_sources
 from limner.operations.loras.normalise import MENDED
-from limner.operations.loras.remote import FIRST_READ, LONGEST_HEADER, LONGEST_TRIGGER
+from limner.operations.loras.remote import LONGEST_TRIGGER
 from limner.operations.loras.sources import Found
 from limner.operations.loras.versions import add_lora
 from limner.operations.members import actions as members
@@ -32,19 +32,15 @@ from limner.types import Base, Finding, LoraFacts, SubjectKind, TensorNaming
 from limner.vendors.http.public_web import PublicWeb
 
 if TYPE_CHECKING:
-    from limner.loras.header import Header
+    pass
 
 __all__ = [
-    "LARGEST",
     "Adoption",
     "adopt",
     "bring_config",
     "import_lora",
     "no_file",
 ]
-
-LARGEST = 6 * 10**9
-"""Bytes: no lora of a known base is larger; what is, is a whole model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +105,7 @@ def _bring(workspace: Workspace, source: str, folder: Path, *, from_here: bool) 
     found = lora_sources.find(place, workspace.settings, anonymous=anonymous)
     web = lora_sources.web_for(workspace.settings, loopback=from_here, anonymous=anonymous)
     bring_config(web, found, folder)
-    return web.download(found.url, folder / WEIGHTS_NAME, most=LARGEST, sha256=found.sha256), found
+    return web.download(found.url, folder / WEIGHTS_NAME, most=header.LARGEST_FILE, sha256=found.sha256), found
 
 
 def bring_config(web: PublicWeb, found: Found, folder: Path) -> None:
@@ -283,22 +279,3 @@ def _store(workspace: Workspace, subject: str, checked: _Checked, word: str) -> 
 
 
 # --- from afar ------------------------------------------------------------------------------------------------------
-
-
-def _header_of(web: PublicWeb, found: Found) -> tuple[Header, int]:
-    """The header of a file that is not here, and its size in bytes; a hole as long as the tensors stands for them."""
-    from limner.loras.header import read_header
-
-    start = web.start(found.url, FIRST_READ, most=LARGEST)
-    size = start.size or min(found.byte_size, LARGEST)
-    length = 8 + int.from_bytes(start.data[:8], "little")
-    data = start.data
-    if data[8:9] == b"{" and len(data) < length <= LONGEST_HEADER:
-        data += web.start(found.url, length - len(data), begin=len(data)).data
-    with tempfile.TemporaryDirectory(prefix="limner-header-") as folder:
-        path = Path(folder) / found.name.replace("/", "_")[-100:]
-        with path.open("wb") as file:
-            file.write(data[:length] if data[8:9] == b"{" else data)
-            if size > file.tell():
-                file.truncate(size)
-        return read_header(path), size

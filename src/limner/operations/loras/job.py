@@ -14,6 +14,7 @@ from limner.catalog import find_base
 from limner.datasets.triggers import check_slug
 from limner.errors import BaseUnclear, Cancelled, InputRefused, LimnerError, VendorBusy, VendorFailed
 from limner.hubs.hub import WEIGHTS_NAME
+from limner.loras import header
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs import queries as job_queries
@@ -119,7 +120,7 @@ def _import(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
         path = web.download(
             found.url,
             folder / WEIGHTS_NAME,
-            most=importing.LARGEST,
+            most=header.LARGEST_FILE,
             sha256=found.sha256,
             kept=True,
             told=_Meter(context, found),

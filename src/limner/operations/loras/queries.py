@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 
+from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from limner.errors import NotFound
+from limner.errors import LimnerError, NotFound
 from limner.operations.home.workspace import Workspace
-from limner.operations.subjects.queries import FINDINGS
 from limner.records import (
     Lora,
 )
 from limner.store.models import (
     LoraRow,
 )
+from limner.types import Finding
 
-__all__ = ["LORA_NAME", "find_lora_row", "lora", "lora_record", "loras"]
+__all__ = ["LORA_NAME", "find_lora_row", "known_lora", "lora", "lora_record", "loras"]
 
 
 def loras(workspace: Workspace, slug: str = "") -> list[Lora]:
@@ -32,6 +33,7 @@ def lora(workspace: Workspace, name: str) -> Lora:
         return lora_record(workspace, find_lora_row(session, name))
 
 
+FINDINGS: TypeAdapter[list[Finding]] = TypeAdapter(list[Finding])
 LORA_NAME = re.compile(r"^(?P<slug>[^@:]+?)(?:@v?(?P<version>\d{1,9}))?$", re.ASCII)
 
 
@@ -79,3 +81,12 @@ def lora_record(workspace: Workspace, row: LoraRow) -> Lora:
         findings=tuple(FINDINGS.validate_python(row.findings)),
         original=row.original,
     )
+
+
+def known_lora(session: Session, name: str) -> str:
+    """``slug@v2`` of the lora that a name means here; "" if there is none."""
+    try:
+        row = find_lora_row(session, name)
+    except LimnerError:
+        return ""
+    return f"{row.subject}@v{row.version}"

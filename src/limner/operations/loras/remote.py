@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limner.catalog import bases
 from limner.errors import InputRefused
+from limner.loras import header as safetensors_header
 from limner.operations.loras import sources as lora_sources
-from limner.operations.loras.adopt import _header_of
+from limner.operations.loras.sources import Found
 from limner.settings import Settings
 from limner.types import LoraUse
+from limner.vendors.http.public_web import PublicWeb
 
 if TYPE_CHECKING:
-    pass
+    from limner.loras.header import Header
 
-__all__ = ["FIRST_READ", "LONGEST_HEADER", "LONGEST_TRIGGER", "describe_remote"]
+__all__ = ["FIRST_READ", "LONGEST_HEADER", "LONGEST_TRIGGER", "describe_remote", "header_of"]
 
 
 LONGEST_HEADER = 32 * 2**20
@@ -48,7 +51,7 @@ def describe_remote(source: str, settings: Settings, *, from_here: bool = True, 
     found = lora_sources.find(place, settings, anonymous=anonymous)
     web = lora_sources.web_for(settings, loopback=from_here, anonymous=anonymous)
     # of a private file too, though only this user's own generators will reach it
-    header, size = _header_of(web, found)
+    header, size = header_of(web, found)
     family, index = family_and_index(header)
     fitting = [base for base in bases().values() if base.family is family and fits(header, index, base)]
     choice = choose(fitting, header, index, found.base)
@@ -63,3 +66,20 @@ def describe_remote(source: str, settings: Settings, *, from_here: bool = True, 
         naming=index.naming,
         candidates=tuple(base.id for base in choice.candidates),
     )
+
+
+def header_of(web: PublicWeb, found: Found) -> tuple[Header, int]:
+    """The header of a file that is not here, and its size in bytes; a hole as long as the tensors stands for them."""
+    start = web.start(found.url, FIRST_READ, most=safetensors_header.LARGEST_FILE)
+    size = start.size or min(found.byte_size, safetensors_header.LARGEST_FILE)
+    length = 8 + int.from_bytes(start.data[:8], "little")
+    data = start.data
+    if data[8:9] == b"{" and len(data) < length <= LONGEST_HEADER:
+        data += web.start(found.url, length - len(data), begin=len(data)).data
+    with tempfile.TemporaryDirectory(prefix="limner-header-") as folder:
+        path = Path(folder) / found.name.replace("/", "_")[-100:]
+        with path.open("wb") as file:
+            file.write(data[:length] if data[8:9] == b"{" else data)
+            if size > file.tell():
+                file.truncate(size)
+        return safetensors_header.read_header(path), size

@@ -14,20 +14,20 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 
-from limner.datasets.caption_files import SIDECARS, TABLES
-from limner.datasets.caption_pairing import Caption, read_captions
+from limner.datasets.caption_files import SIDECARS, TABLES, read_captions
+from limner.datasets.caption_pairing import Caption
 from limner.errors import CaptionRefused, PhotoRefused
 from limner.operations.home import blob_erasure as erasing
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs import queries as job_queries
 from limner.operations.jobs.context import StageContext
+from limner.operations.jobs.queries import last_verification
 from limner.operations.photos.better_copies import replace_outdone
 from limner.operations.photos.intake_captions import IntakeCaptions
 from limner.operations.subjects import queries as reading
 from limner.operations.uploads import actions as uploads
 from limner.operations.uploads.safe_layout import Renamed
-from limner.operations.verification import job as verifying
 from limner.photos import IntakeLimits, IntakeResult, KnownPhoto, find_sources, installed_detector, take_in
 from limner.records import Job
 from limner.store.models import DatasetPhotoRow, DatasetRow, IntakeRow, PhotoRow
@@ -223,7 +223,7 @@ def _known(workspace: Workspace, slug: str, job: str) -> list[KnownPhoto]:
 
     One whose bytes are lost is not among them: the same photo again takes its place.
     """
-    found = verifying.last(workspace)
+    found = last_verification(workspace)
     lost = {one.name for one in found.findings if one.what == "blob"} if found else set()
     with workspace.database.read() as session:
         own = select(IntakeRow.photo).where(IntakeRow.job == job, IntakeRow.photo.is_not(None))

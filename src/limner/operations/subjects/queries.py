@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import TypeAdapter
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from limner.errors import LimnerError, NotFound
+from limner.errors import NotFound
 from limner.operations.home.workspace import Workspace
-from limner.operations.loras.queries import find_lora_row
 from limner.records import (
     Subject,
 )
@@ -20,21 +18,17 @@ from limner.store.models import (
 )
 from limner.types import (
     Consent,
-    Finding,
     SubjectFacts,
     SubjectKind,
 )
 
 __all__ = [
     "find_subject_row",
-    "known_lora",
     "subject",
     "subject_facts",
     "subjects",
     "to_subject",
 ]
-
-FINDINGS: TypeAdapter[list[Finding]] = TypeAdapter(list[Finding])
 
 
 def find_subject_row(session: Session, slug: str) -> SubjectRow:
@@ -70,15 +64,6 @@ def to_subject(session: Session, row: SubjectRow) -> Subject:
         loras=session.scalar(select(func.count()).where(LoraRow.subject == row.slug)) or 0,
         consent=Consent(consent.statement, consent.given_by, consent.given_at) if consent else None,
     )
-
-
-def known_lora(session: Session, name: str) -> str:
-    """``slug@v2`` of the lora that a name means here; "" if there is none."""
-    try:
-        row = find_lora_row(session, name)
-    except LimnerError:
-        return ""
-    return f"{row.subject}@v{row.version}"
 
 
 def subjects(workspace: Workspace) -> list[Subject]:

@@ -229,11 +229,11 @@ class Uploads:
 
     def spool_lora(self) -> Spool:
         """A place for the file of a LoRA, to be imported from there and then discarded."""
-        from limner.operations.loras.adopt import LARGEST
+        from limner.loras.header import LARGEST_FILE
 
         file = self._file(f"lora_{uuid4().hex[:16]}.safetensors")
         # Importing may convert it, and keeps a copy.
-        return Spool(file, LARGEST, self._room(), remedy="Is it a LoRA? None is so large.", copies=2)
+        return Spool(file, LARGEST_FILE, self._room(), remedy="Is it a LoRA? None is so large.", copies=2)
 
     def keep(self, slug: str, batch: str, name: str, spool: Spool) -> Upload:
         """Make what was spooled a whole upload of a batch; the bytes are not copied. Errors as ``add``."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from limner.stand_ins.hub.answers import refusal
 from limner.stand_ins.hub.repos import HubRepo
-
-if TYPE_CHECKING:
-    from limner.stand_ins.hub.server import HuggingFaceStandIn
+from limner.stand_ins.hub.state import HubState
 
 __all__ = ["LargeFiles"]
 
@@ -21,7 +19,7 @@ __all__ = ["LargeFiles"]
 class LargeFiles:
     """A file above ``multipart_above`` bytes is sent in parts of ``chunk_size``."""
 
-    def __init__(self, hub: HuggingFaceStandIn) -> None:
+    def __init__(self, hub: HubState) -> None:
         self.hub = hub
         self.multipart_above = 64 * 2**20
         self.chunk_size = 16 * 2**20

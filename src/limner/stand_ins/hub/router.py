@@ -8,7 +8,7 @@ import json
 import re
 import secrets
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,9 +18,7 @@ from limner.catalog.hosted import HostedModel, find_hosted
 from limner.stand_ins.counting import Paid
 from limner.stand_ins.hub.answers import refusal
 from limner.stand_ins.hub.repos import HubRepo
-
-if TYPE_CHECKING:
-    from limner.stand_ins.hub.server import HuggingFaceStandIn
+from limner.stand_ins.hub.state import HubState
 
 __all__ = ["Router"]
 
@@ -30,7 +28,7 @@ _RESOLVE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+\.safetensors)$")
 class Router:
     """``providers`` says who runs a model of the catalog, fal-ai unless named; ``no_credit`` refuses every picture."""
 
-    def __init__(self, hub: HuggingFaceStandIn) -> None:
+    def __init__(self, hub: HubState) -> None:
         self.hub = hub
         self.providers: dict[str, str] = {}
         self.no_credit = False

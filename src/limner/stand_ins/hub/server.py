@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -18,12 +18,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from limner.stand_ins.counting import Paid
 from limner.stand_ins.engine import Engine
 from limner.stand_ins.hub.answers import Refused, describe_model, describe_tree, found, moment, refusal
 from limner.stand_ins.hub.large_files import LargeFiles
 from limner.stand_ins.hub.repos import GIT_ATTRIBUTES, HubFile, HubRepo, card_of
 from limner.stand_ins.hub.router import Router
+from limner.stand_ins.hub.state import HubState
 
 __all__ = ["HuggingFaceStandIn"]
 
@@ -31,7 +31,7 @@ REPO = "/{owner}/{name}"
 API = "/api/models/{owner}/{name}"
 
 
-class HuggingFaceStandIn:
+class HuggingFaceStandIn(HubState):
     """``app`` is the server. ``repos`` are by lower-case name, ``contents`` by SHA-256, ``paid`` what a vendor charges.
 
     To make faults: ``ignore_private`` makes every repo public, ``quota`` is the bytes that an account's private repos
@@ -40,18 +40,7 @@ class HuggingFaceStandIn:
     """
 
     def __init__(self, engine: Engine, *, tokens: Mapping[str, str] | None = None) -> None:
-        self.engine = engine
-        self.tokens = dict(tokens or {"token": "account name"})
-        self.url = ""
-        self.repos: dict[str, HubRepo] = {}
-        self.contents: dict[str, bytes] = {}
-        self.paid: list[Paid] = []
-        self.ignore_private = False
-        self.quota: int | None = None
-        self.read_only: set[str] = set()
-        self.revoked: set[str] = set()
-        self.granted: set[tuple[str, str]] = set()
-        self.before_commit: Callable[[HubRepo], None] = lambda _: None
+        super().__init__(engine, tokens=tokens)
         self.large_files = LargeFiles(self)
         self.router = Router(self)
         self.app = Starlette(routes=self._routes())
@@ -84,47 +73,6 @@ class HuggingFaceStandIn:
             route(f"{REPO}/blob/{{revision}}/{{path:path}}", self._page, "GET"),
             route(REPO, self._page, "GET", "HEAD"),
         ]
-
-    # --- who asks -----------------------------------------------------------------------------------------------
-
-    def account(self, request: Request) -> str:
-        """The account of the request's token, "" without one; Refused where the token is none of ours."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if not token:
-            return ""
-        if scheme.lower() != "bearer" or token not in self.tokens or token in self.revoked:
-            raise refusal(401, "Invalid credentials in Authorization header")
-        return self.tokens[token]
-
-    def writer(self, request: Request, owner: str) -> str:
-        """The account, which must be allowed to write to the owner's repos."""
-        account = self.account(request)
-        token = request.headers.get("authorization", "").partition(" ")[2]
-        if not account:
-            raise refusal(401, "Invalid username or password.")
-        if token in self.read_only or account != owner:
-            raise refusal(403, f'You don\'t have the rights to create a model under the namespace "{owner}"')
-        return account
-
-    def repo(self, request: Request, *, content: bool = False) -> HubRepo:
-        """The repo of the path as far as the request may see it; ``content``: may it read gated files, too."""
-        account = self.account(request)
-        name = f"{request.path_params['owner']}/{request.path_params['name']}"
-        known = self.repos.get(name.lower())
-        if known is None or (known.private and known.owner != account):
-            raise refusal(404 if account else 401, "Repository not found", code="RepoNotFound")
-        if known.disabled:
-            raise refusal(403, "Access to this resource is disabled.")
-        if content and known.gated and known.owner != account and (known.id, account) not in self.granted:
-            message = f"Access to model {known.id} is restricted and you are not in the authorized list."
-            raise refusal(403 if account else 401, message, code="GatedRepo")
-        return known
-
-    def writable(self, request: Request) -> HubRepo:
-        """The repo of the path, which the request must be allowed to change."""
-        repo = self.repo(request)
-        self.writer(request, repo.owner)
-        return repo
 
     async def _whoami(self, request: Request) -> Response:
         account = self.account(request)

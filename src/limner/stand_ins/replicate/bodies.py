@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from limner.stand_ins.replicate.jobs import StoredJob, time_words
 from limner.stand_ins.replicate.models import StoredModel, StoredVersion
-
-if TYPE_CHECKING:
-    from limner.stand_ins.replicate.server import ReplicateStandIn, StoredFile
+from limner.stand_ins.replicate.stored import StoredFile, StoredJob, time_words
 
 __all__ = ["file_body", "job_body", "job_urls", "model_body", "version_body"]
 
@@ -49,9 +46,8 @@ def file_body(root: str, file: StoredFile) -> dict[str, Any]:
     }
 
 
-def job_body(vendor: ReplicateStandIn, job: StoredJob) -> dict[str, Any]:
-    """A training or prediction as the vendor shows it; what has no value yet is left out."""
-    gone = vendor.data_gone(job)
+def job_body(root: str, job: StoredJob, *, gone: bool) -> dict[str, Any]:
+    """A training or prediction as the vendor shows it; without what has no value yet, and data that are ``gone``."""
     body: dict[str, Any] = {
         "id": job.id,
         "model": job.model.full_name,
@@ -62,7 +58,7 @@ def job_body(vendor: ReplicateStandIn, job: StoredJob) -> dict[str, Any]:
         "status": job.status,
         "created_at": time_words(job.created),
         "source": "api",
-        "urls": job_urls(vendor.url, f"{job.kind}s", job.id),
+        "urls": job_urls(root, f"{job.kind}s", job.id),
     }
     if job.kind == "prediction":
         body |= {"output": None if gone else job.output, "data_removed": gone}

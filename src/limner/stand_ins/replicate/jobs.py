@@ -7,68 +7,27 @@ import io
 import json
 import re
 import tarfile
-import threading
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from limner.errors import Cancelled, LimnerError
-from limner.stand_ins.replicate.models import ASPECTS, StoredModel, StoredVersion, base_of, trained_schema
+from limner.stand_ins.replicate.models import ASPECTS, StoredVersion, base_of, trained_schema
+from limner.stand_ins.replicate.state import ReplicateState, get_url
+from limner.stand_ins.replicate.stored import JobFailed, StoredJob, time_words
 
-if TYPE_CHECKING:
-    from limner.stand_ins.replicate.server import ReplicateStandIn
-
-__all__ = ["JobFailed", "StoredJob", "draw", "get_url", "make_tar", "time_words", "train"]
+__all__ = ["draw", "make_tar", "train"]
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
-ENDED = frozenset({"succeeded", "failed", "canceled", "aborted"})
-
-
-class JobFailed(Exception):
-    """The model raised an error; its words are the job's."""
-
-
-@dataclass(slots=True)
-class StoredJob:
-    """A training or prediction. Times are Unix seconds, 0 for not yet."""
-
-    id: str
-    kind: str
-    owner: str
-    model: StoredModel
-    version: StoredVersion
-    input: dict[str, Any]
-    created: float
-    destination: str = ""
-    webhook: str = ""
-    events: tuple[str, ...] = ()
-    status: str = "starting"
-    output: Any = None
-    error: str | None = None
-    logs: str = ""
-    started: float = 0.0
-    completed: float = 0.0
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def ended(self) -> bool:
-        return self.status in ENDED
-
-
-def time_words(moment: float) -> str:
-    """A time as the vendor writes it."""
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 # --- trainings --------------------------------------------------------------------------------------------------------
 
 
-def train(vendor: ReplicateStandIn, job: StoredJob) -> dict[str, str]:
+def train(vendor: ReplicateState, job: StoredJob) -> dict[str, str]:
     """Train as the trainer does: unzip, train, put the weights and captions into a tar; gives the training's output."""
     given = {**_defaults(job.version, "TrainingInput"), **job.input}
     steps = int(given.get("steps") or given.get("training_steps") or 1000)
@@ -129,7 +88,7 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
 
 
-def _photos(vendor: ReplicateStandIn, job: StoredJob, given: Mapping[str, Any]) -> list[tuple[str, bytes, str]]:
+def _photos(vendor: ReplicateState, job: StoredJob, given: Mapping[str, Any]) -> list[tuple[str, bytes, str]]:
     """The photos of the zip with their captions: flat, paired by stem."""
     url = given.get("input_images")
     if not url:
@@ -178,7 +137,7 @@ def make_tar(name: str, lora: bytes, captions: Sequence[tuple[str, str]]) -> byt
 # --- predictions ------------------------------------------------------------------------------------------------------
 
 
-def draw(vendor: ReplicateStandIn, job: StoredJob) -> list[str]:
+def draw(vendor: ReplicateState, job: StoredJob) -> list[str]:
     """Draw the pictures of a prediction; gives their addresses."""
     given = {**_defaults(job.version, "Input"), **job.input}
     base = base_of(job.model.base)
@@ -247,7 +206,7 @@ def _defaults(version: StoredVersion, inputs: str) -> dict[str, Any]:
 # --- loras by address -------------------------------------------------------------------------------------------------
 
 
-def fetch_lora(vendor: ReplicateStandIn, owner: str, where: str) -> bytes:
+def fetch_lora(vendor: ReplicateState, owner: str, where: str) -> bytes:
     """Fetch a lora as the real loader does: without any token, a repo must hold exactly one ``.safetensors``."""
     if "://" not in where:
         return _hosted(vendor, owner, where)
@@ -267,7 +226,7 @@ def fetch_lora(vendor: ReplicateStandIn, owner: str, where: str) -> bytes:
     return get_url(f"{root}/{path}/resolve/main/{names[0]}")
 
 
-def _hosted(vendor: ReplicateStandIn, owner: str, where: str) -> bytes:
+def _hosted(vendor: ReplicateState, owner: str, where: str) -> bytes:
     parts = where.replace("/versions/", "/").strip("/").split("/")
     name, version = "/".join(parts[:2]), parts[2] if len(parts) > 2 else ""
     model = vendor.models.get(name)
@@ -278,15 +237,3 @@ def _hosted(vendor: ReplicateStandIn, owner: str, where: str) -> bytes:
     if found is None or not found.lora:
         raise JobFailed("No .safetensors file found in tarball")
     return found.lora
-
-
-def get_url(url: str) -> bytes:
-    import httpx2
-
-    try:
-        response = httpx2.get(url, follow_redirects=True, timeout=20.0)
-    except (httpx2.HTTPError, httpx2.InvalidURL) as failure:
-        raise JobFailed(f"Failed to download safetensors file: {type(failure).__name__} for url: {url}") from failure
-    if response.status_code >= 400:
-        raise JobFailed(f"{response.status_code} Client Error: for url: {url}")
-    return response.content

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.datastructures import UploadFile
@@ -14,12 +14,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from limner.stand_ins.replicate.bodies import file_body, job_body, job_urls, model_body, version_body
-from limner.stand_ins.replicate.jobs import StoredJob
+from limner.stand_ins.replicate.bodies import file_body, job_urls, model_body, version_body
 from limner.stand_ins.replicate.models import StoredModel, StoredVersion, check_input
-
-if TYPE_CHECKING:
-    from limner.stand_ins.replicate.server import ReplicateStandIn
+from limner.stand_ins.replicate.state import ReplicateState
+from limner.stand_ins.replicate.stored import StoredJob
 
 __all__ = ["routes"]
 
@@ -35,7 +33,7 @@ def problem(status: int, detail: str, **more: Any) -> JSONResponse:
     return JSONResponse({"detail": detail, "status": status, **more}, status, media_type="application/problem+json")
 
 
-def routes(vendor: ReplicateStandIn) -> list[Route]:
+def routes(vendor: ReplicateState) -> list[Route]:
     """All routes, bound to the state of one stand-in."""
     one = _Routes(vendor)
     model = "/v1/models/{owner}/{name}"
@@ -71,7 +69,7 @@ def routes(vendor: ReplicateStandIn) -> list[Route]:
 class _Routes:
     """The handlers. Each is given the request and the account that asks."""
 
-    def __init__(self, vendor: ReplicateStandIn) -> None:
+    def __init__(self, vendor: ReplicateState) -> None:
         self.vendor = vendor
 
     def known(self, handler: Asked, kind: str) -> Handler:
@@ -255,7 +253,7 @@ class _Routes:
             return _invalid([{"type": "enum", "field": "webhook_events_filter", "description": "Not a valid choice"}])
         given = dict(body["input"])
         job = self.vendor.new_job(kind, owner, model, version, given, webhook=webhook, events=events, **more)
-        answer = job_body(self.vendor, job)
+        answer = self.vendor.body(job)
         # As the vendor does: right after the start a training's addresses are those of a prediction.
         answer["urls"] = job_urls(self.vendor.url, "predictions", job.id)
         self.vendor.begin(job)
@@ -270,18 +268,18 @@ class _Routes:
 
     async def get_job(self, request: Request, owner: str) -> Response:
         job = self._job(request, owner)
-        return JSONResponse(job_body(self.vendor, job)) if job else _not_found()
+        return JSONResponse(self.vendor.body(job)) if job else _not_found()
 
     async def get_training(self, request: Request, owner: str) -> Response:
         job = self._job(request, owner, trainings_only=True)
-        return JSONResponse(job_body(self.vendor, job)) if job else _not_found()
+        return JSONResponse(self.vendor.body(job)) if job else _not_found()
 
     async def cancel_job(self, request: Request, owner: str) -> Response:
         job = self._job(request, owner)
         if job is None:
             return _not_found()
         job.cancelled.set()
-        return JSONResponse(job_body(self.vendor, job))
+        return JSONResponse(self.vendor.body(job))
 
     async def list_trainings(self, request: Request, owner: str) -> Response:
         return self._list(request, owner, self.vendor.trainings)
@@ -299,7 +297,7 @@ class _Routes:
             and not (one.kind == "training" and self.vendor.data_gone(one))
         ]
         mine.sort(key=lambda one: one.created, reverse=True)
-        return self._page(request, [job_body(self.vendor, one) for one in mine])
+        return self._page(request, [self.vendor.body(one) for one in mine])
 
     def _page(self, request: Request, rows: list[Any]) -> Response:
         """A page of a list; the cursor is opaque to whoever asks."""

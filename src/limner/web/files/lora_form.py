@@ -9,8 +9,8 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from limner.errors import InputRefused
+from limner.http_server.bodies import FORM_TYPE
 from limner.studio import Studio
-from limner.web.access.bodies import FORM_TYPE
 from limner.web.files.multipart import FormParts, boundary_of, read_parts
 
 if TYPE_CHECKING:

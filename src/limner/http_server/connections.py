@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from limner.http_server.addresses import is_loopback, network_of
+from limner.http_server.request_heads import BoundedHeads
 from limner.settings import Settings
-from limner.web.server.addresses import is_loopback, network_of
-from limner.web.server.bounded_heads import BoundedHeads
 
 __all__ = ["BACKLOG", "BoundedConnection", "Limits", "bounded_by"]
 

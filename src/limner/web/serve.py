@@ -15,6 +15,7 @@ from types import FrameType
 import uvicorn
 
 from limner.errors import Conflict, InputRefused
+from limner.http_server.connections import BACKLOG, Limits, bounded_by
 from limner.processes import keep_private
 from limner.settings import Settings
 from limner.studio import Studio
@@ -22,7 +23,6 @@ from limner.vendors.secrets.redaction import guard_logging
 from limner.web.access import Rules
 from limner.web.access.origins import host_name
 from limner.web.app import create_app
-from limner.web.server.connections import BACKLOG, Limits, bounded_by
 
 __all__ = ["Address", "is_loopback", "rules_for", "serve_studio"]
 

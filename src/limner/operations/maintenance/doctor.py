@@ -17,6 +17,7 @@ from limner.operations.home import accounts
 from limner.operations.home.worker_lock import worker_lives
 from limner.operations.home.worker_start import last_failure
 from limner.operations.home.workspace import Workspace
+from limner.operations.jobs.queries import last_verification
 from limner.records import Check, DoctorReport
 from limner.settings import Settings
 from limner.store.home import open_to_others
@@ -100,9 +101,7 @@ def _home(workspace: Workspace) -> list[Check]:
 
 
 def _verified(workspace: Workspace) -> Check:
-    from limner.operations.verification import job as verifying
-
-    found = verifying.last(workspace)
+    found = last_verification(workspace)
     if found is None:
         return Check("data", "files", "missing", "never verified", "Read them all again: limner verify")
     day = f"{found.ended_at:%Y-%m-%d}"

@@ -11,11 +11,11 @@ import pytest
 
 from limner.errors import LimnerError, NotFound, StorageFailed
 from limner.operations.gallery.picture_files import photo_picture
-from limner.operations.home.doctor import _verified
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs.context import StageContext
+from limner.operations.maintenance import verification as verifying
+from limner.operations.maintenance.doctor import _verified
 from limner.operations.photos import job as intake
-from limner.operations.verification import job as verifying
 from limner.records import Verification
 from limner.store.models import JobRow
 from limner.studio import Studio

@@ -21,7 +21,7 @@ from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs import queries as job_queries
 from limner.operations.jobs.context import StageContext
-from limner.records import Job, Verification, VerifyFinding
+from limner.records import Job, VerifyFinding
 from limner.store.blobs import file_digest
 from limner.store.models import (
     BlobRow,
@@ -39,9 +39,9 @@ from limner.store.models import (
     TrainingRow,
 )
 from limner.store.web_models import UploadRow
-from limner.types import JobState, Progress
+from limner.types import Progress
 
-__all__ = ["last", "stage", "submit"]
+__all__ = ["stage", "submit"]
 
 KIND = "verify"
 MOST_FINDINGS = 500
@@ -65,23 +65,6 @@ def submit(workspace: Workspace, *, remove_stray: bool = False) -> Job:
         row.request = {"stages": [{**wanted, "folder": row.id}]}
         submitter.submit(session, row.id, 1)
         return job_queries.to_job(row)
-
-
-def last(workspace: Workspace) -> Verification | None:
-    """What the newest verification that came to its end found; None if there was none."""
-    query = (
-        select(JobRow)
-        .where(JobRow.kind == KIND, JobRow.state == JobState.DONE)
-        .order_by(JobRow.ended_at.desc())
-        .limit(1)
-    )
-    with workspace.database.read() as session:
-        row = session.scalars(query).first()
-        if row is None or row.ended_at is None:
-            return None
-        result = dict(row.result or {})
-        findings = tuple(VerifyFinding(**{**one, "used_by": tuple(one["used_by"])}) for one in result["findings"])
-        return Verification(row.id, row.ended_at, result["files"], result["bytes"], result["counts"], findings)
 
 
 async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:

@@ -1,1 +1,0 @@
-"""Verification: every blob and row of a home held against each other."""

@@ -1,1 +1,0 @@
-"""Serving: sockets, connections, request heads, addresses."""
