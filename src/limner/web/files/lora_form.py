@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -13,13 +13,18 @@ from limner.http_server.bodies import FORM_TYPE
 from limner.studio import Studio
 from limner.web.files.multipart import FormParts, boundary_of, read_parts
 
-if TYPE_CHECKING:
-    from limner.operations.uploads.receiver import Spool
-
 __all__ = ["LoraForm"]
 
 FILE_FIELD = "file"
 MOST_TEXT = 100_000
+
+
+class _Spool(Protocol):
+    file: Path
+
+    def write(self, data: bytes) -> None: ...
+    def close(self) -> None: ...
+    def discard(self) -> None: ...
 
 
 class LoraForm(FormParts):
@@ -29,7 +34,7 @@ class LoraForm(FormParts):
         super().__init__()
         self.fields: dict[str, str] = {}
         self._studio = studio
-        self._spool: Spool | None = None
+        self._spool: _Spool | None = None
         self._name, self._text, self._read_text = "", bytearray(), 0
 
     @property

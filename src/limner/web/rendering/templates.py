@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError, pass_context
@@ -20,10 +21,10 @@ from limner.web.rendering.remedies import for_pages
 
 __all__ = ["STATIC", "STATIC_PATH", "TEMPLATES", "make_templates", "static_url"]
 
-STATIC = Path(__file__).parent / "static"
+STATIC = Path(str(files("limner.web") / "static"))
 STATIC_PATH = "/static"
 """Where the app serves the folder ``STATIC``."""
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(str(files("limner.web") / "templates"))
 
 UNKNOWN = "not known"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
