@@ -12,7 +12,8 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+
+from limner.wire import HIDDEN, Data, FileName, Money, shows
 
 __all__ = [
     "BackEnd",
@@ -121,7 +122,7 @@ class PhotoReport:
     photo before it that it repeats or resembles, whatever name that has.
     """
 
-    source: str
+    source: FileName
     verdict: Verdict
     findings: tuple[Finding, ...] = ()
     media_type: str = ""
@@ -132,7 +133,7 @@ class PhotoReport:
     clipped: float | None = None
     perceptual_hash: str = ""
     faces: int | None = None
-    duplicate_of: str = ""
+    duplicate_of: FileName = ""
     source_digest: str = ""
     face: tuple[float, float, float, float] | None = None
     like: str = ""
@@ -230,7 +231,7 @@ class Base:
     size_min: int
     size_max: int
     resolutions: tuple[int, ...]
-    shape: Mapping[str, int]
+    shape: Mapping[str, int] = field(metadata=HIDDEN)
     source: str
     as_of: str
     notes: str = ""
@@ -258,7 +259,7 @@ class Price:
     """
 
     model: str
-    amount: Decimal = Decimal(0)
+    amount: Money = Decimal(0)
     source: str = ""
     as_of: str = ""
     certain: bool = True
@@ -268,7 +269,7 @@ class Price:
 class Estimate:
     """What a step will cost in US dollars and take in seconds (None: unknown), before it is started."""
 
-    amount: Decimal = Decimal(0)
+    amount: Money = Decimal(0)
     seconds: float | None = None
     certain: bool = True
     note: str = ""
@@ -280,7 +281,7 @@ class PlannedCall:
 
     method: str
     url: str
-    body: Mapping[str, Any] = field(default_factory=dict)
+    body: Data = field(default_factory=dict)
     costs: bool = False
     times: int = 1
 
@@ -314,6 +315,7 @@ class Reach(StrEnum):
     """The vendor has it already, because it was trained there."""
 
 
+@shows("ready")
 @dataclass(frozen=True, slots=True)
 class BackEnd:
     """What a trainer, hub, generator, captioner or scorer says of itself. Tables, preflight and docs come from this.
@@ -331,7 +333,7 @@ class BackEnd:
     sees_photos: str = "nobody but this machine"
     price: Price = field(default_factory=lambda: Price("free"))
     needs: tuple[Need, ...] = ()
-    limits: Mapping[str, Any] = field(default_factory=dict)
+    limits: Data = field(default_factory=dict)
     vendor: str = ""
     reach: tuple[Reach, ...] = (Reach.FILE,)
     package: str = ""

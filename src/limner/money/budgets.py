@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from limner.errors import SpendingRefused
 from limner.money.prices import usd
+from limner.wire import Money, shows
 
 __all__ = ["BUDGETS", "Budget", "check_budgets"]
 
@@ -19,17 +20,18 @@ BUDGETS = {
 """The kinds of budget, which are the settings ``budget_<kind>``, and what each is for."""
 
 
+@shows("left", "words")
 @dataclass(frozen=True, slots=True)
 class Budget:
     """One budget: ``kind`` names its setting ``budget_<kind>``; ``spent`` counts what is being bought now too."""
 
     kind: str
-    limit: Decimal
-    spent: Decimal
+    limit: Money
+    spent: Money
     subject: str = ""
 
     @property
-    def left(self) -> Decimal:
+    def left(self) -> Money:
         """What may still be spent, never below zero."""
         return max(Decimal(0), self.limit - self.spent)
 

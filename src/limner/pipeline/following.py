@@ -7,13 +7,12 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
-from limner import errors
-from limner.errors import BaseUnclear, Cancelled, Conflict, LimnerError
+from limner.errors import Cancelled, Conflict, LimnerError, of_code
 from limner.money.consent import check_consent
 from limner.money.sums import total
 from limner.pipeline import erasing, jobs, lookups, reading
 from limner.pipeline.workspace import Workspace
-from limner.records import Job, WhatIf
+from limner.records import Failure, Job, WhatIf
 from limner.store.models import JobRow
 from limner.types import JobState
 
@@ -21,11 +20,6 @@ __all__ = ["cancel", "failure_of", "go_on", "resume", "watch", "watch_async"]
 
 LOOK_SECONDS = 0.2
 WORKER_SECONDS = 2.0
-
-
-_BY_CODE = {
-    kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, LimnerError)
-}
 
 
 def watch(workspace: Workspace, job: str) -> Iterator[Job]:
@@ -67,18 +61,14 @@ def failure_of(job: Job) -> LimnerError | None:
     if job.state is JobState.DONE or not job.state.ended:
         return None
     if job.state is JobState.CANCELLED:
-        error = job.error or {}
+        error = job.error or Failure()
         return Cancelled(
-            error.get("message") or "The job was cancelled; what was done so far is kept.",
-            remedy=error.get("remedy") or f"Go on with: limner jobs resume {job.id}",
+            error.message or "The job was cancelled; what was done so far is kept.",
+            remedy=error.remedy or f"Go on with: limner jobs resume {job.id}",
             thing=job.id,
         )
-    error = job.error or {"message": "The job failed.", "remedy": "", "thing": job.id}
-    kind = _BY_CODE.get(error.get("code", ""), LimnerError)
-    failure = kind(error["message"], remedy=error.get("remedy", ""), thing=error.get("thing", ""))
-    if isinstance(failure, BaseUnclear):
-        failure.candidates = tuple(error.get("candidates", ()))
-    return failure
+    error = job.error or Failure(message="The job failed.", thing=job.id)
+    return of_code(error.code, error.message, remedy=error.remedy, thing=error.thing, candidates=error.candidates or ())
 
 
 def go_on(workspace: Workspace) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from limner.errors import InputRefused, NotFound, StorageFailed
 from limner.pipeline import erasing, finding_images, stored_pictures, thumbnails
 from limner.pipeline.picture_archive import Archive, archive
+from limner.pipeline.reading import loras_used
 from limner.pipeline.workspace import Workspace
 from limner.records.gallery import (
     GalleryChoices,
@@ -84,22 +85,20 @@ class Gallery:
             shown = select(GenerationSubjectRow.subject).where(GenerationSubjectRow.generation == made.id)
             newer, older = finding_images.neighbours(session, wanted, image)
             return ImageDetail(
-                image=GalleryImage(
-                    found.id,
-                    found.generation,
-                    found.position,
-                    found.digest,
-                    found.width,
-                    found.height,
-                    made.prompt,
-                    found.seed,
-                    found.generator,
-                    found.favourite,
-                    found.created_at,
-                ),
+                id=found.id,
+                generation=found.generation,
+                position=found.position,
+                digest=found.digest,
+                width=found.width,
+                height=found.height,
+                prompt=made.prompt,
+                seed=found.seed,
+                generator=found.generator,
+                favourite=found.favourite,
+                created_at=found.created_at,
                 picture=picture,
                 base=made.base,
-                loras=tuple(made.loras),
+                loras=loras_used(made.loras),
                 subjects=tuple(session.scalars(shown.order_by(GenerationSubjectRow.subject))),
                 steps=made.steps,
                 guidance=made.guidance,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -15,11 +16,13 @@ from limner.errors import LimnerError, NotFound
 from limner.pipeline.workspace import Workspace
 from limner.records import (
     Dataset,
+    Failure,
     Generation,
     Image,
     IntakeEntry,
     Job,
     Lora,
+    LoraUsed,
     PhotoEntry,
     Publication,
     StageRun,
@@ -62,6 +65,7 @@ __all__ = [
     "find_subject_row",
     "known_lora",
     "lora_record",
+    "loras_used",
     "photo_of",
     "subject_facts",
     "to_dataset",
@@ -79,6 +83,7 @@ REPORT: TypeAdapter[PhotoReport] = TypeAdapter(PhotoReport)
 FINDINGS: TypeAdapter[list[Finding]] = TypeAdapter(list[Finding])
 MANIFEST: TypeAdapter[DatasetManifest] = TypeAdapter(DatasetManifest)
 PROGRESS: TypeAdapter[Progress] = TypeAdapter(Progress)
+FAILURE = {field.name for field in fields(Failure)}
 LORA_NAME = re.compile(r"^(?P<slug>[^@:]+?)(?:@v?(?P<version>\d{1,9}))?$", re.ASCII)
 
 
@@ -181,7 +186,7 @@ def to_training(workspace: Workspace, session: Session, row: TrainingRow) -> Tra
         progress=_progress(row.progress),
         losses=losses,
         samples=tuple(workspace.blobs.place(digest) for digest in samples),
-        error=row.error,
+        error=_failure(row.error),
         lora=f"{lora.subject}@v{lora.version}" if lora else "",
         created_at=row.created_at,
         started_at=row.started_at,
@@ -278,6 +283,20 @@ def to_image(workspace: Workspace, row: ImageRow, prompt: str) -> Image:
     )
 
 
+def loras_used(stored: Iterable[Mapping[str, Any]]) -> tuple[LoraUsed, ...]:
+    """The loras that a row names."""
+    return tuple(LoraUsed(str(one["name"]), str(one.get("digest", "")), float(one.get("scale", 1.0))) for one in stored)
+
+
+def _failure(stored: Mapping[str, Any] | None) -> Failure | None:
+    if not stored:
+        return None
+    known = {name: value for name, value in stored.items() if name in FAILURE}
+    if "candidates" in known:
+        known["candidates"] = tuple(known["candidates"])
+    return Failure(**known)
+
+
 def to_generation(
     workspace: Workspace, session: Session, row: GenerationRow, images: Iterable[ImageRow] | None = None
 ) -> Generation:
@@ -289,7 +308,7 @@ def to_generation(
         prompt=row.prompt,
         base=row.base,
         generator=row.generator,
-        loras=tuple(row.loras),
+        loras=loras_used(row.loras),
         width=row.width,
         height=row.height,
         steps=row.steps,
@@ -297,7 +316,7 @@ def to_generation(
         seed=row.seed,
         count=row.count,
         state=JobState(row.state),
-        error=row.error,
+        error=_failure(row.error),
         images=tuple(to_image(workspace, image, row.prompt) for image in images),
         created_at=row.created_at,
     )
@@ -332,7 +351,7 @@ def to_job(row: JobRow) -> Job:
         stages=tuple(_stage_run(entry) for entry in row.stages),
         stage_names=tuple(stage["stage"] for stage in row.request["stages"]),
         result=row.result or {},
-        error=row.error,
+        error=_failure(row.error),
         cancel_requested=row.cancel_requested,
         created_at=row.created_at,
         started_at=row.started_at,

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from limner.web.api.schemas.pictures import GenerateWish
+from limner.web.api.schemas.subjects import NewSubject
 
 from limner.client import Client
 from limner.client.connection import STILL_DOING
@@ -22,8 +24,6 @@ from limner.errors import Cancelled, InputRefused, LimnerError, VendorFailed, Wo
 from limner.store.models import JobRow, now
 from limner.types import JobState, SubjectKind
 from limner.web import live
-from limner.web.api.schemas.pictures import GenerateWish
-from limner.web.api.schemas.subjects import NewSubject
 from tests.web.api.conftest import Served
 from tests.web.pictures_made import png
 

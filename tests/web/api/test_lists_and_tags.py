@@ -6,10 +6,10 @@ from typing import Any
 
 import httpx2
 import pytest
+from limner.web.api.schemas.subjects import NewSubject
 
 from limner.client import Client
 from limner.types import SubjectKind
-from limner.web.api.schemas.subjects import NewSubject
 from tests.web.api.conftest import Served
 
 

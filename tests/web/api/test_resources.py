@@ -7,6 +7,14 @@ import zipfile
 from datetime import UTC, datetime
 
 import pytest
+from limner.web.api.schemas.grids import AxisWanted, GridWish
+from limner.web.api.schemas.loras import Publish
+from limner.web.api.schemas.people import NewUser, UserChange
+from limner.web.api.schemas.photos import CaptionEdit, CropWanted, Freeze, PhotoChange
+from limner.web.api.schemas.pictures import GenerateWish
+from limner.web.api.schemas.subjects import ConsentGiven, NewSubject
+from limner.web.api.schemas.trainings import TrainWish
+from limner.web.api.schemas.webhooks import WebhookWanted
 from PIL import Image
 from sqlalchemy import update
 
@@ -24,14 +32,6 @@ from limner.errors import (
 from limner.pipeline.training_arrivals import log_file
 from limner.store.models import JobRow, now
 from limner.types import JobState, SubjectKind, TensorNaming
-from limner.web.api.schemas.grids import AxisWanted, GridWish
-from limner.web.api.schemas.loras import Publish
-from limner.web.api.schemas.people import NewUser, UserChange
-from limner.web.api.schemas.photos import CaptionEdit, CropWanted, Freeze, PhotoChange
-from limner.web.api.schemas.pictures import GenerateWish
-from limner.web.api.schemas.subjects import ConsentGiven, NewSubject
-from limner.web.api.schemas.trainings import TrainWish
-from limner.web.api.schemas.webhooks import WebhookWanted
 from tests.web.api.conftest import Served
 from tests.web.api.seeded import Seeded
 
