@@ -7,8 +7,8 @@
         made = limner.post("/trainings", {"subject": "zibbo", "preset": "quick"})
         print(limner.wait(made["job"]["id"])["result"])
 
-What it sends and gives is JSON as ``/api/v1/openapi.json`` describes it, its errors are those of ``limner.errors``.
-What is safe is sent again after a lost connection; every POST carries a key, so it is done once however often it is sent.
+What it sends and gives is JSON as ``/api/v1/openapi.json`` describes it; its errors are those of ``limner.errors``.
+What is safe is sent again after a lost connection; every POST carries a key, so it is done once however often sent.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from limner.catalog.prompts import PromptTemplate
-from limner.types import Finding
+from limner.types import Finding, PromptTemplate
 from limner.wire import Money, shows
 
 __all__ = ["Choice", "Choices", "LoraAsked", "PromptTemplate", "Wish"]

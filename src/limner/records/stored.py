@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from limner.money.budgets import Budget
 from limner.types import (
     BackEnd,
+    Budget,
     Consent,
     Crop,
     DatasetManifest,

@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
 
-from limner.money.budgets import Budget
 from limner.records.grids import Checkpoint
 from limner.records.stored import Job, Subject, Training
-from limner.training.recipe_fields import RecipeField
-from limner.types import Base, Finding, Need
+from limner.types import Base, Budget, Finding, Need, RecipeField
 from limner.wire import HIDDEN, Data, Money, Written, shows
 
 __all__ = ["JobEvent", "RecipeField", "TrainerChoice", "TrainingChoices", "TrainingRun", "TrainingSampleEntry"]

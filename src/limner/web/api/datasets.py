@@ -13,7 +13,7 @@ from limner.web.api import files
 from limner.web.api.cursors import PartAsked
 from limner.web.api.named import DatasetName, OfSubject, api_router
 from limner.web.api.shapes import Body, Page
-from limner.web.sent_files import made_file
+from limner.web.files.responses import made_file
 from limner.web.visit import StudioOf
 
 __all__ = ["router"]

@@ -16,7 +16,7 @@ from limner.web.api.cursors import PartAsked
 from limner.web.api.idempotency import Once
 from limner.web.api.named import LoraName, OfSubject, api_router, started
 from limner.web.api.shapes import Body, Page
-from limner.web.sent_files import made_file
+from limner.web.files.responses import made_file
 from limner.web.visit import StudioOf
 
 __all__ = ["router"]

@@ -9,7 +9,7 @@ from fastapi import Query, Request
 from fastapi.responses import Response
 from pydantic import Field
 
-from limner import __version__
+from limner._version import __version__
 from limner.errors import NotFound
 from limner.records import Account, DoctorReport, Job, Verification
 from limner.types import BackEnd, Base
