@@ -68,7 +68,6 @@ __all__ = [
     "VendorRefused",
     "WorkFailed",
     "WorkerFailed",
-    "of_code",
 ]
 
 
@@ -84,6 +83,17 @@ class LimnerError(Exception):
         self.message = message
         self.remedy = remedy
         self.thing = thing
+
+    @classmethod
+    def of_code(
+        cls, code: str, message: str, *, remedy: str = "", thing: str = "", candidates: Sequence[str] = ()
+    ) -> LimnerError:
+        """An error that was kept or sent as its code and words; of this class where the code is not known."""
+        known = [one for one in globals().values() if isinstance(one, type) and issubclass(one, LimnerError)]
+        failure = next((one for one in known if one.code == code), cls)(message, remedy=remedy, thing=thing)
+        if isinstance(failure, BaseUnclear):
+            failure.candidates = tuple(candidates)
+        return failure
 
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}".strip()
@@ -316,20 +326,3 @@ class AnswerLost(WorkFailed):
     """A paid call was sent and its answer never came whole: it may have been done, and paid."""
 
     code = "answer-lost"
-
-
-def of_code(
-    code: str,
-    message: str,
-    *,
-    remedy: str = "",
-    thing: str = "",
-    candidates: Sequence[str] = (),
-    usual: type[LimnerError] = LimnerError,
-) -> LimnerError:
-    """An error that was kept or sent as its code and words; of the class ``usual`` where the code is not known."""
-    known = [one for one in globals().values() if isinstance(one, type) and issubclass(one, LimnerError)]
-    failure = next((one for one in known if one.code == code), usual)(message, remedy=remedy, thing=thing)
-    if isinstance(failure, BaseUnclear):
-        failure.candidates = tuple(candidates)
-    return failure

@@ -24,7 +24,7 @@ import httpx2
 from limner.client.connection import Connection
 from limner.client.following import follow
 from limner.client.uploading import Progress, send_file
-from limner.errors import Cancelled, InputRefused, of_code
+from limner.errors import Cancelled, InputRefused, LimnerError
 
 __all__ = ["Client"]
 
@@ -124,7 +124,7 @@ class Client(AbstractContextManager["Client"]):
         if ended["state"] == "cancelled":
             message = error.get("message") or "The job was cancelled; what was done so far is kept."
             raise Cancelled(message, remedy=error.get("remedy", ""), thing=ended["id"])
-        raise of_code(
+        raise LimnerError.of_code(
             error.get("code", ""),
             error.get("message", "The job failed."),
             remedy=error.get("remedy", ""),

@@ -20,7 +20,6 @@ from limner.errors import (
     NotFound,
     RecipeRefused,
     VendorFailed,
-    of_code,
 )
 
 __all__ = ["PAUSES", "Connection", "error_of"]
@@ -53,13 +52,13 @@ def error_of(answer: httpx2.Response) -> LimnerError:
             remedy="Check the address, and any proxy before it.",
             thing=str(answer.request.url),
         )
-    failure = of_code(
+    usual = _BY_STATUS.get(answer.status_code, InputRefused if answer.status_code < 500 else LimnerError)
+    failure = usual.of_code(
         said["code"],
         said["detail"],
         remedy=said.get("remedy", ""),
         thing=said.get("thing", ""),
         candidates=said.get("candidates") or (),
-        usual=_BY_STATUS.get(answer.status_code, InputRefused if answer.status_code < 500 else LimnerError),
     )
     if isinstance(failure, RecipeRefused):
         failure.fields = MappingProxyType(dict(said.get("fields") or {}))

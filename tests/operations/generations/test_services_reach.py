@@ -135,7 +135,7 @@ def test_a_persons_lora_never_gets_public_without_consent(bench: ServicesBench) 
     bench.studio.withdraw_consent("ann")
     ended = bench.run(job)
     assert ended.state is JobState.FAILED
-    assert "no consent" in ended.error["message"]
+    assert "no consent" in ended.error.message
     assert all(repo.private for repo in bench.vendors.huggingface.repos.values())
     assert bench.paid == {}
 

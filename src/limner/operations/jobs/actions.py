@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 
-from limner.errors import Cancelled, LimnerError, of_code
+from limner.errors import Cancelled, LimnerError
 from limner.operations.home import blob_erasure as erasing
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
@@ -66,7 +66,9 @@ def failure_of(job: Job) -> LimnerError | None:
             thing=job.id,
         )
     error = job.error or Failure(message="The job failed.", thing=job.id)
-    return of_code(error.code, error.message, remedy=error.remedy, thing=error.thing, candidates=error.candidates or ())
+    return LimnerError.of_code(
+        error.code, error.message, remedy=error.remedy, thing=error.thing, candidates=error.candidates or ()
+    )
 
 
 def go_on(workspace: Workspace) -> None:
