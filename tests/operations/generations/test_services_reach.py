@@ -205,7 +205,7 @@ def test_two_strangers_loras_by_name_revision_and_address(bench: ServicesBench) 
         assert sha in sent["image_loras"][1]["path"]
         assert sent["prompt"] == "trig_ink and trig_wash"
         generation = bench.studio.generation(ended.target)
-        assert [use["name"] for use in generation.loras] == ["rehearsal/ink-lora", other.removesuffix(":-0.4")]
+        assert [use.name for use in generation.loras] == ["rehearsal/ink-lora", other.removesuffix(":-0.4")]
     # ours and a stranger's together; the same pictures, as the files are the same
     mixed = bench.run(generate(bench, f"{first}:0.8", "rehearsal/wash-lora:-0.4", prompt="{trigger} and {trigger2}"))
     assert mixed.error is None

@@ -33,8 +33,8 @@ def test_a_checkpoint_is_drawn_with_like_a_lora(studio: Studio) -> None:
     assert made.prompt == "a photo of zibbo character"
     assert made.base == "limner-tiny"
     [use] = made.loras
-    assert (use["name"], use["scale"]) == (f"{TRAINING}#20", 0.7)
-    assert use["digest"] == studio.checkpoints(TRAINING)[1].digest
+    assert (use.name, use.scale) == (f"{TRAINING}#20", 0.7)
+    assert use.digest == studio.checkpoints(TRAINING)[1].digest
     assert job.subject == "zib"
     with studio._workspace.database.read() as session:
         assert session.scalars(select(GenerationSubjectRow.subject)).all() == ["zib"]
