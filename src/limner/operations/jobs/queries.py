@@ -15,6 +15,7 @@ from limner.operations.ids import by_id
 from limner.records import (
     Failure,
     Job,
+    JobEvent,
     StageRun,
     Verification,
     VerifyFinding,
@@ -22,12 +23,13 @@ from limner.records import (
 from limner.store.models import (
     JobRow,
 )
+from limner.store.web_models import EventRow
 from limner.types import (
     JobState,
     Progress,
 )
 
-__all__ = ["PROGRESS", "failure", "job", "jobs", "last_verification", "to_job"]
+__all__ = ["PROGRESS", "events", "failure", "job", "jobs", "last_verification", "to_job"]
 
 
 def jobs(
@@ -123,3 +125,11 @@ def last_verification(workspace: Workspace) -> Verification | None:
         result = dict(row.result or {})
         findings = tuple(VerifyFinding(**{**one, "used_by": tuple(one["used_by"])}) for one in result["findings"])
         return Verification(row.id, row.ended_at, result["files"], result["bytes"], result["counts"], findings)
+
+
+def events(workspace: Workspace, name: str) -> list[JobEvent]:
+    """What happened to a job, in that order."""
+    found = job(workspace, name)
+    with workspace.database.read() as session:
+        rows = session.scalars(select(EventRow).where(EventRow.job == found.id).order_by(EventRow.id))
+        return [JobEvent(row.id, row.kind, row.job, row.created_at) for row in rows]

@@ -80,29 +80,31 @@ def start(
     """With one or several loras, or none. Follow the job that it gives."""
     options = picture_options(wanted)
     if what_if:
-        return looked_at(studio.generate(wanted.prompt, what_if=True, **options))
-    refuse_dear(visit, wanted.max_cost, lambda: studio.generate(wanted.prompt, what_if=True, **options).estimate)
-    job = started(response, once(studio, lambda: studio.generate(wanted.prompt, yes=wanted.yes, **options)))
-    made = studio.generation(job.target)
+        return looked_at(studio.generations.start(wanted.prompt, what_if=True, **options))
+    refuse_dear(
+        visit, wanted.max_cost, lambda: studio.generations.start(wanted.prompt, what_if=True, **options).estimate
+    )
+    job = started(response, once(studio, lambda: studio.generations.start(wanted.prompt, yes=wanted.yes, **options)))
+    made = studio.generations.get(job.target)
     return StartedGeneration(job=job, generation=made)
 
 
 @router.post("/generation-choices", operation_id="compare_generators", summary="Compare the generators for a wish")
 def choices(studio: StudioOf, wanted: GenerateWish) -> Choices:
     """What each would cost and take, or why it cannot draw it here and what mends that. Nothing is sent that costs."""
-    return studio.choices(wanted.prompt, **picture_options(wanted))
+    return studio.generations.offers(wanted.prompt, **picture_options(wanted))
 
 
 @router.get("/generations/{generation}", operation_id="get_generation", summary="See a generation")
 def show(studio: StudioOf, generation: GenerationId) -> Generation:
     """With the pictures that are there by now."""
-    return studio.generation(generation)
+    return studio.generations.get(generation)
 
 
 @router.get("/generations/{generation}/wish", operation_id="get_generation_wish", summary="See what was asked for")
 def wish(studio: StudioOf, generation: GenerationId) -> Wish:
     """As it can be asked for again."""
-    return studio.wish_of(studio.generation(generation).id)
+    return studio.generations.request_of(studio.generations.get(generation).id)
 
 
 @router.get("/prompt-templates", operation_id="list_prompt_templates", summary="List prompts to begin with")
@@ -110,7 +112,7 @@ def templates(
     studio: StudioOf, kind: Annotated[SubjectKind | None, Query(description="For subjects of this kind.")] = None
 ) -> list[PromptTemplate]:
     """{trigger} stands for that of the subject."""
-    return studio.prompt_templates(kind or "")
+    return studio.generations.prompt_templates(kind or "")
 
 
 def picture_options(wanted: PictureWish) -> GenerateOptions:

@@ -190,7 +190,7 @@ def provenance(studio: StudioOf, image: ImageNumber) -> Provenance:
 @router.get("/images/{image}/wish", operation_id="get_image_wish", summary="See what was asked for")
 def wish(studio: StudioOf, image: ImageNumber) -> Wish:
     """As it can be asked for again, with the seed of this picture."""
-    return studio.wish_of(image)
+    return studio.generations.request_of(image)
 
 
 @router.post(
@@ -213,9 +213,9 @@ def reproduce(
     """Then ask whether it came out the same, with the job that this gives."""
     path = studio.gallery.picture(image).path
     if what_if:
-        return looked_at(studio.reproduce(path, what_if=True))
-    refuse_dear(visit, None, lambda: studio.reproduce(path, what_if=True).estimate)
-    return started(response, once(studio, lambda: studio.reproduce(path, yes=wanted.yes)))
+        return looked_at(studio.generations.reproduce(path, what_if=True))
+    refuse_dear(visit, None, lambda: studio.generations.reproduce(path, what_if=True).estimate)
+    return started(response, once(studio, lambda: studio.generations.reproduce(path, yes=wanted.yes)))
 
 
 @router.get(
@@ -227,4 +227,4 @@ def reproduced(
     job: Annotated[str, Query(min_length=1, max_length=80, description="The job that drew it again.")],
 ) -> Reproduction:
     """Whether the pixels are the same, and what differs if not."""
-    return studio.reproduced(studio.gallery.picture(image).path, studio.job(job))
+    return studio.generations.reproduced(studio.gallery.picture(image).path, studio.jobs.get(job))

@@ -31,13 +31,13 @@ def costs(
     days: Annotated[int | None, Query(ge=1, le=36_500, description="Only the last days.")] = None,
 ) -> CostSummary:
     """The ledger, its sums by day, vendor and subject, and how the budgets stand."""
-    return studio.costs(subject, vendor=vendor, days=days)
+    return studio.payments.costs(subject, vendor=vendor, days=days)
 
 
 @router.get("/purchases", operation_id="list_open_purchases", summary="List the purchases that are undecided")
 def purchases(studio: StudioOf) -> list[OpenPurchase]:
     """Paid calls of which nobody can tell whether they were done."""
-    return studio.open_purchases()
+    return studio.payments.open()
 
 
 @router.post(
@@ -52,7 +52,7 @@ def decide(
     wanted: Decision,
 ) -> OpenPurchase:
     """``again`` sends it again and may be paid twice, ``drop`` leaves it, ``paid`` books it."""
-    return studio.decide_purchase(tag, wanted.decision)
+    return studio.payments.decide(tag, wanted.decision)
 
 
 @router.get("/routes", operation_id="list_routes", summary="List every way from photos to pictures", tags=["routes"])
@@ -62,4 +62,4 @@ def routes(
     subject: OfSubject = "",
 ) -> list[Route]:
     """Whether each works here and now, its price and time, and who sees the photos."""
-    return studio.routes(base=base, subject=subject)
+    return studio.runs.routes(base=base, subject=subject)

@@ -77,7 +77,7 @@ class CaptionAnswer(Body):
 @router.get("/subjects/{subject}/photos", operation_id="list_photos", summary="List the photos of a subject")
 def photos(studio: StudioOf, part: PartAsked, subject: Slug) -> Page[PhotoEntry]:
     """The accepted photos, in the order of their arrival."""
-    return part.page(studio.photos(subject), lambda one: (one.added_at.isoformat(), one.digest))
+    return part.page(studio.photos.all(subject), lambda one: (one.added_at.isoformat(), one.digest))
 
 
 @router.get("/subjects/{subject}/intake", operation_id="list_intake", summary="See what intake said of each file")
@@ -88,13 +88,13 @@ def report(
     job: Annotated[str, Query(max_length=80, description="The intake's job; the newest if left out.")] = "",
 ) -> Page[IntakeEntry]:
     """The refused files too, each with the reason."""
-    return part.page(studio.photo_report(subject, job), lambda one: (f"{one.position:012d}",))
+    return part.page(studio.photos.report(subject, job), lambda one: (f"{one.position:012d}",))
 
 
 @router.get("/subjects/{subject}/photo-health", operation_id="get_photo_health", summary="See how fit the photos are")
 def health(studio: StudioOf, subject: Slug, base: ForBase = "", resolution: Resolution = None) -> DatasetHealth:
     """As a set for a training on a base: sizes, shapes, framing, what is alike, and captions."""
-    return studio.photo_health(subject, base=base, resolution=resolution)
+    return studio.photos.health(subject, base=base, resolution=resolution)
 
 
 @router.get("/subjects/{subject}/crops", operation_id="list_proposed_crops", summary="See what would be cropped")
@@ -106,13 +106,13 @@ def crops(
     resolution: Resolution = None,
 ) -> list[ProposedCrop]:
     """The crop and bucket that freezing would take of each photo, and who chose it."""
-    return studio.proposed_crops(subject, photo or (), base=base, resolution=resolution)
+    return studio.photos.proposed_crops(subject, photo or (), base=base, resolution=resolution)
 
 
 @router.get("/subjects/{subject}/photos/{photo}", operation_id="get_photo", summary="See a photo")
 def show(studio: StudioOf, subject: Slug, photo: PhotoDigest) -> PhotoEntry:
     """One photo, with its caption, crop and report."""
-    return studio.photo(subject, photo)
+    return studio.photos.get(subject, photo)
 
 
 @router.get(
@@ -124,7 +124,7 @@ def findings(
     studio: StudioOf, subject: Slug, photo: PhotoDigest, base: ForBase = "", resolution: Resolution = None
 ) -> tuple[Finding, ...]:
     """Of its pixels, its light and its caption, by itself."""
-    return studio.photo_findings(subject, photo, base=base, resolution=resolution)
+    return studio.photos.findings(subject, photo, base=base, resolution=resolution)
 
 
 @router.patch("/subjects/{subject}/photos/{photo}", operation_id="update_photo", summary="Change caption or crop")
@@ -132,7 +132,7 @@ def change(studio: StudioOf, subject: Slug, photo: PhotoDigest, wanted: PhotoCha
     """What is left out stays. Send If-Match with the ETag that you saw: 412 if it was changed meanwhile."""
     crop = types.Crop(**wanted.crop.model_dump()) if wanted.crop else None
     changes_crop = "crop" in wanted.model_fields_set
-    return studio.change_photo(subject, photo, caption=wanted.caption, crop=crop, changes_crop=changes_crop)
+    return studio.photos.change(subject, photo, caption=wanted.caption, crop=crop, changes_crop=changes_crop)
 
 
 @router.delete(
@@ -140,7 +140,7 @@ def change(studio: StudioOf, subject: Slug, photo: PhotoDigest, wanted: PhotoCha
 )
 def remove(studio: StudioOf, subject: Slug, photo: PhotoDigest) -> None:
     """Frozen datasets keep it."""
-    studio.remove_photo(subject, photo)
+    studio.photos.remove(subject, photo)
 
 
 @router.get(
@@ -152,7 +152,7 @@ def remove(studio: StudioOf, subject: Slug, photo: PhotoDigest) -> None:
 )
 def file(request: Request, studio: StudioOf, subject: Slug, photo: PhotoDigest) -> Response:
     """As it is stored: upright, sRGB, without metadata."""
-    whole = studio.photo(subject, photo).digest
+    whole = studio.photos.get(subject, photo).digest
     return files.picture_file(request, studio.gallery.photo_picture(subject, whole))
 
 
@@ -167,7 +167,7 @@ def thumbnail(
     request: Request, studio: StudioOf, subject: Slug, photo: PhotoDigest, width: ThumbnailWidth = 320
 ) -> Response:
     """A WebP of it."""
-    whole = studio.photo(subject, photo).digest
+    whole = studio.photos.get(subject, photo).digest
     return files.thumbnail_file(request, studio, studio.gallery.photo_picture(subject, whole), width)
 
 
@@ -195,14 +195,14 @@ def crop_picture(
     if given and len(given) < len(sides):
         raise InputRefused("A crop has four sides.", remedy="Give left, top, width and height.", thing="crop")
     crop = types.Crop(*given) if given else None
-    data = studio.crop_picture(subject, photo, crop=crop, base=base, resolution=resolution)
+    data = studio.photos.crop_picture(subject, photo, crop=crop, base=base, resolution=resolution)
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, no-cache"})
 
 
 @router.put("/subjects/{subject}/captions", operation_id="set_captions", summary="Set the captions of several photos")
 def set_captions(studio: StudioOf, subject: Slug, wanted: Captions) -> list[PhotoEntry]:
     """All are set or none; gives the photos as they are then."""
-    return studio.set_captions(subject, wanted.captions)
+    return studio.photos.set_captions(subject, wanted.captions)
 
 
 @router.post("/subjects/{subject}/caption-edits", operation_id="edit_captions", summary="Change many captions at once")

@@ -91,7 +91,7 @@ class Losses:
 @router.get("/trainings", operation_id="list_trainings", summary="List the trainings")
 def trainings(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> Page[Training]:
     """Of one subject or of all, newest first."""
-    return part.page(studio.trainings(subject), lambda one: (one.created_at.isoformat(), one.id), newest_first=True)
+    return part.page(studio.trainings.all(subject), lambda one: (one.created_at.isoformat(), one.id), newest_first=True)
 
 
 @router.post(
@@ -108,21 +108,21 @@ def start(
     """Freezes the photos if no dataset is named, and trains. Follow the job that it gives."""
     options = _options(wanted)
     if what_if:
-        return looked_at(studio.train(wanted.subject, what_if=True, **options))
+        return looked_at(studio.trainings.start(wanted.subject, what_if=True, **options))
 
     def estimate() -> Any:
-        return studio.train(wanted.subject, what_if=True, **options).estimate
+        return studio.trainings.start(wanted.subject, what_if=True, **options).estimate
 
     refuse_dear(visit, wanted.max_cost, estimate)
-    job = started(response, once(studio, lambda: studio.train(wanted.subject, yes=wanted.yes, **options)))
-    training = studio.training(job.target)
+    job = started(response, once(studio, lambda: studio.trainings.start(wanted.subject, yes=wanted.yes, **options)))
+    training = studio.trainings.get(job.target)
     return StartedTraining(job=job, training=training)
 
 
 @router.post("/training-choices", operation_id="compare_trainers", summary="Compare the trainers for a training")
 def choices(studio: StudioOf, wanted: TrainWish) -> TrainingChoices:
     """What each would cost and take, who sees the photos, or why it cannot. Nothing is sent and nothing frozen."""
-    return studio.training_choices(wanted.subject, **_options(wanted))
+    return studio.trainings.offers(wanted.subject, **_options(wanted))
 
 
 @router.get("/recipe-fields", operation_id="list_recipe_fields", summary="List the fields of a recipe")
@@ -132,32 +132,32 @@ def fields(
     preset: Annotated[str, Query(max_length=40, description="quick, balanced or thorough.")] = "",
 ) -> tuple[RecipeField, ...]:
     """What each is, what is allowed, and its value in the preset."""
-    return studio.recipe_fields(base=base, preset=preset)
+    return studio.trainings.recipe_fields(base=base, preset=preset)
 
 
 @router.get("/trainings/{training}", operation_id="get_training", summary="See a training")
 def show(studio: StudioOf, training: TrainingId) -> Training:
     """Its recipe, state, and the lora that it made."""
-    return studio.training(training)
+    return studio.trainings.get(training)
 
 
 @router.get("/trainings/{training}/run", operation_id="get_training_run", summary="See all of a training")
 def run(studio: StudioOf, training: TrainingId) -> TrainingRun:
     """With its job, samples, checkpoints and cost."""
-    return studio.training_run(training)
+    return studio.trainings.view(training)
 
 
 @router.get("/trainings/{training}/losses", operation_id="get_losses", summary="See the curves of a training")
 def losses(studio: StudioOf, training: TrainingId) -> Losses:
     """Loss and learning rate by step."""
-    found = studio.training(training)
+    found = studio.trainings.get(training)
     return Losses([Point(*one) for one in found.losses], [Point(*one) for one in found.rates])
 
 
 @router.get("/trainings/{training}/samples", operation_id="list_samples", summary="List the pictures drawn meanwhile")
 def samples(studio: StudioOf, training: TrainingId) -> list[TrainingSampleEntry]:
     """By step and prompt; they come while it runs."""
-    return studio.training_samples(training)
+    return studio.trainings.samples(training)
 
 
 @router.get(
@@ -169,7 +169,7 @@ def samples(studio: StudioOf, training: TrainingId) -> list[TrainingSampleEntry]
 )
 def sample(request: Request, studio: StudioOf, training: TrainingId, step: Step, position: Position) -> Response:
     """As it was drawn."""
-    found = studio.training(training).id
+    found = studio.trainings.get(training).id
     return files.picture_file(request, studio.gallery.sample_picture(found, step, position))
 
 
@@ -189,14 +189,14 @@ def sample_thumbnail(
     width: ThumbnailWidth = 320,
 ) -> Response:
     """A WebP of it."""
-    found = studio.training(training).id
+    found = studio.trainings.get(training).id
     return files.thumbnail_file(request, studio, studio.gallery.sample_picture(found, step, position), width)
 
 
 @router.get("/trainings/{training}/checkpoints", operation_id="list_checkpoints", summary="List the checkpoints")
 def checkpoints(studio: StudioOf, training: TrainingId) -> list[Checkpoint]:
     """Those that were kept, by step. A generation may name one as a lora."""
-    return studio.checkpoints(training)
+    return studio.trainings.checkpoints(training)
 
 
 @router.post(
@@ -207,7 +207,7 @@ def checkpoints(studio: StudioOf, training: TrainingId) -> list[Checkpoint]:
 )
 def pick(response: Response, studio: StudioOf, training: TrainingId, step: Step) -> Lora:
     """The same weights again give the lora that is there."""
-    made = studio.pick_checkpoint(training, step)
+    made = studio.trainings.pick(training, step)
     response.headers["Location"] = f"/api/v1/loras/{made.name}"
     return made
 
@@ -220,13 +220,13 @@ def pick(response: Response, studio: StudioOf, training: TrainingId, step: Step)
 )
 def log(studio: StudioOf, training: TrainingId) -> str:
     """Text, without secrets; empty where there is none."""
-    return studio.training_log(training).replace(str(studio.settings.home), "HOME")
+    return studio.trainings.log(training).replace(str(studio.settings.home), "HOME")
 
 
 @router.post("/trainings/{training}/cancel", status_code=202, operation_id="cancel_training", summary="Stop a training")
 def cancel(response: Response, studio: StudioOf, training: TrainingId) -> Job:
     """At its next safe point; what was done is kept."""
-    return started(response, studio.cancel(studio.training(training).id))
+    return started(response, studio.cancel(studio.trainings.get(training).id))
 
 
 @router.post(
@@ -248,9 +248,9 @@ def resume(
 ) -> Any:
     """From its last checkpoint, or anew, at its price, where a vendor keeps none."""
     if what_if:
-        return looked_at(studio.resume_training(training, what_if=True))
-    refuse_dear(visit, None, lambda: studio.resume_training(training, what_if=True).estimate)
-    return started(response, once(studio, lambda: studio.resume_training(training, yes=wanted.yes)))
+        return looked_at(studio.trainings.resume(training, what_if=True))
+    refuse_dear(visit, None, lambda: studio.trainings.resume(training, what_if=True).estimate)
+    return started(response, once(studio, lambda: studio.trainings.resume(training, yes=wanted.yes)))
 
 
 def _options(wanted: TrainWish) -> TrainOptions:
