@@ -16,7 +16,7 @@ __all__ = ["Restated", "restated"]
 
 SAME = {"Money": "Decimal", "Data": "Mapping[str, Any]", "PlainData": "Mapping[str, Any]"}
 SAME |= {"FileName": "str", "SourceName": "str", "TensorNaming": "str"}
-RECORDS = ("records/**/*.py", "records.py", "types.py", "money/budgets.py", "catalog/prompts.py")
+RECORDS = ("records/**/*.py", "types.py")
 
 
 @dataclass(frozen=True, slots=True)

@@ -331,3 +331,8 @@ def test_no_answer_tells_where_the_home_is(client: Client, there: Seeded) -> Non
         assert ".limner" not in text, path
         # What only this machine can use is left out of records.
         assert '"path"' not in text or "provenance" in path, path
+
+
+def test_a_verification_takes_a_flag_and_nothing_like_one(client: Client) -> None:
+    with pytest.raises(InputRefused, match="remove_stray"):
+        client.post("/system/verification", {"remove_stray": 0})

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Query, Request
 from fastapi.responses import Response
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from limner._version import __version__
 from limner.errors import NotFound
@@ -50,7 +50,7 @@ class VendorToken(Body):
 class VerifyWish(Body):
     """What a verification should do. ``remove_stray``: delete files that belong to nothing."""
 
-    remove_stray: bool = False
+    remove_stray: StrictBool = False
 
 
 @router.get("", operation_id="get_index", summary="See what there is")
