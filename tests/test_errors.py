@@ -35,6 +35,7 @@ def test_an_error_keeps_what_it_says_when_pickled(error: type[LimnerError]) -> N
 def test_a_problem_is_what_rfc_9457_asks_for() -> None:
     assert errors.NotFound("There is no x.", remedy="Look.", thing="x").as_problem() == {
         "type": "urn:limner:not-found",
+        "code": "not-found",
         "title": "not found",
         "status": 404,
         "detail": "There is no x.",

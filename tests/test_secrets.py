@@ -328,7 +328,7 @@ def crashes(bench: ServicesBench, told: Told, monkeypatch: pytest.MonkeyPatch) -
     with monkeypatch.context() as broken:
         broken.setattr(publishing, "model_card", crash)
         job = studio.publications.start("zib", hub="huggingface", repo="third")
-        assert "RuntimeError" in told.call(lambda: bench.run(job)).error["message"]
+        assert "RuntimeError" in told.call(lambda: bench.run(job)).error.message
         broken.setattr("limner.operations.payments.ledger.summary", crash)
         code, _, _ = told.command("costs")
         assert code == 1
@@ -344,7 +344,7 @@ def crashes(bench: ServicesBench, told: Told, monkeypatch: pytest.MonkeyPatch) -
             timeout=60,
             check=True,
         )
-    assert "RuntimeError" in worker.jobs.get(job.id).error["message"]
+    assert "RuntimeError" in worker.jobs.get(job.id).error.message
     assert b"cannot seal with" in worker._workspace.log_file.read_bytes()
     worker.close()
 

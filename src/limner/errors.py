@@ -12,6 +12,7 @@ Every error carries an exit code for the CLI and a status and type for an HTTP p
     ├── NotFound           no such subject, photo, lora ...           exit 3, 404
     ├── Conflict           already there, or in a state that forbids  exit 4, 409
     │   ├── Undecided      nobody can tell whether it was paid        exit 10, 409
+    │   ├── StillDoing     the same request is being done now         exit 4, 409
     │   └── ChangedMeanwhile  it is not what the request takes it for  exit 4, 412
     ├── AccessRefused      who asks may not do this               exit 11, 403
     │   ├── LoginNeeded    nobody is logged in                    exit 11, 401
@@ -57,6 +58,7 @@ __all__ = [
     "PhotoRefused",
     "RecipeRefused",
     "SpendingRefused",
+    "StillDoing",
     "StorageFailed",
     "TooManyAtOnce",
     "TooManyTries",
@@ -82,13 +84,25 @@ class LimnerError(Exception):
         self.remedy = remedy
         self.thing = thing
 
+    @classmethod
+    def of_code(
+        cls, code: str, message: str, *, remedy: str = "", thing: str = "", candidates: Sequence[str] = ()
+    ) -> LimnerError:
+        """An error that was kept or sent as its code and words; of this class where the code is not known."""
+        known = [one for one in globals().values() if isinstance(one, type) and issubclass(one, LimnerError)]
+        failure = next((one for one in known if one.code == code), cls)(message, remedy=remedy, thing=thing)
+        if isinstance(failure, BaseUnclear):
+            failure.candidates = tuple(candidates)
+        return failure
+
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}".strip()
 
     def as_problem(self) -> dict[str, object]:
-        """The RFC 9457 problem: type, title, status, detail, and our ``remedy`` and ``thing``."""
+        """The RFC 9457 problem: type, title, status, detail, and our ``code``, ``remedy`` and ``thing``."""
         return {
             "type": f"urn:limner:{self.code}",
+            "code": self.code,
             "title": self.code.replace("-", " "),
             "status": self.status,
             "detail": self.message,
@@ -187,6 +201,12 @@ class Undecided(Conflict):
 
     exit_code = 10
     code = "undecided"
+
+
+class StillDoing(Conflict):
+    """The first request with the same key is still being done: wait, then send the same again."""
+
+    code = "still-doing"
 
 
 class ChangedMeanwhile(Conflict):

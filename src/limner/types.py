@@ -14,6 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from limner.wire import HIDDEN, Data, FileName, Money, shows
+
 __all__ = [
     "BUDGETS",
     "BackEnd",
@@ -125,7 +127,7 @@ class PhotoReport:
     photo before it that it repeats or resembles, whatever name that has.
     """
 
-    source: str
+    source: FileName
     verdict: Verdict
     findings: tuple[Finding, ...] = ()
     media_type: str = ""
@@ -136,7 +138,7 @@ class PhotoReport:
     clipped: float | None = None
     perceptual_hash: str = ""
     faces: int | None = None
-    duplicate_of: str = ""
+    duplicate_of: FileName = ""
     source_digest: str = ""
     face: tuple[float, float, float, float] | None = None
     like: str = ""
@@ -234,7 +236,7 @@ class Base:
     size_min: int
     size_max: int
     resolutions: tuple[int, ...]
-    shape: Mapping[str, int]
+    shape: Mapping[str, int] = field(metadata=HIDDEN)
     source: str
     as_of: str
     notes: str = ""
@@ -262,7 +264,7 @@ class Price:
     """
 
     model: str
-    amount: Decimal = Decimal(0)
+    amount: Money = Decimal(0)
     source: str = ""
     as_of: str = ""
     certain: bool = True
@@ -272,7 +274,7 @@ class Price:
 class Estimate:
     """What a step will cost in US dollars and take in seconds (None: unknown), before it is started."""
 
-    amount: Decimal = Decimal(0)
+    amount: Money = Decimal(0)
     seconds: float | None = None
     certain: bool = True
     note: str = ""
@@ -284,7 +286,7 @@ class PlannedCall:
 
     method: str
     url: str
-    body: Mapping[str, Any] = field(default_factory=dict)
+    body: Data = field(default_factory=dict)
     costs: bool = False
     times: int = 1
 
@@ -318,6 +320,7 @@ class Reach(StrEnum):
     """The vendor has it already, because it was trained there."""
 
 
+@shows("ready")
 @dataclass(frozen=True, slots=True)
 class BackEnd:
     """What a trainer, hub, generator, captioner or scorer says of itself. Tables, preflight and docs come from this.
@@ -335,7 +338,7 @@ class BackEnd:
     sees_photos: str = "nobody but this machine"
     price: Price = field(default_factory=lambda: Price("free"))
     needs: tuple[Need, ...] = ()
-    limits: Mapping[str, Any] = field(default_factory=dict)
+    limits: Data = field(default_factory=dict)
     vendor: str = ""
     reach: tuple[Reach, ...] = (Reach.FILE,)
     package: str = ""
@@ -508,17 +511,18 @@ BUDGETS = {
 """The kinds of budget, which are the settings ``budget_<kind>``, and what each is for."""
 
 
+@shows("left", "words")
 @dataclass(frozen=True, slots=True)
 class Budget:
     """One budget: ``kind`` names its setting ``budget_<kind>``; ``spent`` counts what is being bought now too."""
 
     kind: str
-    limit: Decimal
-    spent: Decimal
+    limit: Money
+    spent: Money
     subject: str = ""
 
     @property
-    def left(self) -> Decimal:
+    def left(self) -> Money:
         """What may still be spent, never below zero."""
         return max(Decimal(0), self.limit - self.spent)
 

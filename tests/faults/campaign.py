@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,7 @@ class Life:
                     expected = self.expected
                     self.result.problems += broken_promises(self.home, self.world, job, expected)
                     break
-                self._told(job.error or {})
+                self._told(asdict(job.error) if job.error else {})
                 job = self._resumed(job, expected)
             else:
                 self.result.problems.append("the job was never done")
@@ -208,7 +208,7 @@ class Life:
         self.result.rounds += 1
         if self.result.rounds >= 2 or any(state.patience for state in self.scenario.states):
             self._mend()
-        remedy = (job.error or {}).get("remedy", "")
+        remedy = job.error.remedy if job.error else ""
         if "Resume later" in remedy and self.result.rounds < PATIENT_ROUNDS:
             time.sleep(0.3)
         else:

@@ -117,3 +117,11 @@ def test_what_holds_a_secret_does_not_show_it(guarded: FastAPI, members: Any) ->
     for shown in (repr(made), repr(session), repr(door.visitor_after(secret))):
         for hidden in (made.secret, secret, session.digest, door.form_token(secret)):
             assert hidden not in shown
+
+
+def test_more_days_than_a_number_can_have_are_refused(guarded: FastAPI) -> None:  # noqa: F811
+    with visiting(guarded) as client:
+        client.log_in("anna")
+        token = csrf(client.get("/settings/tokens").text)
+        fields = {"csrf_token": token, "name": "script", "scopes": ["read"], "days": "9" * 5_000}
+        assert client.post("/settings/tokens", data=fields).status_code == 422

@@ -127,7 +127,7 @@ def test_what_is_sent_is_drawn_and_the_page_is_permanent(client: TestClient, stu
     made = studio.generations.get(answer.headers["location"].removeprefix("/generations/"))
     assert (made.prompt, made.count, made.seed) == ("a drawing of zibbo_trg", 3, 7)
     assert (made.width, made.height) == (112, 144)
-    assert made.loras[0]["name"] == lora and made.loras[0]["scale"] == 0.75
+    assert made.loras[0].name == lora and made.loras[0].scale == 0.75
     shown = client.get(answer.headers["location"])
     assert shown.status_code == 200
     assert shown.text.count("is not drawn yet") == 3 and "0 of 3 pictures" in shown.text
@@ -500,7 +500,7 @@ def test_a_grid_of_checkpoints_is_of_the_training_of_the_first_lora(client: Test
     assert "kept steps 10, 20, 30" in send(client, "/create/choices", partial=True, lora=lora, **fields).text
     grid = grid_of(studio, send(client, lora=lora, **{f"scale:{lora}": "0.5"}, **fields))
     assert grid.training == TRAINING and grid.x.values == (10, 30)
-    assert [made.loras[0]["scale"] for made in grid.generations] == [0.5, 0.5]
+    assert [made.loras[0].scale for made in grid.generations] == [0.5, 0.5]
 
 
 def test_a_grid_that_costs_is_drawn_at_the_price_that_was_shown(

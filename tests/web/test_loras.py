@@ -397,7 +397,7 @@ def test_a_redirect_leads_nowhere_inside(client: TestClient, studio: Studio, mon
         studio.work(idle_seconds=0.0)
     for job in studio.jobs.all():
         assert job.error is not None
-        assert "is not fetched" in job.error["message"]
+        assert "is not fetched" in job.error.message
     assert asked == ["/a.safetensors"] * 5
     assert studio.loras.all() == []
 

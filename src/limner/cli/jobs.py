@@ -49,7 +49,7 @@ def show_one(job: JobName, as_json: Json = False) -> None:
         (run.stage, run.state.value, spoken(run.seconds) if run.seconds is not None else "") for run in found.stages
     ]
     if found.error:
-        rows.append(("error", found.error["message"], found.error["remedy"]))
+        rows.append(("error", found.error.message, found.error.remedy))
     columns = (f"{short(found.id)}: {found.kind}, {found.state}", "", "")
     show(found, as_json, lambda out: table(out, columns, rows, "It has not started yet."))
 

@@ -150,7 +150,7 @@ def _show(out: Console, training: Training) -> None:
         rows.append(("progress", details(training.progress)))
     rows += [(name, value) for name, value in training.recipe.items() if name != "base" and value not in ([], ())]
     if training.error:
-        rows.append(("error", f"{training.error['message']} {training.error['remedy']}"))
+        rows.append(("error", f"{training.error.message} {training.error.remedy}"))
     table(out, (training.id, ""), rows, "")
     remarks(training.findings, as_json=False)
 

@@ -7,15 +7,20 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import httpx2
-from pydantic import BaseModel, TypeAdapter
 
-from limner import errors
-from limner.errors import AccessRefused, InputRefused, LimnerError, NotFound, VendorFailed
-from limner.web.api.schemas.plain import Page, Problem
+from limner.errors import (
+    AccessRefused,
+    InputRefused,
+    LimnerError,
+    LoginNeeded,
+    NotFound,
+    RecipeRefused,
+    VendorFailed,
+)
 
 __all__ = ["PAUSES", "Connection", "error_of"]
 
@@ -26,32 +31,37 @@ MOST_WORK = 600.0
 """Seconds that an answer is waited for which an earlier try of the same request is still making."""
 KEY = "Idempotency-Key"
 TRY_AGAIN = frozenset({502, 503, 504})
-STILL_DOING = "The first request with this key is still being done."
+_BY_STATUS: Mapping[int, type[LimnerError]] = {401: LoginNeeded, 403: AccessRefused, 404: NotFound}
 
-_BY_CODE = {one.code: one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, LimnerError)}
-_BY_STATUS: Mapping[int, type[LimnerError]] = {401: errors.LoginNeeded, 403: AccessRefused, 404: NotFound}
-Shape = TypeVar("Shape", bound=BaseModel)
-Value = TypeVar("Value")
+
+def _problem(answer: httpx2.Response) -> Mapping[str, Any]:
+    """The problem that a refusal tells of; {} where it is none of Limner's."""
+    try:
+        said = json.loads(answer.read())
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) and {"code", "detail"} <= said.keys() else {}
 
 
 def error_of(answer: httpx2.Response) -> LimnerError:
     """The error that a refusal tells of, of the class that the server raised."""
-    try:
-        problem = Problem.model_validate_json(answer.read())
-    except ValueError:
+    said = _problem(answer)
+    if not said:
         return VendorFailed(
             f"The server answered {answer.status_code} with something that is no problem of Limner's.",
             remedy="Check the address, and any proxy before it.",
             thing=str(answer.request.url),
         )
-    code = problem.type.removeprefix("urn:limner:")
-    usual = InputRefused if 400 <= answer.status_code < 500 else LimnerError
-    kind = _BY_CODE.get(code) or _BY_STATUS.get(answer.status_code, usual)
-    failure = kind(problem.detail, remedy=problem.remedy, thing=problem.thing)
-    if isinstance(failure, errors.RecipeRefused) and problem.fields:
-        failure.fields = MappingProxyType(dict(problem.fields))
-    if isinstance(failure, errors.BaseUnclear):
-        failure.candidates = tuple(problem.candidates or ())
+    usual = _BY_STATUS.get(answer.status_code, InputRefused if answer.status_code < 500 else LimnerError)
+    failure = usual.of_code(
+        said["code"],
+        said["detail"],
+        remedy=said.get("remedy", ""),
+        thing=said.get("thing", ""),
+        candidates=said.get("candidates") or (),
+    )
+    if isinstance(failure, RecipeRefused):
+        failure.fields = MappingProxyType(dict(said.get("fields") or {}))
     return failure
 
 
@@ -71,70 +81,21 @@ class Connection:
         """Let go of the connections."""
         self._http.close()
 
-    # --- asking -------------------------------------------------------------------------------------------------
-
-    def get(self, shape: type[Shape], path: str, /, **query: Any) -> Shape:
-        """One thing."""
-        return shape.model_validate_json(self.answer("GET", path, query=query).content)
-
-    def value(self, kind: type[Value], path: str, /, **query: Any) -> Value:
-        """A list or mapping of shapes, such as ``list[Job]``."""
-        return TypeAdapter(kind).validate_json(self.answer("GET", path, query=query).content)
-
-    def pages(self, shape: type[Shape], path: str, /, *, limit: int | None, **query: Any) -> Iterator[Shape]:
-        """All things of a list, asked for in parts as they are taken; ``limit`` ends it earlier."""
-        left, cursor = limit, ""
-        while left is None or left > 0:
-            asked = {**query, "limit": min(left or 200, 200), "cursor": cursor}
-            answer = self.answer("GET", path, query=asked)
-            part = Page[shape].model_validate_json(answer.content)  # type: ignore[valid-type]
-            yield from part.items
-            left = None if left is None else left - len(part.items)
-            if part.next is None:
-                return
-            cursor = part.next
-
-    def post(
-        self,
-        shape: type[Shape],
-        path: str,
-        body: BaseModel | Mapping[str, Any] | None = None,
-        *,
-        key: str = "",
-        **query: Any,
-    ) -> Shape:
-        """Something made or started; sent again after a lost answer with the same key, so it is done once.
-
-        ``key`` is the caller's own. Where one is made here, the error of an answer that stayed lost names it.
-        """
-        headers = {KEY: key} if key else {}
-        return shape.model_validate_json(self.answer("POST", path, query=query, body=body, headers=headers).content)
-
-    def change(
-        self, method: str, shape: type[Shape], path: str, body: BaseModel, *, if_match: str = "", **query: Any
-    ) -> Shape:
-        """A thing as it is after it was changed. ChangedMeanwhile: its ETag is another one by now."""
-        headers = {"If-Match": if_match} if if_match else {}
-        return shape.model_validate_json(self.answer(method, path, query=query, body=body, headers=headers).content)
-
-    def tag(self, path: str) -> str:
-        """The ETag of a thing as it is now."""
-        return str(self.answer("GET", path).headers.get("etag", ""))
-
     def answer(
         self,
         method: str,
         path: str,
         *,
         query: Mapping[str, Any] | None = None,
-        body: BaseModel | Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        key: str = "",
     ) -> httpx2.Response:
         """The answer to a request, or the error that it tells of."""
-        sent = dict(headers or {})
+        sent = {**(headers or {}), **({KEY: key} if key else {})}
         if body is not None:
-            content = _written(body)
+            content = json.dumps(body).encode()
             sent["Content-Type"] = "application/json"
         # Announcing an upload by tus may be repeated as it is.
         if method == "POST" and "Tus-Resumable" not in sent:
@@ -157,7 +118,7 @@ class Connection:
                 continue
             if answer.is_success or answer.status_code == 304:
                 return answer
-            if answer.status_code == 409 and STILL_DOING in answer.text and time.monotonic() < until:
+            if answer.status_code == 409 and _problem(answer).get("code") == "still-doing" and time.monotonic() < until:
                 time.sleep(PAUSES[-1])
                 continue
             pause = next(pauses, None)
@@ -185,12 +146,6 @@ class Connection:
             remedy=f"Start it with `limner serve`, or check the address.{told}",
             thing=self.url,
         )
-
-
-def _written(body: BaseModel | Mapping[str, Any]) -> bytes:
-    if isinstance(body, BaseModel):
-        return body.model_dump_json(exclude_unset=True).encode()
-    return json.dumps(body).encode()
 
 
 def _word(value: Any) -> Any:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from limner.client.connection import PAUSES, Connection
 from limner.errors import VendorFailed
-from limner.web.api.schemas.jobs import Job
 
 __all__ = ["follow"]
 
+ENDED = ("done", "failed", "cancelled")
 MOST_BREAKS = 10
 """Streams that break off one after the other without a word before it is given up."""
 
 
-def follow(connection: Connection, job: str) -> Iterator[Job]:
+def follow(connection: Connection, job: str) -> Iterator[Any]:
     """Give the job whenever it has changed, until it has ended. VendorFailed: the server stays away."""
-    seen: Job | None = None
+    seen: Any = None
     breaks = 0
     while True:
         ended = came = False
@@ -27,14 +29,14 @@ def follow(connection: Connection, job: str) -> Iterator[Job]:
                 if kind == "end":
                     ended = True
                     break
-                current = Job.model_validate_json(data)
+                current = json.loads(data)
                 if current != seen:
                     seen = current
                     yield current
         except VendorFailed:
             if breaks >= MOST_BREAKS and not came:
                 raise
-        if ended or (seen is not None and seen.state.ended):
+        if ended or (seen is not None and seen["state"] in ENDED):
             return
         # A server that tells of the job is there, however long nothing changes.
         breaks = 0 if came else breaks + 1

@@ -205,7 +205,7 @@ def save_pictures(drawn: Sequence[Generation], folder: Path) -> list[Path]:
     saved = []
     for generation in drawn:
         for image in generation.images:
-            name = "-".join(lora["name"].replace("@", "-") for lora in generation.loras) or "base"
+            name = "-".join(lora.name.replace("@", "-") for lora in generation.loras) or "base"
             path = folder / f"{image.id:03d}-{name}.png"
             shutil.copyfile(image.path, path)
             saved.append(path)

@@ -1,7 +1,7 @@
 """What the studio gives back: frozen copies of what is stored. Times are aware UTC."""
 
 from limner.records.answers import KeptAnswer
-from limner.records.choices import Choice, Choices, PromptTemplate, Wish
+from limner.records.choices import Choice, Choices, LoraAsked, PromptTemplate, Wish
 from limner.records.gallery import (
     GalleryChoices,
     GalleryFilter,
@@ -41,12 +41,14 @@ from limner.records.stored import (
     Dataset,
     DoctorReport,
     Erasure,
+    Failure,
     Generation,
     HubEntry,
     Image,
     IntakeEntry,
     Job,
     Lora,
+    LoraUsed,
     OpenPurchase,
     PhotoEntry,
     Publication,
@@ -86,6 +88,7 @@ __all__ = [
     "Delivery",
     "DoctorReport",
     "Erasure",
+    "Failure",
     "GalleryChoices",
     "GalleryFilter",
     "GalleryImage",
@@ -104,6 +107,8 @@ __all__ = [
     "JobEvent",
     "KeptAnswer",
     "Lora",
+    "LoraAsked",
+    "LoraUsed",
     "MonthCount",
     "NewToken",
     "NewWebhook",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 
 from limner.types import Finding, PromptTemplate
+from limner.wire import Money, shows
 
-__all__ = ["Choice", "Choices", "PromptTemplate", "Wish"]
+__all__ = ["Choice", "Choices", "LoraAsked", "PromptTemplate", "Wish"]
 
 
+@shows("usable")
 @dataclass(frozen=True, slots=True)
 class Choice:
     """One generator for a wish: what it costs in US dollars and takes in seconds (None: unknown), or why it cannot.
@@ -24,7 +25,7 @@ class Choice:
     summary: str
     vendor: str
     model: str
-    cost: Decimal
+    cost: Money
     seconds: float | None
     certain: bool
     note: str
@@ -62,14 +63,22 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True)
+class LoraAsked:
+    """A lora by name, and its strength."""
+
+    name: str
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
 class Wish:
     """What was asked for when pictures were made, as it can be asked for again; ``seed`` is that of the picture named.
 
-    ``prompt`` is as it was written, ``{trigger}`` and all; ``loras`` are (name, scale).
+    ``prompt`` is as it was written, ``{trigger}`` and all.
     """
 
     prompt: str
-    loras: tuple[tuple[str, float], ...]
+    loras: tuple[LoraAsked, ...]
     base: str
     generator: str
     model: str

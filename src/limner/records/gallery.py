@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
-from typing import Any
+
+from limner.records.stored import LoraUsed
+from limner.wire import HIDDEN, shows
 
 __all__ = [
     "GalleryChoices",
@@ -95,7 +96,7 @@ class MonthCount:
     month: str
     count: int
     offset: int
-    cursor: str
+    cursor: str = field(metadata=HIDDEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,22 +108,27 @@ class GalleryChoices:
     generators: tuple[str, ...]
 
 
+@shows("media_type")
 @dataclass(frozen=True, slots=True)
-class ImageDetail:
-    """A picture with everything that is stored of how it was made. ``loras`` are {name, digest, scale}.
+class ImageDetail(GalleryImage):
+    """A picture with everything that is stored of how it was made.
 
     ``newer`` and ``older`` are the numbers of its neighbours under the filter that was asked with, None at the ends.
     """
 
-    image: GalleryImage
-    picture: StoredPicture
+    picture: StoredPicture = field(metadata=HIDDEN)
     base: str
-    loras: tuple[Mapping[str, Any], ...]
+    loras: tuple[LoraUsed, ...]
     subjects: tuple[str, ...]
     steps: int
     guidance: float
     count: int
     seconds: float
     byte_size: int
-    newer: int | None = None
-    older: int | None = None
+    newer: int | None = field(default=None, metadata=HIDDEN)
+    older: int | None = field(default=None, metadata=HIDDEN)
+
+    @property
+    def media_type(self) -> str:
+        """What its file's first bytes say."""
+        return self.picture.media_type

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from limner.records.stored import Generation, Image, WhatIf
 from limner.types import JobState
+from limner.wire import Data, Written, shows
 
 __all__ = ["Checkpoint", "Grid", "GridAxis", "GridCell", "GridPlan", "Pair", "Ranking", "Standing", "Vote"]
+
+
+def _ids(generations: tuple[Generation | None, ...]) -> list[str | None]:
+    return [made.id if made else None for made in generations]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +52,14 @@ class GridAxis:
         return f"step {shown}" if self.name == "checkpoint" else f"{self.name} {shown}"
 
 
+@shows("images")
 @dataclass(frozen=True, slots=True)
 class GridCell:
     """One cell: its two values, and one generation a prompt, in the order of the prompts; None where it was erased."""
 
     x: Any
     y: Any
-    generations: tuple[Generation | None, ...]
+    generations: Annotated[tuple[Generation | None, ...], Written(_ids, list[str | None])]
 
     @property
     def images(self) -> tuple[Image, ...]:
@@ -62,6 +67,7 @@ class GridCell:
         return tuple(image for made in self.generations if made is not None for image in made.images)
 
 
+@shows("expected", "state")
 @dataclass(frozen=True, slots=True)
 class Grid:
     """Pictures of one wish that differ along two axes. ``cells`` are rows: one a value of ``y``, in it one a value of
@@ -71,7 +77,7 @@ class Grid:
     id: str
     training: str
     prompts: tuple[str, ...]
-    request: Mapping[str, Any]
+    request: Data
     x: GridAxis
     y: GridAxis
     cells: tuple[tuple[GridCell, ...], ...]
@@ -133,12 +139,13 @@ class Vote:
     created_at: datetime
 
 
+@shows("share")
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How often one candidate won. ``low`` and ``high`` bound its true share of wins with 95 % confidence (Wilson)."""
 
     label: str
-    values: Mapping[str, Any]
+    values: Data
     wins: int
     votes: int
     low: float

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from limner.types import Crop, Finding, Severity
+from limner.wire import shows
 
 __all__ = [
     "CaptionChange",
@@ -18,6 +19,7 @@ __all__ = [
 ]
 
 
+@shows("count")
 @dataclass(frozen=True, slots=True)
 class PhotoShare:
     """One group of photos in the health: its name, what that means, and the digests of the photos in it."""

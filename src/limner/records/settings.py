@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from limner.wire import shows
+
 __all__ = ["Setting", "SettingsReport"]
 
 
+@shows("variable")
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One setting. ``value`` and ``usual`` (the default) are as they are typed, "" for none.

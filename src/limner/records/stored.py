@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from limner.types import (
     BackEnd,
@@ -24,6 +22,7 @@ from limner.types import (
     SubjectKind,
     Visibility,
 )
+from limner.wire import HIDDEN, Data, FileName, Money, shows
 
 __all__ = [
     "Account",
@@ -33,12 +32,14 @@ __all__ = [
     "Dataset",
     "DoctorReport",
     "Erasure",
+    "Failure",
     "Generation",
     "HubEntry",
     "Image",
     "IntakeEntry",
     "Job",
     "Lora",
+    "LoraUsed",
     "OpenPurchase",
     "PhotoEntry",
     "Publication",
@@ -52,6 +53,28 @@ __all__ = [
     "VerifyFinding",
     "WhatIf",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The error that a job, training or generation ended with. ``code`` and ``candidates`` are as in a problem."""
+
+    code: str = "error"
+    message: str = ""
+    remedy: str = ""
+    thing: str = ""
+    candidates: tuple[str, ...] | None = None
+    exit_code: int = field(default=1, metadata=HIDDEN)
+    status: int = field(default=500, metadata=HIDDEN)
+
+
+@dataclass(frozen=True, slots=True)
+class LoraUsed:
+    """A lora that pictures were drawn with, and its strength."""
+
+    name: str
+    digest: str = ""
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +118,12 @@ class PhotoEntry:
     subject: str
     width: int
     height: int
-    source: str
+    source: FileName
     caption: str
     caption_from: str
     crop: Crop | None
     report: PhotoReport
-    path: Path
+    path: Path = field(metadata=HIDDEN)
     added_at: datetime
 
 
@@ -138,18 +161,18 @@ class Training:
     dataset: str
     base: str
     trainer: str
-    recipe: Mapping[str, Any]
+    recipe: Data
     state: JobState
-    progress: Progress | None
-    losses: tuple[tuple[int, float], ...]
-    samples: tuple[Path, ...]
-    error: Mapping[str, Any] | None
+    progress: Progress | None = field(metadata=HIDDEN)
+    losses: tuple[tuple[int, float], ...] = field(metadata=HIDDEN)
+    samples: tuple[Path, ...] = field(metadata=HIDDEN)
+    error: Failure | None
     lora: str
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
     sample_prompts: tuple[str, ...] = ()
-    rates: tuple[tuple[int, float], ...] = ()
+    rates: tuple[tuple[int, float], ...] = field(default=(), metadata=HIDDEN)
     findings: tuple[Finding, ...] = ()
     """What its curve says: that it diverged, and what to do."""
 
@@ -176,7 +199,7 @@ class Lora:
     trigger: str
     training: str | None
     header: Mapping[str, str]
-    path: Path
+    path: Path = field(metadata=HIDDEN)
     created_at: datetime
     step: int | None = None
     card: str = ""
@@ -224,7 +247,7 @@ class Image:
     width: int
     height: int
     seconds: float
-    path: Path
+    path: Path = field(metadata=HIDDEN)
     created_at: datetime
     generator: str = ""
     favourite: bool = False
@@ -238,7 +261,7 @@ class Generation:
     prompt: str
     base: str
     generator: str
-    loras: tuple[Mapping[str, Any], ...]
+    loras: tuple[LoraUsed, ...]
     width: int
     height: int
     steps: int
@@ -246,7 +269,7 @@ class Generation:
     seed: int
     count: int
     state: JobState
-    error: Mapping[str, Any] | None
+    error: Failure | None
     images: tuple[Image, ...]
     created_at: datetime
 
@@ -258,7 +281,7 @@ class StageRun:
     stage: str
     state: JobState
     seconds: float | None
-    result: Mapping[str, Any] = field(default_factory=dict)
+    result: Data = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +299,8 @@ class Job:
     progress: Progress | None
     stages: tuple[StageRun, ...]
     stage_names: tuple[str, ...]
-    result: Mapping[str, Any]
-    error: Mapping[str, Any] | None
+    result: Data
+    error: Failure | None
     cancel_requested: bool
     created_at: datetime
     started_at: datetime | None
@@ -318,6 +341,7 @@ class VerifyFinding:
     remedy: str
 
 
+@shows("sound")
 @dataclass(frozen=True, slots=True)
 class Verification:
     """What verifying the home found: how many files and bytes were read, and the findings by problem and one by one."""
@@ -346,14 +370,15 @@ class Check:
     remedy: str = ""
 
 
+@shows("healthy")
 @dataclass(frozen=True, slots=True)
 class DoctorReport:
     """What is installed, what would be used, and what is missing and how to get it."""
 
     version: str
-    home: Path
+    home: Path = field(metadata=HIDDEN)
     checks: tuple[Check, ...]
-    back_ends: Mapping[str, tuple[BackEnd, ...]]
+    back_ends: Mapping[str, tuple[BackEnd, ...]] = field(metadata=HIDDEN)
 
     @property
     def healthy(self) -> bool:
@@ -361,6 +386,7 @@ class DoctorReport:
         return all(check.state != "problem" for check in self.checks)
 
 
+@shows("possible")
 @dataclass(frozen=True, slots=True)
 class WhatIf:
     """What would be done: each back end's plan with its exact requests, and the sum. Nothing was sent that costs."""
@@ -383,9 +409,9 @@ class Cost:
     """
 
     at: datetime
-    amount: Decimal
-    estimated: Decimal | None
-    actual: Decimal | None
+    amount: Money
+    estimated: Money | None
+    actual: Money | None
     vendor: str
     what: str
     model: str
@@ -404,11 +430,11 @@ class CostSummary:
     """
 
     entries: tuple[Cost, ...]
-    total: Decimal
-    estimated: Decimal
-    by_day: Mapping[str, Decimal]
-    by_vendor: Mapping[str, Decimal]
-    by_subject: Mapping[str, Decimal]
+    total: Money
+    estimated: Money
+    by_day: Mapping[str, Money]
+    by_vendor: Mapping[str, Money]
+    by_subject: Mapping[str, Money]
     budgets: tuple[Budget, ...]
     undecided: int = 0
 
@@ -423,7 +449,7 @@ class OpenPurchase:
     vendor: str
     what: str
     model: str
-    estimate: Decimal
+    estimate: Money
     state: str
     reference: str
     note: str
@@ -439,7 +465,7 @@ class RouteStep:
     title: str
     vendor: str
     model: str
-    cost: Decimal
+    cost: Money
     seconds: float | None
     certain: bool
     ready: bool = True
@@ -462,7 +488,7 @@ class Route:
     works: bool
     possible: bool
     reasons: tuple[str, ...]
-    cost: Decimal
+    cost: Money
     certain: bool
     seconds: float | None
     sees_photos: str

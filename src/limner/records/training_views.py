@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
-from typing import Any
+from typing import Annotated
 
 from limner.records.grids import Checkpoint
 from limner.records.stored import Job, Subject, Training
 from limner.types import Base, Budget, Finding, Need, RecipeField
+from limner.wire import HIDDEN, Data, Money, Written, shows
 
 __all__ = ["JobEvent", "RecipeField", "TrainerChoice", "TrainingChoices", "TrainingRun", "TrainingSampleEntry"]
 
 
+@shows("usable")
 @dataclass(frozen=True, slots=True)
 class TrainerChoice:
     """One trainer for a wish: its price in US dollars and time in seconds (None: unknown), or why it cannot.
@@ -27,14 +28,14 @@ class TrainerChoice:
     title: str
     summary: str
     vendor: str
-    cost: Decimal
+    cost: Money
     seconds: float | None
     measured: bool
     certain: bool
     note: str
     sees_photos: str
     needs: tuple[Need, ...] = ()
-    limits: Mapping[str, Any] | None = None
+    limits: Data | None = None
     refusals: tuple[Finding, ...] = ()
     warnings: tuple[Finding, ...] = ()
     asks: bool = False
@@ -54,12 +55,12 @@ class TrainingChoices:
     accepted with a warning. ``chosen`` is the trainer named, or the first that can.
     """
 
-    subject: Subject
+    subject: Annotated[Subject, Written(lambda subject: subject.slug, str)]
     base: Base
-    bases: tuple[Base, ...]
+    bases: tuple[Base, ...] = field(metadata=HIDDEN)
     preset: str
-    presets: Mapping[str, Mapping[str, Any]]
-    recipe: Mapping[str, Any]
+    presets: Mapping[str, Data]
+    recipe: Data
     fields: tuple[RecipeField, ...]
     photos: int
     warned: int
@@ -81,6 +82,7 @@ class TrainingSampleEntry:
     digest: str
 
 
+@shows("over")
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
     """A training with all that its page shows. ``job`` is its newest, None where its record is gone.
@@ -94,9 +96,9 @@ class TrainingRun:
     samples: tuple[TrainingSampleEntry, ...]
     checkpoints: tuple[Checkpoint, ...]
     photos: int
-    cost: Decimal
+    cost: Money
     paid: bool
-    log: str
+    log: str = field(metadata=HIDDEN)
 
     @property
     def over(self) -> bool:

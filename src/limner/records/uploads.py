@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from limner.wire import shows
+
 __all__ = ["Upload", "UploadBatch"]
 
 
+@shows("whole")
 @dataclass(frozen=True, slots=True)
 class Upload:
     """A file on its way in: ``received`` of ``byte_size`` bytes are here. ``name`` is only text, never a path.

@@ -154,8 +154,8 @@ def test_the_choices_are_what_there_is(many: Studio) -> None:
 
 def test_an_image_tells_how_it_was_made(many: Studio) -> None:
     detail = many.gallery.detail(8)
-    assert detail.image.prompt == "зибо на пляже"
-    assert [lora["name"] for lora in detail.loras] == ["zib@v2", "ann@v2"]
+    assert detail.prompt == "зибо на пляже"
+    assert [lora.name for lora in detail.loras] == ["zib@v2", "ann@v2"]
     assert (detail.subjects, detail.newer, detail.older) == (("ann", "zib"), 9, 7)
     detail = many.gallery.detail(4, GalleryFilter(subject="zib"))
     assert (detail.newer, detail.older) == (8, 3)

@@ -12,7 +12,7 @@ from limner import plugins
 from limner.catalog.prompts import prompt_templates, read_prompts
 from limner.errors import InputRefused, NotFound
 from limner.generation.prompts import fill
-from limner.records import Choice, Choices
+from limner.records import Choice, Choices, LoraAsked
 from limner.settings import Settings
 from limner.studio import Studio
 from limner.types import Severity, SubjectKind
@@ -134,7 +134,7 @@ def test_a_wish_is_given_back_as_it_was_written(studio: Studio) -> None:
     job = studio.generate("a drawing of {trigger}", loras=[f"{lora}:0.75"], **options)
     wish = studio.generations.request_of(job.target)
     assert studio.generations.get(job.target).prompt == "a drawing of zibbo_trg"
-    assert wish.prompt == "a drawing of {trigger}" and wish.loras == ((lora, 0.75),)
+    assert wish.prompt == "a drawing of {trigger}" and wish.loras == (LoraAsked(lora, 0.75),)
     assert {name: getattr(wish, name) for name in options} == options
     for nobody in (999, "generation_0000000000000000", "x' or 1=1"):
         with pytest.raises(NotFound):

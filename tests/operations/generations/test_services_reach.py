@@ -137,7 +137,7 @@ def test_a_persons_lora_never_gets_public_without_consent(bench: ServicesBench) 
     bench.studio.subjects.withdraw_consent("ann")
     ended = bench.run(job)
     assert ended.state is JobState.FAILED
-    assert "no consent" in ended.error["message"]
+    assert "no consent" in ended.error.message
     assert all(repo.private for repo in bench.vendors.huggingface.repos.values())
     assert bench.paid == {}
 
@@ -207,7 +207,7 @@ def test_two_strangers_loras_by_name_revision_and_address(bench: ServicesBench) 
         assert sha in sent["image_loras"][1]["path"]
         assert sent["prompt"] == "trig_ink and trig_wash"
         generation = bench.studio.generations.get(ended.target)
-        assert [use["name"] for use in generation.loras] == ["rehearsal/ink-lora", other.removesuffix(":-0.4")]
+        assert [use.name for use in generation.loras] == ["rehearsal/ink-lora", other.removesuffix(":-0.4")]
     # ours and a stranger's together; the same pictures, as the files are the same
     mixed = bench.run(generate(bench, f"{first}:0.8", "rehearsal/wash-lora:-0.4", prompt="{trigger} and {trigger2}"))
     assert mixed.error is None

@@ -71,7 +71,7 @@ def test_every_cell_is_a_generation_that_differs_only_along_the_axes(studio: Stu
     assert (cell.x, cell.y) == (30, 1.0)
     assert [made.prompt for made in cell.generations if made] == ["a photo of zibbo", "zibbo at sea"]
     assert cell.generations[0] is not None
-    assert [(use["name"], use["scale"]) for use in cell.generations[0].loras] == [(f"{TRAINING}#30", 1.0)]
+    assert [(use.name, use.scale) for use in cell.generations[0].loras] == [(f"{TRAINING}#30", 1.0)]
     assert grid.prompts == ("a photo of {trigger}", "{trigger} at sea")
     assert len(studio.grids.jobs(grid.id)) == 12
     assert [found.id for found in studio.grids.list(TRAINING)] == [grid.id]
@@ -101,7 +101,7 @@ def test_versions_are_an_axis_and_the_second_lora_stays(studio: Studio) -> None:
         "x", x=("lora", ["zib@v1", "zib@v2"]), y=("scale", [0.5, 1]), loras=["zib@v1:0.9", f"{TRAINING}#30:0.3"]
     )
     made = [cell.generations[0] for row in grid.cells for cell in row]
-    assert [[(use["name"], use["scale"]) for use in one.loras] for one in made if one] == [
+    assert [[(use.name, use.scale) for use in one.loras] for one in made if one] == [
         [(name, scale), (f"{TRAINING}#30", 0.3)] for scale in (0.5, 1.0) for name in ("zib@v1", "zib@v2")
     ]
 

@@ -238,7 +238,7 @@ def test_what_a_killed_stage_left_unsaid_ends_with_its_job(studio: Studio) -> No
     jobs.end_job(database, job)
     found = studio.generations.get("generation_left")
     assert found.state is JobState.CANCELLED
-    assert found.error is not None and found.error["code"] == "cancelled"
+    assert found.error is not None and found.error.code == "cancelled"
 
 
 def test_an_event_is_gone_with_the_change_that_it_told_of(studio: Studio) -> None:

@@ -108,12 +108,12 @@ def test_a_budget_that_ends_in_the_midst_keeps_what_is_drawn(bench: ServicesBenc
     assert nothing_sent_paid == {}
     ended = bench.run(job, poor)
     assert ended.state is JobState.FAILED
-    assert ended.error["code"] == "spending-refused"
-    assert "7 of 10 pictures were not drawn" in ended.error["message"]
-    assert "LIMNER_BUDGET_TOTAL" in ended.error["remedy"]
+    assert ended.error.code == "spending-refused"
+    assert "7 of 10 pictures were not drawn" in ended.error.message
+    assert "LIMNER_BUDGET_TOTAL" in ended.error.remedy
     assert len(bench.studio.generations.get(job.target).images) == 3 == len(bench.paid[generator])
     again = bench.run(poor.resume(ended), poor)
-    assert again.error["code"] == "spending-refused"
+    assert again.error.code == "spending-refused"
     assert len(bench.paid[generator]) == 3
     poor.close()
     rich = bench.open(budget_total=each * 11)
@@ -130,7 +130,7 @@ def test_a_budget_is_no_reason_to_try_the_next(bench: ServicesBench) -> None:
     poor = bench.open(budget_total=Decimal("0.0001"))
     ended = bench.run(job, poor)
     poor.close()
-    assert ended.error["code"] == "spending-refused"
+    assert ended.error.code == "spending-refused"
     assert bench.paid == {}
 
 

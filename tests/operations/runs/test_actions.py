@@ -59,7 +59,7 @@ def test_photos_in_pictures_out(studio: Studio, photos: Path, tmp_path: Path) ->
     assert len(images) == 4
     base, own = (studio.generations.get(run.result["generation"]) for run in job.stages[4:])
     assert base.loras == ()
-    assert own.loras[0]["name"] == "zib@v1"
+    assert own.loras[0].name == "zib@v1"
     assert [image.seed for image in own.images] == [7, 8]
     assert own.prompt == "a drawing of zibbo on the beach"
 

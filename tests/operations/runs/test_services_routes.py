@@ -167,15 +167,15 @@ def test_all_that_cannot_are_named(bench: ServicesBench) -> None:
     bench.vendors.fal.no_credit = True
     ended = draw(bench, "together,fal", name=name)
     assert ended.state is JobState.FAILED
-    assert ended.error["message"].startswith("together: ")
-    assert " fal: " in ended.error["message"]
+    assert ended.error.message.startswith("together: ")
+    assert " fal: " in ended.error.message
     assert bench.paid == {}
     assert bench.studio.payments.costs().total == 0
 
 
 def test_what_one_refuses_for_its_content_no_other_is_asked_for(bench: ServicesBench) -> None:
     ended = draw(bench, "together,fal", prompt="a forbidden-word of {trigger}")
-    assert ended.error["code"] == "content-refused"
+    assert ended.error.code == "content-refused"
     assert bench.paid == {}
     assert not bench.posts("fal")
 
@@ -185,12 +185,12 @@ def test_what_may_be_paid_is_not_bought_from_the_next(bench: ServicesBench, lost
     name = published(bench)
     bench.fault("together", lost, "POST", "/images/generations", nth=2)
     ended = draw(bench, "together,fal", name=name)
-    assert ended.error["code"] == "undecided"
+    assert ended.error.code == "undecided"
     assert bench.paid == {"together": ["picture"] * 3}
     assert not bench.posts("fal")
     [waiting] = bench.studio.payments.open()
     assert waiting.vendor == "together"
-    assert waiting.tag in ended.error["remedy"]
+    assert waiting.tag in ended.error.remedy
     assert drew(bench, ended) == ["together"] * 2
     bench.studio.payments.decide(waiting.tag, "again")
     again = bench.run(bench.studio.resume(ended))
@@ -205,7 +205,7 @@ def test_an_undecided_picture_stays_so_though_the_account_fails_too(bench: Servi
     bench.fault("together", "lost-reset", "POST", "/images/generations", nth=1)
     bench.fault("together", "revoked", "POST", "/images/generations", nth=2, times=0)
     ended = draw(bench, "together,fal", name=name)
-    assert ended.error["code"] == "undecided"
+    assert ended.error.code == "undecided"
     assert len(bench.paid["together"]) == 1
     assert len(bench.paid.get("fal", [])) == 2
     assert len(bench.studio.payments.open()) == 1
@@ -225,6 +225,6 @@ def test_a_withdrawn_trainer_is_said_before_anything_is_sent(bench: ServicesBenc
     )
     ended = bench.run(job)
     assert ended.state is JobState.FAILED
-    assert ended.error["code"] == "recipe-refused"
+    assert ended.error.code == "recipe-refused"
     assert bench.paid == {}
     assert not bench.posts("replicate")

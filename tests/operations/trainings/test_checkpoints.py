@@ -33,8 +33,8 @@ def test_a_checkpoint_is_drawn_with_like_a_lora(studio: Studio) -> None:
     assert made.prompt == "a photo of zibbo character"
     assert made.base == "limner-tiny"
     [use] = made.loras
-    assert (use["name"], use["scale"]) == (f"{TRAINING}#20", 0.7)
-    assert use["digest"] == studio.trainings.checkpoints(TRAINING)[1].digest
+    assert (use.name, use.scale) == (f"{TRAINING}#20", 0.7)
+    assert use.digest == studio.trainings.checkpoints(TRAINING)[1].digest
     assert job.subject == "zib"
     with studio._workspace.database.read() as session:
         assert session.scalars(select(GenerationSubjectRow.subject)).all() == ["zib"]
@@ -42,7 +42,7 @@ def test_a_checkpoint_is_drawn_with_like_a_lora(studio: Studio) -> None:
 
 def test_short_ids_do_and_what_is_not_there_is_said(studio: Studio) -> None:
     job = studio.generate("x", loras=["0123#10"], generator="local")
-    assert studio.generations.get(job.target).loras[0]["name"] == f"{TRAINING}#10"
+    assert studio.generations.get(job.target).loras[0].name == f"{TRAINING}#10"
     with pytest.raises(NotFound, match="no checkpoint of step 15") as refusal:
         studio.generate("x", loras=[f"{TRAINING}#15"], generator="local")
     assert refusal.value.remedy == "It has those of the steps 10, 20, 30."
@@ -142,7 +142,7 @@ def test_deleting_a_version_erases_its_weights_and_leaves_the_rest(studio: Studi
     with studio._workspace.database.read() as session:
         assert session.get(BlobRow, lora.digest) is None
     assert len(studio.trainings.checkpoints(TRAINING)) == 3
-    assert studio.generations.get(job.target).loras[0]["name"] == "zib@v1"
+    assert studio.generations.get(job.target).loras[0].name == "zib@v1"
     with pytest.raises(NotFound):
         studio.loras.get("zib@v1")
     assert studio.trainings.pick(TRAINING, 30).name == "zib@v2", "pictures name v1: it never means other weights"

@@ -8,26 +8,28 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
 from limner.client import Client
-from limner.client.connection import STILL_DOING
 from limner.client.following import MOST_BREAKS
-from limner.client.jobs import Jobs
-from limner.errors import Cancelled, InputRefused, LimnerError, VendorFailed, WorkFailed
+from limner.client.uploading import send_file
+from limner.errors import Cancelled, InputRefused, LimnerError, StillDoing, VendorFailed, WorkFailed
 from limner.store.models import JobRow, now
-from limner.types import JobState, SubjectKind
+from limner.types import JobState
 from limner.web import live
-from limner.web.api.schemas.pictures import GenerateWish
-from limner.web.api.schemas.subjects import NewSubject
 from tests.web.api.conftest import Served
 from tests.web.pictures_made import png
 
-WISH = GenerateWish(prompt="a photo", base="limner-tiny", generator="local")
+WISH = {"prompt": "a photo", "base": "limner-tiny", "generator": "local"}
+
+
+def start(client: Client, *, key: str = "") -> Any:
+    """The job of pictures that are asked for."""
+    return client.post("/generations", WISH, key=key)["job"]
 
 
 def end(served: Served, job: str, state: JobState, error: dict[str, str] | None = None) -> None:
@@ -41,10 +43,9 @@ def test_a_job_is_followed_to_its_end_though_the_stream_breaks_off(
 ) -> None:
     monkeypatch.setattr(live, "MOST_SECONDS", 0.2)
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.1)
-    job = client.generations.start(WISH).job.id
-    seen: list[JobState] = []
+    job = start(client)["id"]
     streams: list[str] = []
-    stream = client._connection.stream
+    stream = client.connection.stream
 
     def counted(path: str) -> object:
         streams.append(path)
@@ -52,29 +53,29 @@ def test_a_job_is_followed_to_its_end_though_the_stream_breaks_off(
             end(served, job, JobState.DONE)
         return stream(path)
 
-    monkeypatch.setattr(client._connection, "stream", counted)
-    seen = [one.state for one in client.jobs.follow(job)]
-    assert seen == [JobState.WAITING, JobState.DONE]
+    monkeypatch.setattr(client.connection, "stream", counted)
+    seen = [one["state"] for one in client.follow(job)]
+    assert seen == ["waiting", "done"]
     assert len(streams) >= 3
 
 
 def test_waiting_raises_what_the_job_ended_with(client: Client, served: Served) -> None:
-    done, failed, stopped = (client.generations.start(WISH).job.id for _ in range(3))
+    done, failed, stopped = (start(client)["id"] for _ in range(3))
     error = {"code": "vendor-busy", "message": "It is too busy.", "remedy": "Wait.", "thing": "together"}
     later = threading.Timer(0.2, end, (served, done, JobState.DONE))
     later.start()
-    assert client.jobs.wait(done).state is JobState.DONE
+    assert client.wait(done)["state"] == "done"
     end(served, failed, JobState.FAILED, error)
     end(served, stopped, JobState.CANCELLED)
     with pytest.raises(WorkFailed, match="too busy") as raised:
-        client.jobs.wait(failed)
+        client.wait(failed)
     assert (raised.value.code, raised.value.remedy, raised.value.thing) == ("vendor-busy", "Wait.", "together")
     with pytest.raises(Cancelled):
-        client.jobs.wait(stopped)
+        client.wait(stopped)
 
 
 def test_the_stream_is_events_of_json_with_ids(served: Served, client: Client) -> None:
-    job = client.generations.start(WISH).job.id
+    job = start(client)["id"]
     end(served, job, JobState.DONE)
     headers = {"Authorization": f"Bearer {served.there.token}"}
     answer = httpx2.get(f"{served.url}/api/v1/jobs/{job}/events", headers=headers, timeout=30)
@@ -125,32 +126,31 @@ def through(served: Served, transport: Breaking) -> Client:
 
 
 def test_a_post_whose_answer_was_lost_is_sent_again_with_its_key_and_done_once(served: Served, client: Client) -> None:
-    before = len(list(client.jobs.all()))
+    before = len(list(client.items("/jobs")))
     transport = Breaking("POST", 2)
     with through(served, transport) as broken:
-        made = broken.generations.start(WISH)
-    assert made.job.state is JobState.WAITING
+        made = start(broken)
+    assert made["state"] == "waiting"
     keys = {one.headers["Idempotency-Key"] for one in transport.of("POST")}
     assert len(transport.of("POST")) == 3 and len(keys) == 1
-    assert len(list(client.jobs.all())) == before + 1
+    assert len(list(client.items("/jobs"))) == before + 1
 
 
 def test_what_stayed_lost_can_be_asked_for_again_with_its_key(served: Served, client: Client) -> None:
-    before = len(list(client.jobs.all()))
+    before = len(list(client.items("/jobs")))
     with through(served, Breaking("POST", 9)) as broken:
         with pytest.raises(VendorFailed, match="key='") as lost:
-            broken.generations.start(WISH)
+            start(broken)
         (key,) = re.findall(r"key='(\w+)'", lost.value.remedy)
         with pytest.raises(VendorFailed, match="key='mine-mine'"):
-            broken.generations.start(WISH, key="mine-mine")
-    first, again = client.generations.start(WISH, key=key), client.generations.start(WISH, key=key)
-    mine = client.generations.start(WISH, key="mine-mine")
-    assert first.job.id == again.job.id != mine.job.id
-    assert len(list(client.jobs.all())) == before + 2
+            start(broken, key="mine-mine")
+    first, again, mine = start(client, key=key), start(client, key=key), start(client, key="mine-mine")
+    assert first["id"] == again["id"] != mine["id"]
+    assert len(list(client.items("/jobs"))) == before + 2
 
 
 def test_an_answer_that_is_still_being_made_is_waited_for(served: Served, client: Client) -> None:
-    busy = httpx2.Response(409, json={"type": "urn:limner:conflict", "title": "", "status": 409, "detail": STILL_DOING})
+    busy = httpx2.Response(409, json=StillDoing("In whatever words.").as_problem())
 
     class Busy(Breaking):
         def handle_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -159,7 +159,7 @@ def test_an_answer_that_is_still_being_made_is_waited_for(served: Served, client
 
     transport = Busy("POST", 0)
     with through(served, transport) as patient:
-        assert patient.generations.start(WISH).job.state is JobState.WAITING
+        assert start(patient)["state"] == "waiting"
     assert len({one.headers["Idempotency-Key"] for one in transport.sent}) == 1
 
 
@@ -168,7 +168,7 @@ def test_a_job_that_stays_as_it_is_is_followed_for_as_long_as_it_takes(
 ) -> None:
     monkeypatch.setattr(live, "MOST_SECONDS", 0.01)
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.005)
-    job, streams, stream = client.generations.start(WISH).job.id, 0, client._connection.stream
+    job, streams, stream = start(client)["id"], 0, client.connection.stream
 
     def counted(path: str) -> object:
         nonlocal streams
@@ -177,16 +177,16 @@ def test_a_job_that_stays_as_it_is_is_followed_for_as_long_as_it_takes(
             end(served, job, JobState.DONE)
         return stream(path)
 
-    monkeypatch.setattr(client._connection, "stream", counted)
-    assert [one.state for one in client.jobs.follow(job)] == [JobState.WAITING, JobState.DONE]
+    monkeypatch.setattr(client.connection, "stream", counted)
+    assert [one["state"] for one in client.follow(job)] == ["waiting", "done"]
 
 
 def test_a_file_that_was_made_goes_with_its_answer(
     served: Served, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    lora = next(iter(client.loras.all()))
-    address = f"{served.url}/api/v1/loras/{lora.name}/file"
+    lora = next(client.items("/loras"))
+    address = f"{served.url}/api/v1/loras/{lora['name']}/file"
     headers = {"Authorization": f"Bearer {served.there.token}"}
     whole = httpx2.get(address, headers=headers)
     size, tag = len(whole.content), whole.headers["etag"]
@@ -207,18 +207,18 @@ def test_a_file_that_was_made_goes_with_its_answer(
 def test_what_is_not_safe_is_not_sent_again(served: Served) -> None:
     transport = Breaking("DELETE", 1)
     with through(served, transport) as broken, pytest.raises(VendorFailed, match="cannot be reached"):
-        broken.subjects.erase("nobody")
+        broken.change("DELETE", "/subjects/nobody")
     assert len(transport.of("DELETE")) == 1
     transport = Breaking("DELETE", 1, after=False, failure=httpx2.ConnectError)
     with through(served, transport) as broken, pytest.raises(LimnerError, match="nobody"):
-        broken.subjects.erase("nobody")
+        broken.change("DELETE", "/subjects/nobody")
     assert len(transport.of("DELETE")) == 2
     transport = Breaking("GET", 3)
     with through(served, transport) as broken:
-        assert broken.subjects.get("zib").slug == "zib"
+        assert broken.get("/subjects/zib")["slug"] == "zib"
     transport = Breaking("GET", 9)
     with through(served, transport) as broken, pytest.raises(VendorFailed):
-        broken.subjects.get("zib")
+        broken.get("/subjects/zib")
     assert len(transport.of("GET")) == 4
 
 
@@ -237,31 +237,35 @@ def test_an_upload_goes_on_where_it_broke_off(
 ) -> None:
     monkeypatch.setattr("limner.client.uploading.PIECE", 300)
     slug = f"up-{str(after).lower()}"
-    client.subjects.create(NewSubject(slug=slug, kind=SubjectKind.PET))
+    client.post("/subjects", {"slug": slug, "kind": "pet"})
     transport = Breaking("PATCH", 2, after=after)
     told: list[tuple[str, int, int]] = []
     with through(served, transport) as broken:
-        job = broken.uploads.add_photos(slug, photos(tmp_path), on_progress=lambda *said: told.append(said))
-    assert job.kind == "intake" and job.state is JobState.WAITING
+        job = broken.add_photos(slug, photos(tmp_path), on_progress=lambda *said: told.append(said))
+    assert job["kind"] == "intake" and job["state"] == "waiting"
     assert not served.app.state.studio.uploads.pending(slug)
     assert {name for name, at, size in told if at == size} == {f"photo {number}.png" for number in range(3)}
     assert len(transport.of("HEAD")) == 2
 
 
 def test_a_batch_is_gone_on_with_by_another_client(served: Served, client: Client, tmp_path: Path) -> None:
-    client.subjects.create(NewSubject(slug="later", kind=SubjectKind.PET))
+    client.post("/subjects", {"slug": "later", "kind": "pet"})
     first, second, third = photos(tmp_path)
-    batch = client.uploads.open("later").id
-    sent = client.uploads.send("later", batch, first, position=0)
-    assert client.uploads.upload(sent).whole
-    assert [one.id for one in client.uploads.batches("later")] == [batch]
-    job = client.uploads.add_photos("later", [first, second, third], batch=batch)
-    assert client.uploads.commit(batch, 3).id == job.id
-    assert [one.name for one in client.uploads.batch(batch).uploads] == [first.name, second.name, third.name]
+    batch = client.post("/uploads/batches", {"subject": "later"})["id"]
+    sent = send_file(client.connection, "later", batch, first, position=0)
+    assert client.get(f"/uploads/{sent}")["whole"]
+    assert [one["id"] for one in client.get("/uploads", subject="later")] == [batch]
+    job = client.add_photos("later", [first, second, third], batch=batch)
+    assert client.post(f"/uploads/batches/{batch}/commit", {"count": 3})["id"] == job["id"]
+    assert [one["name"] for one in client.get(f"/uploads/batches/{batch}")["uploads"]] == [
+        first.name,
+        second.name,
+        third.name,
+    ]
     with pytest.raises(InputRefused):
-        client.uploads.add_photos("later", [tmp_path / "gone.png"])
+        client.add_photos("later", [tmp_path / "gone.png"])
     with pytest.raises(InputRefused):
-        client.uploads.add_photos("later", [])
+        client.add_photos("later", [])
 
 
 def test_an_answer_that_is_none_of_ours_is_said_to_be() -> None:
@@ -270,10 +274,10 @@ def test_an_answer_that_is_none_of_ours_is_said_to_be() -> None:
         Client("http://localhost", transport=proxy) as client,
         pytest.raises(VendorFailed, match="no problem of Limner"),
     ):
-        client.subjects.get("zib")
+        client.get("/subjects/zib")
     busy = httpx2.MockTransport(lambda request: httpx2.Response(503, text="busy"))
     with Client("http://localhost", transport=busy) as client, pytest.raises(VendorFailed):
-        client.subjects.get("zib")
+        client.get("/subjects/zib")
 
 
 def test_a_client_needs_no_server_code() -> None:
@@ -287,8 +291,5 @@ def test_jobs_are_given_up_when_the_server_stays_away() -> None:
     def gone(request: httpx2.Request) -> httpx2.Response:
         raise httpx2.ConnectError("refused")
 
-    with Client("http://localhost", transport=httpx2.MockTransport(gone)) as client:
-        jobs: Jobs = client.jobs
-        following: Iterator[object] = jobs.follow("job_1")
-        with pytest.raises(VendorFailed):
-            next(following)
+    with Client("http://localhost", transport=httpx2.MockTransport(gone)) as client, pytest.raises(VendorFailed):
+        next(client.follow("job_1"))

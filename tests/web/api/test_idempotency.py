@@ -110,7 +110,7 @@ def test_the_second_of_two_at_once_is_told_to_wait(http: httpx2.Client, monkeypa
     second = http.post("/generations", json=WISH, headers=keyed("both"))
     go.set()
     first.join()
-    assert second.status_code == 409 and "still being done" in second.json()["detail"]
+    assert second.status_code == 409 and second.json()["code"] == "still-doing"
     monkeypatch.undo()
     third = http.post("/generations", json=WISH, headers=keyed("both"))
     assert third.content == found[0].content

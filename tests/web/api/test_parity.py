@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
+import runpy
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from types import FunctionType
 
-import pytest
-
 import limner.web.api
-from limner.client import Client
 from limner.settings import Settings
 from limner.studio import Studio
-from limner.web.app import API
 
 NOT_BY_THE_API = {
     "photos.add": "names files of this machine; others send theirs by /uploads",
@@ -113,23 +110,7 @@ def test_every_method_of_the_studio_is_reached(tmp_path: Path) -> None:
     assert set(stale) <= BENEATH, f"there is a route for {stale}"
 
 
-@pytest.mark.parametrize("name", API)
-def test_every_operation_is_in_the_client(name: str) -> None:
-    folder = Path(limner.web.api.__file__).parent
-    paths = re.findall(r'@router\.(?:get|post|put|patch|delete)\(\s*"([^"]+)"', (folder / f"{name}.py").read_text())
-    client = "\n".join(path.read_text() for path in Path(inspect.getfile(Client)).parent.glob("*.py"))
-    asked = {re.sub(r"\{[^}]+\}", "{}", path) for path in re.findall(r'f?"(/[a-z][^"]*)"', client)}
-    missing = [path for path in paths if re.sub(r"\{[^}]+\}", "{}", path) not in asked and path not in SERVER_ONLY]
-    prefixed = [
-        path for path in missing if name != "uploads" or f"/uploads{re.sub(r'{[^}]+}', '{}', path)}" not in asked
-    ]
-    assert not prefixed, prefixed
-
-
-SERVER_ONLY = {
-    "/jobs/{job}/events",
-    "/subjects/{subject}/photos/{photo}/crop",
-    "/trainings/{training}/samples/{step}/{position}/thumbnail",
-    "/subjects/{subject}/caption-edits/last",
-}
-"""Followed by ``jobs.follow``; or pictures for pages."""
+def test_answers_are_records() -> None:
+    tool = runpy.run_path(str(Path(__file__).parents[3] / "tools" / "restated.py"), run_name="restated")
+    found = tool["restated"](Path(limner.__file__).parent)
+    assert found.restated <= 25, f"{found}: let a route answer with the record itself"

@@ -118,8 +118,7 @@ class FolderHub:
                 return Health(False, Visibility.PRIVATE, "nobody", "", False, (f"{what} on this hub.",))
             folder = place.revision_folder(found)
             files = state.revisions[found].files
-            problems = _content_problems(folder, files)
-            matches = not any(problem.startswith("The weights") for problem in problems)
+            problems, matches = _content_problems(folder, files)
             if weights_digest and weights_digest != files[WEIGHTS_NAME]:
                 matches = False
                 problems.append("The weights of this revision are another lora's than the one asked for.")
@@ -263,12 +262,15 @@ def _resolve(state: State, revision: str) -> str:
     return found if found in state.revisions else ""
 
 
-def _content_problems(folder: Path, files: Mapping[str, str]) -> list[str]:
-    """What is wrong with a revision on the disk, compared with the digests by path that it was made of."""
+def _content_problems(folder: Path, files: Mapping[str, str]) -> tuple[list[str], bool]:
+    """What is wrong with a revision on the disk, compared with the digests by path that it was made of.
+
+    With it, whether the weights are those that it was made of.
+    """
     weights = [path.name for path in folder.glob("*.safetensors")] if folder.is_dir() else []
     if WEIGHTS_NAME not in weights:
-        return [f"The weights ({WEIGHTS_NAME}) are missing."]
-    problems = []
+        return [f"The weights ({WEIGHTS_NAME}) are missing."], False
+    problems, matches = [], True
     if len(weights) > 1:
         problems.append(f"There are {len(weights)} .safetensors files at the root; loaders then guess or refuse.")
     for name, digest in files.items():
@@ -276,12 +278,14 @@ def _content_problems(folder: Path, files: Mapping[str, str]) -> list[str]:
         path = folder / name
         if not path.is_file():
             problems.append(f"{what} is missing.")
+            matches = matches and name != WEIGHTS_NAME
         elif file_sha256(path) != digest:
             problems.append(f"{what} changed on the disk: the digest differs.")
+            matches = matches and name != WEIGHTS_NAME
     with suppress(OSError, ValueError, InputRefused):
         if card_header((folder / CARD_NAME).read_text(encoding="utf-8")).get("base_model"):
-            return problems
-    return [*problems, "The model card names no base_model, so nobody can tell what the lora fits."]
+            return problems, matches
+    return [*problems, "The model card names no base_model, so nobody can tell what the lora fits."], matches
 
 
 def _usable_by(place: FolderRepo, visibility: Visibility) -> str:

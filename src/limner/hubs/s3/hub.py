@@ -122,8 +122,7 @@ class S3Hub:
         if refs is None or not found:
             what = f"There is no revision {revision} of {repo}" if refs else f"There is no repo {repo}"
             return Health(False, Visibility.PRIVATE, "nobody", "", False, (f"{what} on this hub.",))
-        problems = self._content_problems(refs, found)
-        matches = not any(problem.startswith("The weights") for problem in problems)
+        problems, matches = self._content_problems(refs, found)
         if weights_digest and weights_digest != refs.weights_digest(found):
             matches = False
             problems.append("The weights of this revision are another lora's than the one asked for.")
@@ -322,11 +321,14 @@ class S3Hub:
         seen = there and self._bucket.open_to_all(weights)
         return Visibility.PUBLIC if seen else Visibility.PRIVATE
 
-    def _content_problems(self, refs: Refs, revision: str) -> list[str]:
-        """What is wrong with a revision in the bucket, by the sizes and tags that its files had when written."""
+    def _content_problems(self, refs: Refs, revision: str) -> tuple[list[str], bool]:
+        """What is wrong with a revision in the bucket, by the sizes and tags that its files had when written.
+
+        With it, whether the weights are those that were written.
+        """
         folder = revision_folder(refs.repo, revision)
         there = {stored.key.removeprefix(f"{folder}/"): stored for stored in self._bucket.objects(folder)}
-        problems = []
+        problems, matches = [], True
         weights = [path for path in there if path.endswith(".safetensors") and "/" not in path]
         if len(weights) > 1:
             problems.append(f"There are {len(weights)} .safetensors files at the root; loaders then guess or refuse.")
@@ -335,13 +337,15 @@ class S3Hub:
             held = there.get(path)
             if held is None:
                 problems.append(f"{what} is missing.")
+                matches = matches and path != WEIGHTS_NAME
             elif (held.size, held.e_tag) != (file.size, file.e_tag):
                 problems.append(f"{what} changed in the bucket.")
+                matches = matches and path != WEIGHTS_NAME
         card = self._bucket.read(f"{folder}/{CARD_NAME}")
         with suppress(UnicodeDecodeError, InputRefused):
             if card is not None and card_header(card[0].decode("utf-8")).get("base_model"):
-                return problems
-        return [*problems, "The model card names no base_model, so nobody can tell what the lora fits."]
+                return problems, matches
+        return [*problems, "The model card names no base_model, so nobody can tell what the lora fits."], matches
 
     def _place(self, repo: str, revision: str) -> str:
         return f"s3://{self._bucket.name}/{self._bucket.prefix}/{revision_folder(repo, revision)}/"

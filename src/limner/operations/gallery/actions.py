@@ -25,6 +25,7 @@ from limner.records.gallery import (
     MonthCount,
     StoredPicture,
 )
+from limner.records.stored import LoraUsed
 from limner.store.models import GenerationRow, GenerationSubjectRow, ImageRow
 
 __all__ = ["Gallery"]
@@ -84,22 +85,20 @@ class Gallery(Facet):
             shown = select(GenerationSubjectRow.subject).where(GenerationSubjectRow.generation == made.id)
             newer, older = finding_images.neighbours(session, wanted, image)
             return ImageDetail(
-                image=GalleryImage(
-                    found.id,
-                    found.generation,
-                    found.position,
-                    found.digest,
-                    found.width,
-                    found.height,
-                    made.prompt,
-                    found.seed,
-                    found.generator,
-                    found.favourite,
-                    found.created_at,
-                ),
+                id=found.id,
+                generation=found.generation,
+                position=found.position,
+                digest=found.digest,
+                width=found.width,
+                height=found.height,
+                prompt=made.prompt,
+                seed=found.seed,
+                generator=found.generator,
+                favourite=found.favourite,
+                created_at=found.created_at,
                 picture=picture,
                 base=made.base,
-                loras=tuple(made.loras),
+                loras=tuple(LoraUsed(**use) for use in made.loras),
                 subjects=tuple(session.scalars(shown.order_by(GenerationSubjectRow.subject))),
                 steps=made.steps,
                 guidance=made.guidance,

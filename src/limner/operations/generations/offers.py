@@ -25,7 +25,7 @@ from limner.operations.generations import orders as ordering
 from limner.operations.generations import submission as generating
 from limner.operations.home.workspace import Workspace
 from limner.operations.payments import ledger as costs
-from limner.records import Choice, Choices, Wish
+from limner.records import Choice, Choices, LoraAsked, Wish
 from limner.store.models import LARGEST, GenerationRow, ImageRow, JobRow
 from limner.types import BackEnd, Estimate, Finding, Severity
 
@@ -195,7 +195,7 @@ def wish_of(workspace: Workspace, thing: int | str) -> Wish:
             raise NotFound(f"There is no generation '{name}'.", remedy="List images: limner images list", thing=name)
         asked = _asked(session, row.id)
         # A generation's row names its loras as they were found; a picture made within a longer job has only those.
-        loras = [(str(use["name"]), float(use["scale"])) for use in row.loras]
+        loras = [LoraAsked(str(use["name"]), float(use["scale"])) for use in row.loras]
         return Wish(
             prompt=str(asked.get("prompt", row.prompt)),
             loras=tuple(loras),

@@ -8,9 +8,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from limner.operations.home.workspace import Workspace
+from limner.operations.jobs.queries import failure
 from limner.records import (
     Generation,
     Image,
+    LoraUsed,
 )
 from limner.store.models import (
     GenerationRow,
@@ -59,7 +61,7 @@ def to_generation(
         prompt=row.prompt,
         base=row.base,
         generator=row.generator,
-        loras=tuple(row.loras),
+        loras=tuple(LoraUsed(**use) for use in row.loras),
         width=row.width,
         height=row.height,
         steps=row.steps,
@@ -67,7 +69,7 @@ def to_generation(
         seed=row.seed,
         count=row.count,
         state=JobState(row.state),
-        error=row.error,
+        error=failure(row.error),
         images=tuple(to_image(workspace, image, row.prompt) for image in images),
         created_at=row.created_at,
     )

@@ -15,7 +15,7 @@ from datetime import timedelta
 from sqlalchemy import delete, update
 from sqlalchemy.dialects.sqlite import insert
 
-from limner.errors import Conflict, InputRefused
+from limner.errors import InputRefused, StillDoing
 from limner.operations.home import signing_key as keys
 from limner.operations.home.facet import Facet
 from limner.operations.home.workspace import Workspace
@@ -40,13 +40,13 @@ class Answers(Facet):
     def begin(self, key: str, route: str, request: Sequence[bytes]) -> KeptAnswer | None:
         """The answer that the key has, or None: it is for the caller to do, and then to ``keep`` or ``forget``.
 
-        Conflict: it is being done now. InputRefused: the key belongs to another request.
+        StillDoing: it is being done now. InputRefused: the key belongs to another request.
         """
         database, name, mark = self._workspace.database, _name(key), self._mark(route, request)
         mine = self._place(key)
         with _lock:
             if mine in _under_way:
-                raise Conflict(
+                raise StillDoing(
                     "The first request with this key is still being done.",
                     remedy="Wait a moment, then send the same again.",
                     thing=key,

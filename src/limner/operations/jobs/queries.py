@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
 from sqlalchemy import select
 
-from limner import errors
-from limner.errors import BaseUnclear, Cancelled, LimnerError, NotFound
+from limner.errors import Cancelled, LimnerError, NotFound
 from limner.operations.home.workspace import Workspace
 from limner.operations.ids import by_id
 from limner.records import (
+    Failure,
     Job,
     StageRun,
     Verification,
@@ -26,7 +27,7 @@ from limner.types import (
     Progress,
 )
 
-__all__ = ["PROGRESS", "failure_of", "job", "last_verification", "to_job"]
+__all__ = ["PROGRESS", "failure", "failure_of", "job", "last_verification", "to_job"]
 
 
 def job(workspace: Workspace, name: str) -> Job:
@@ -57,6 +58,14 @@ def _stage_run(entry: dict[str, Any]) -> StageRun:
     return StageRun(entry["stage"], JobState(entry["state"]), seconds, entry.get("result") or {})
 
 
+def failure(stored: Mapping[str, Any] | None) -> Failure | None:
+    """An error as a row keeps it."""
+    if not stored:
+        return None
+    candidates = stored.get("candidates")
+    return Failure(**{**stored, "candidates": None if candidates is None else tuple(candidates)})
+
+
 def to_job(row: JobRow) -> Job:
     return Job(
         id=row.id,
@@ -68,7 +77,7 @@ def to_job(row: JobRow) -> Job:
         stages=tuple(_stage_run(entry) for entry in row.stages),
         stage_names=tuple(stage["stage"] for stage in row.request["stages"]),
         result=row.result or {},
-        error=row.error,
+        error=failure(row.error),
         cancel_requested=row.cancel_requested,
         created_at=row.created_at,
         started_at=row.started_at,
@@ -94,25 +103,18 @@ def last_verification(workspace: Workspace) -> Verification | None:
         return Verification(row.id, row.ended_at, result["files"], result["bytes"], result["counts"], findings)
 
 
-_BY_CODE = {
-    kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, LimnerError)
-}
-
-
 def failure_of(job: Job) -> LimnerError | None:
     """The error that a job ended with: of the class that was raised in the worker, or None if it is done."""
     if job.state is JobState.DONE or not job.state.ended:
         return None
     if job.state is JobState.CANCELLED:
-        error = job.error or {}
+        error = job.error or Failure()
         return Cancelled(
-            error.get("message") or "The job was cancelled; what was done so far is kept.",
-            remedy=error.get("remedy") or f"Go on with: limner jobs resume {job.id}",
+            error.message or "The job was cancelled; what was done so far is kept.",
+            remedy=error.remedy or f"Go on with: limner jobs resume {job.id}",
             thing=job.id,
         )
-    error = job.error or {"message": "The job failed.", "remedy": "", "thing": job.id}
-    kind = _BY_CODE.get(error.get("code", ""), LimnerError)
-    failure = kind(error["message"], remedy=error.get("remedy", ""), thing=error.get("thing", ""))
-    if isinstance(failure, BaseUnclear):
-        failure.candidates = tuple(error.get("candidates", ()))
-    return failure
+    error = job.error or Failure(message="The job failed.", thing=job.id)
+    return LimnerError.of_code(
+        error.code, error.message, remedy=error.remedy, thing=error.thing, candidates=error.candidates or ()
+    )

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from limner.operations.home.workspace import Workspace
-from limner.operations.jobs.queries import _progress
+from limner.operations.jobs.queries import _progress, failure
 from limner.records import (
     Training,
 )
@@ -38,7 +38,7 @@ def to_training(workspace: Workspace, session: Session, row: TrainingRow) -> Tra
         progress=_progress(row.progress),
         losses=losses,
         samples=tuple(workspace.blobs.place(digest) for digest in samples),
-        error=row.error,
+        error=failure(row.error),
         lora=f"{lora.subject}@v{lora.version}" if lora else "",
         created_at=row.created_at,
         started_at=row.started_at,

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from fastapi import Request
 
 from limner.errors import InputRefused
-from limner.web.api.schemas.plain import MOST_INT
+from limner.web.api.shapes import MOST_INT
 
 __all__ = ["WrongMediaType", "read_strictly", "refuse_unstorable"]
 

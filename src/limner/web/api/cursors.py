@@ -12,18 +12,15 @@ from urllib.parse import urlencode
 
 from fastapi import Depends, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel
 
 from limner.errors import InputRefused
-from limner.web.api.named import all_of
-from limner.web.api.schemas.plain import Page
+from limner.web.api.shapes import Page
 
 __all__ = ["Cursor", "Limit", "PartAsked", "link_next", "place_after", "place_of"]
 
 MOST = 500
 USUAL = 50
 Item = TypeVar("Item")
-Shown = TypeVar("Shown", bound=BaseModel)
 
 Limit = Annotated[int, Query(ge=1, le=MOST, description="The most things in this part.")]
 Cursor = Annotated[str, Query(max_length=1_000, description="Where the part begins: ``next`` of the part before.")]
@@ -38,13 +35,12 @@ class Part:
 
     def page(
         self,
-        model: type[Shown],
         items: Iterable[Item],
         key: Callable[[Item], tuple[str, ...]],
         *,
         newest_first: bool = False,
-    ) -> Page[Shown]:
-        """The items after the cursor, as ``model`` shows them. ``key`` orders them, each its own.
+    ) -> Page[Item]:
+        """The items after the cursor. ``key`` orders them, each its own.
 
         InputRefused: the cursor is none of this list's.
         """
@@ -55,7 +51,7 @@ class Part:
         part = ordered[: self._limit]
         following = _write(self._request, key(part[-1])) if len(ordered) > self._limit else None
         link_next(self._request, self._response, following)
-        return Page(items=all_of(model, part), next=following)
+        return Page(part, following)
 
 
 PartAsked = Annotated[Part, Depends()]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Query
 from fastapi.responses import Response
+from pydantic import Field, StrictBool, StrictInt
 
+from limner.records import Dataset
 from limner.web.api import files
 from limner.web.api.cursors import PartAsked
 from limner.web.api.named import DatasetName, OfSubject, api_router
-from limner.web.api.schemas.photos import Dataset, Freeze, Layout
-from limner.web.api.schemas.plain import Page
+from limner.web.api.shapes import Body, Page
 from limner.web.files.responses import made_file
 from limner.web.visit import StudioOf
 
@@ -19,12 +20,25 @@ __all__ = ["router"]
 
 router = api_router("datasets")
 
+Layout = Literal["replicate", "fal", "kohya", "ai-toolkit", "diffusers"]
+
+
+class Freeze(Body):
+    """Which photos to freeze as a dataset, and for what."""
+
+    subject: str = Field(min_length=1, max_length=64)
+    base: str = Field(default="", max_length=100, description="The base's id; the setting if left out.")
+    resolution: StrictInt | None = Field(default=None, ge=64, le=4_096, description="Pixels; the base's if left out.")
+    template: str = Field(default="", max_length=2_000, description="Caption of photos that have none.")
+    captioner: str = Field(default="", max_length=100, description="Who captions photos that have none.")
+    allow_few: StrictBool = Field(default=False, description="Accept fewer than four photos.")
+
 
 @router.get("/datasets", operation_id="list_datasets", summary="List the datasets")
 def datasets(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> Page[Dataset]:
     """Of one subject or of all, newest first."""
     return part.page(
-        Dataset, studio.datasets.all(subject), lambda one: (one.created_at.isoformat(), one.digest), newest_first=True
+        studio.datasets.all(subject), lambda one: (one.created_at.isoformat(), one.digest), newest_first=True
     )
 
 
@@ -32,7 +46,7 @@ def datasets(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> Page
 def freeze(response: Response, studio: StudioOf, wanted: Freeze) -> Dataset:
     """Photos, captions and crops as they are now. The same content gives the same dataset."""
     options = wanted.model_dump(exclude={"subject"}, exclude_unset=True)
-    made = Dataset.model_validate(studio.datasets.freeze(wanted.subject, **options))
+    made = studio.datasets.freeze(wanted.subject, **options)
     response.headers["Location"] = f"/api/v1/datasets/{made.digest}"
     return made
 
@@ -40,7 +54,7 @@ def freeze(response: Response, studio: StudioOf, wanted: Freeze) -> Dataset:
 @router.get("/datasets/{dataset}", operation_id="get_dataset", summary="See a dataset")
 def show(studio: StudioOf, dataset: DatasetName) -> Dataset:
     """With all that it holds."""
-    return Dataset.model_validate(studio.datasets.get(dataset))
+    return studio.datasets.get(dataset)
 
 
 @router.get(

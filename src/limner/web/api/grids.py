@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request
 from fastapi.responses import Response
+from pydantic import Field, StrictBool, StrictFloat, StrictInt
 
 from limner.errors import NotFound
-from limner.records import GridAxis
+from limner.records import Grid, GridAxis, GridPlan, Pair, Ranking, Vote
 from limner.web.api import files
 from limner.web.api.cursors import Cursor, Limit, link_next, place_after, place_of
-from limner.web.api.generations import picture_options
+from limner.web.api.generations import PictureWish, picture_options
 from limner.web.api.idempotency import Once
-from limner.web.api.named import GridId, all_of, api_router, looked_at
-from limner.web.api.schemas.grids import AxisWanted, Grid, GridPlan, GridWish, Pair, Ranking, Vote, VoteGiven
-from limner.web.api.schemas.plain import Page
+from limner.web.api.named import GridId, api_router, looked_at
+from limner.web.api.shapes import MOST_INT, Amount, Body, Page
 from limner.web.api.spending import WhatIfAsked, refuse_dear
 from limner.web.files.responses import made_file
 from limner.web.visit import StudioOf, Visit
@@ -23,6 +23,36 @@ from limner.web.visit import StudioOf, Visit
 __all__ = ["router"]
 
 router = api_router("grids")
+
+AxisName = Literal["scale", "steps", "seed", "guidance", "checkpoint", "lora", "prompt"]
+
+
+class AxisWanted(Body):
+    """What differs along one side of a grid. Scale, checkpoint and lora are those of the first lora."""
+
+    name: AxisName
+    values: list[
+        Annotated[StrictInt, Field(ge=-MOST_INT, le=MOST_INT)] | StrictFloat | Annotated[str, Field(max_length=20_000)]
+    ] = Field(min_length=1, max_length=30)
+
+
+class GridWish(PictureWish):
+    """A grid to be drawn: pictures of the same wish that differ along one or two axes."""
+
+    prompts: list[Annotated[str, Field(min_length=1, max_length=20_000)]] = Field(min_length=1, max_length=20)
+    x: AxisWanted
+    y: AxisWanted | None = None
+    training: str = Field(default="", max_length=64, description="The training whose checkpoints are an axis.")
+    yes: StrictBool = Field(default=False, description="Agree to the price of all pictures together.")
+    max_cost: Amount | None = Field(default=None, description="US dollars for all; refused if the estimate is higher.")
+
+
+class VoteGiven(Body):
+    """Which of two pictures is better. ``after``: how many votes there were when they were shown."""
+
+    winner: StrictInt = Field(ge=0, le=MOST_INT)
+    loser: StrictInt = Field(ge=0, le=MOST_INT)
+    after: StrictInt | None = Field(default=None, ge=0, le=MOST_INT)
 
 
 @router.get("/grids", operation_id="list_grids", summary="List the grids")
@@ -40,7 +70,7 @@ def grids(
     part = found[:limit]
     after = place_of(request, part[-1].created_at, part[-1].id) if len(found) > limit else None
     link_next(request, response, after)
-    return Page(items=all_of(Grid, part), next=after)
+    return Page(list(part), after)
 
 
 @router.post(
@@ -58,9 +88,9 @@ def start(
     axes = {"x": _axis(wanted.x), "y": _axis(wanted.y) if wanted.y else None, "training": wanted.training}
     options: dict[str, Any] = {**axes, **picture_options(wanted)}
     if what_if:
-        return looked_at(GridPlan.model_validate(studio.grids.plan(wanted.prompts, **options)))
+        return looked_at(studio.grids.plan(wanted.prompts, **options))
     refuse_dear(visit, wanted.max_cost, lambda: studio.grids.price(wanted.prompts, **options)[1])
-    made = Grid.model_validate(studio.grids.start(wanted.prompts, yes=wanted.yes, wish=once.wish, **options))
+    made = studio.grids.start(wanted.prompts, yes=wanted.yes, wish=once.wish, **options)
     response.headers["Location"] = f"/api/v1/grids/{made.id}"
     return made
 
@@ -68,7 +98,7 @@ def start(
 @router.get("/grids/{grid}", operation_id="get_grid", summary="See a grid")
 def show(studio: StudioOf, grid: GridId) -> Grid:
     """With the pictures that are there by now."""
-    return Grid.model_validate(studio.grids.grid(grid))
+    return studio.grids.grid(grid)
 
 
 @router.delete("/grids/{grid}", status_code=204, operation_id="delete_grid", summary="Forget a grid and its votes")
@@ -86,7 +116,7 @@ def jobs(studio: StudioOf, grid: GridId) -> list[str]:
 @router.post("/grids/{grid}/cancel", status_code=202, operation_id="cancel_grid", summary="Stop a grid")
 def cancel(studio: StudioOf, grid: GridId) -> Grid:
     """Pictures that are there stay."""
-    return Grid.model_validate(studio.grids.cancel(grid))
+    return studio.grids.cancel(grid)
 
 
 @router.get("/grids/{grid}/pair", operation_id="get_pair", summary="Get the two pictures to vote on next")
@@ -100,19 +130,19 @@ def pair(
     found = studio.grids.next_pair(grid, skipped=[(left, right) for left, right in pairs])
     if found is None:
         raise NotFound("No pair is left to vote on.", remedy="See the ranking.", thing=grid)
-    return Pair.model_validate(found)
+    return found
 
 
 @router.get("/grids/{grid}/votes", operation_id="list_votes", summary="List the votes")
-def votes(studio: StudioOf, grid: GridId) -> list[Vote]:
+def votes(studio: StudioOf, grid: GridId) -> tuple[Vote, ...]:
     """Newest first."""
-    return all_of(Vote, studio.grids.votes(grid))
+    return studio.grids.votes(grid)
 
 
 @router.post("/grids/{grid}/votes", status_code=201, operation_id="create_vote", summary="Say which picture is better")
 def vote(studio: StudioOf, grid: GridId, given: VoteGiven) -> Vote:
     """With ``after``, the same vote sent twice counts once."""
-    return Vote.model_validate(studio.grids.vote(grid, given.winner, given.loser, after=given.after))
+    return studio.grids.vote(grid, given.winner, given.loser, after=given.after)
 
 
 @router.delete("/grids/{grid}/votes/last", operation_id="undo_vote", summary="Take the newest vote back")
@@ -121,13 +151,13 @@ def undo(studio: StudioOf, grid: GridId) -> Vote:
     gone = studio.grids.undo_vote(grid)
     if gone is None:
         raise NotFound("There is no vote to take back.", remedy="Vote first.", thing=grid)
-    return Vote.model_validate(gone)
+    return gone
 
 
 @router.get("/grids/{grid}/ranking", operation_id="get_ranking", summary="See what the votes say")
-def ranking(studio: StudioOf, grid: GridId) -> list[Ranking]:
+def ranking(studio: StudioOf, grid: GridId) -> tuple[Ranking, ...]:
     """Of the combinations where both axes are compared, then of each axis by itself."""
-    return all_of(Ranking, studio.grids.ranking(grid))
+    return studio.grids.ranking(grid)
 
 
 @router.get("/grids/{grid}/labels", operation_id="get_grid_labels", summary="See what each picture of a grid is")

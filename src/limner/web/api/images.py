@@ -2,42 +2,65 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt
 
-from limner.records import GalleryFilter
-from limner.records import ImageDetail as Detail
+from limner.records import (
+    GalleryChoices,
+    GalleryFilter,
+    GalleryImage,
+    ImageDetail,
+    Job,
+    MonthCount,
+    Reproduction,
+    WhatIf,
+    Wish,
+)
 from limner.web.api import files
 from limner.web.api.cursors import Cursor, Limit, link_next
 from limner.web.api.idempotency import Once
-from limner.web.api.named import ImageNumber, ThumbnailWidth, all_of, api_router, looked_at, started
-from limner.web.api.schemas.jobs import Job, Resume, WhatIf
-from limner.web.api.schemas.pictures import (
-    Counted,
-    Favourites,
-    Image,
-    ImageChange,
-    ImageChoices,
-    ImageDetail,
-    ImageNumbers,
-    MonthCount,
-    Provenance,
-    Reproduction,
-    Wish,
-)
-from limner.web.api.schemas.plain import MOST_INT, Page, only_text
+from limner.web.api.named import ImageNumber, ThumbnailWidth, api_router, looked_at, started
+from limner.web.api.shapes import MOST_INT, Body, Counted, Page, Resume, only_text
 from limner.web.api.spending import WhatIfAsked, refuse_dear
 from limner.web.visit import StudioOf, Visit
+from limner.wire import Data
 
 __all__ = ["router"]
 
 router = api_router("images")
 
 Day = Annotated[date, BeforeValidator(only_text)]
+
+
+class ImageChange(Body):
+    """What is to be another one of a picture."""
+
+    favourite: StrictBool
+
+
+class ImageNumbers(Body):
+    """Pictures, by their numbers."""
+
+    images: list[Annotated[StrictInt, Field(ge=0, le=MOST_INT)]] = Field(min_length=1, max_length=5_000)
+
+
+class Favourites(ImageNumbers):
+    """Pictures to be marked as favourites, or no longer."""
+
+    favourite: StrictBool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a picture's file says of itself, and whether its signature holds."""
+
+    image: int
+    facts: Data
 
 
 def _wanted(
@@ -59,23 +82,23 @@ Wanted = Annotated[GalleryFilter, Depends(_wanted)]
 @router.get("/images", operation_id="list_images", summary="List the pictures")
 def images(
     request: Request, response: Response, studio: StudioOf, wanted: Wanted, limit: Limit = 50, cursor: Cursor = ""
-) -> Page[Image]:
+) -> Page[GalleryImage]:
     """Those of a filter, newest first."""
     found = studio.gallery.page(wanted, cursor=cursor, limit=limit)
     link_next(request, response, found.older)
-    return Page(items=all_of(Image, found.images), next=found.older or None)
+    return Page(list(found.images), found.older or None)
 
 
 @router.get("/image-months", operation_id="count_images_by_month", summary="Count the pictures by month")
-def months(studio: StudioOf, wanted: Wanted) -> list[MonthCount]:
+def months(studio: StudioOf, wanted: Wanted) -> tuple[MonthCount, ...]:
     """Those of a filter, newest month first."""
-    return all_of(MonthCount, studio.gallery.months(wanted))
+    return studio.gallery.months(wanted)
 
 
 @router.get("/image-choices", operation_id="list_image_choices", summary="See what pictures can be filtered by")
-def choices(studio: StudioOf) -> ImageChoices:
+def choices(studio: StudioOf) -> GalleryChoices:
     """Subjects, loras and generators of which there are pictures."""
-    return ImageChoices.model_validate(studio.gallery.choices())
+    return studio.gallery.choices()
 
 
 @router.post("/image-favourites", operation_id="mark_images", summary="Mark pictures as favourites, or no longer")
@@ -110,14 +133,14 @@ def archive(studio: StudioOf, wanted: ImageNumbers) -> Response:
 @router.get("/images/{image}", operation_id="get_image", summary="See a picture")
 def show(studio: StudioOf, image: ImageNumber) -> ImageDetail:
     """With all that is stored of how it was made."""
-    return _detail(studio.gallery.detail(image))
+    return studio.gallery.detail(image)
 
 
 @router.patch("/images/{image}", operation_id="update_image", summary="Mark a picture as a favourite, or no longer")
 def change(studio: StudioOf, image: ImageNumber, wanted: ImageChange) -> ImageDetail:
     """Gives it as it is then."""
     studio.gallery.set_favourite([image], wanted.favourite)
-    return _detail(studio.gallery.detail(image))
+    return studio.gallery.detail(image)
 
 
 @router.delete("/images/{image}", status_code=204, operation_id="delete_image", summary="Erase a picture")
@@ -161,13 +184,13 @@ def thumbnail(request: Request, studio: StudioOf, image: ImageNumber, width: Thu
 @router.get("/images/{image}/provenance", operation_id="inspect_image", summary="See what a picture's file says")
 def provenance(studio: StudioOf, image: ImageNumber) -> Provenance:
     """Its metadata, and whether its signature and digests hold."""
-    return Provenance.model_validate({"image": image, "facts": studio.gallery.inspect(image)})
+    return Provenance(image, studio.gallery.inspect(image))
 
 
 @router.get("/images/{image}/wish", operation_id="get_image_wish", summary="See what was asked for")
 def wish(studio: StudioOf, image: ImageNumber) -> Wish:
     """As it can be asked for again, with the seed of this picture."""
-    return Wish.model_validate(studio.generations.request_of(image))
+    return studio.generations.request_of(image)
 
 
 @router.post(
@@ -190,11 +213,9 @@ def reproduce(
     """Then ask whether it came out the same, with the job that this gives."""
     path = studio.gallery.picture(image).path
     if what_if:
-        return looked_at(WhatIf.model_validate(studio.generations.reproduce(path, what_if=True)))
+        return looked_at(studio.generations.reproduce(path, what_if=True))
     refuse_dear(visit, None, lambda: studio.generations.reproduce(path, what_if=True).estimate)
-    return Job.model_validate(
-        started(response, once(studio, lambda: studio.generations.reproduce(path, yes=wanted.yes)))
-    )
+    return started(response, once(studio, lambda: studio.generations.reproduce(path, yes=wanted.yes)))
 
 
 @router.get(
@@ -206,12 +227,4 @@ def reproduced(
     job: Annotated[str, Query(min_length=1, max_length=80, description="The job that drew it again.")],
 ) -> Reproduction:
     """Whether the pixels are the same, and what differs if not."""
-    return Reproduction.model_validate(
-        studio.generations.reproduced(studio.gallery.picture(image).path, studio.jobs.get(job))
-    )
-
-
-def _detail(found: Detail) -> ImageDetail:
-    own = {name: getattr(found, name) for name in ImageDetail.model_fields if hasattr(found, name)}
-    listed = {name: getattr(found.image, name) for name in Image.model_fields}
-    return ImageDetail.model_validate({**own, **listed, "media_type": found.picture.media_type})
+    return studio.generations.reproduced(studio.gallery.picture(image).path, studio.jobs.get(job))

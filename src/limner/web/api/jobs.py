@@ -7,12 +7,11 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import Response
 
-from limner import records
+from limner.records import Job, JobEvent, WhatIf
 from limner.web.api.cursors import Cursor, Limit, link_next, place_after, place_of
 from limner.web.api.idempotency import Once
-from limner.web.api.named import JobId, OfSubject, all_of, api_router, looked_at, started
-from limner.web.api.schemas.jobs import Job, JobEvent, Resume, WhatIf
-from limner.web.api.schemas.plain import Page
+from limner.web.api.named import JobId, OfSubject, api_router, looked_at, started, written
+from limner.web.api.shapes import Page, Resume
 from limner.web.api.spending import WhatIfAsked, refuse_dear
 from limner.web.live import event_stream, live_of
 from limner.web.visit import StudioOf, Visit
@@ -37,19 +36,19 @@ def jobs(
     part = found[:limit]
     after = place_of(request, part[-1].created_at, part[-1].id) if len(found) > limit else None
     link_next(request, response, after)
-    return Page(items=all_of(Job, part), next=after)
+    return Page(list(part), after)
 
 
 @router.get("/jobs/{job}", operation_id="get_job", summary="See a job")
 def show(studio: StudioOf, job: JobId) -> Job:
     """By its id, or the newest of a training or generation by theirs."""
-    return Job.model_validate(studio.jobs.get(job))
+    return studio.jobs.get(job)
 
 
 @router.get("/jobs/{job}/history", operation_id="list_job_events", summary="See what happened to a job")
 def history(studio: StudioOf, job: JobId) -> list[JobEvent]:
     """In that order."""
-    return all_of(JobEvent, studio.jobs.events(job))
+    return studio.jobs.events(job)
 
 
 @router.get(
@@ -72,7 +71,7 @@ def events(request: Request, studio: StudioOf, job: JobId) -> Response:
 @router.post("/jobs/{job}/cancel", status_code=202, operation_id="cancel_job", summary="Stop a job")
 def cancel(response: Response, studio: StudioOf, job: JobId) -> Job:
     """At its next safe point; what was done is kept."""
-    return Job.model_validate(started(response, studio.cancel(job)))
+    return started(response, studio.cancel(job))
 
 
 @router.post(
@@ -95,10 +94,10 @@ def resume(
     """From where it stopped, as a new job."""
     stopped = studio.jobs.get(job)
     if what_if:
-        return looked_at(WhatIf.model_validate(studio.runs.resume(stopped, what_if=True)))
+        return looked_at(studio.runs.resume(stopped, what_if=True))
     refuse_dear(visit, None, lambda: studio.runs.resume(stopped, what_if=True).estimate)
-    return Job.model_validate(started(response, once(studio, lambda: studio.resume(stopped, yes=wanted.yes))))
+    return started(response, once(studio, lambda: studio.runs.resume(stopped, yes=wanted.yes)))
 
 
-def _written(job: records.Job, home: str) -> str:
-    return Job.model_validate(job).model_dump_json().replace(home, "HOME")
+def _written(job: Job, home: str) -> str:
+    return written(job).decode().replace(home, "HOME")

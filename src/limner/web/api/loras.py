@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from fastapi import Query
 from fastapi.responses import Response
+from pydantic import Field
 
-from limner.types import TensorNaming
+from limner.records import Erasure, HubEntry, Job, Lora, Publication
+from limner.types import Health, SubjectKind, TensorNaming, Visibility
 from limner.web.api import files
 from limner.web.api.cursors import PartAsked
 from limner.web.api.idempotency import Once
-from limner.web.api.named import LoraName, OfSubject, all_of, api_router, started
-from limner.web.api.schemas.jobs import Job
-from limner.web.api.schemas.loras import (
-    Card,
-    CardWords,
-    HubEntry,
-    Lora,
-    LoraImport,
-    Publication,
-    PublicationHealth,
-    PublicationVisibility,
-    Publish,
-    Unpublished,
-    VisibilityWanted,
-)
-from limner.web.api.schemas.plain import Page
-from limner.web.api.schemas.subjects import Erasure
+from limner.web.api.named import LoraName, OfSubject, api_router, started
+from limner.web.api.shapes import Body, Page
 from limner.web.files.responses import made_file
 from limner.web.visit import StudioOf
 
@@ -36,12 +24,80 @@ __all__ = ["router"]
 router = api_router("loras")
 
 
+class LoraImport(Body):
+    """A lora to be adopted from elsewhere as a subject's version; the subject is added if it is not there."""
+
+    source: str = Field(
+        min_length=3, max_length=2_000, description="owner/repo of the Hugging Face Hub, or an https address."
+    )
+    subject: str = Field(min_length=1, max_length=64)
+    kind: SubjectKind = SubjectKind.STYLE
+    trigger: str = Field(default="", max_length=60)
+    name: str = Field(default="", max_length=200)
+    base: str = Field(default="", max_length=100, description="The base's id, where the file does not tell.")
+    rank: int = Field(default=0, ge=0, le=512, description="Of the LoRA nearest to a LoKr or LoHa; 0: as needed.")
+    drop_additions: bool = Field(default=False, description="Leave out changes of biases and of whole weights.")
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A model card as it would be published now: a YAML header and Markdown. ``words`` are the owner's own."""
+
+    text: str
+    words: str
+
+
+class CardWords(Body):
+    """Your own words for a lora's model card, Markdown; "" takes them away."""
+
+    words: str = Field(max_length=20_000)
+
+
+class Publish(Body):
+    """Where a lora is to be published, and who may see it there; private unless told otherwise."""
+
+    hub: str = Field(default="", max_length=100, description="The setting if left out.")
+    repo: str = Field(default="", max_length=200, description="owner/name or name; by subject if left out.")
+    visibility: Visibility = Visibility.PRIVATE
+
+
+class VisibilityWanted(Body):
+    """Who may see the repos of a lora."""
+
+    visibility: Visibility
+    hub: str = Field(default="", max_length=100, description="Only there; everywhere if left out.")
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationVisibility:
+    """A repo, and the visibility that was read back from its hub."""
+
+    hub: str
+    repo: str
+    visibility: Visibility
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublished:
+    """A repo that was deleted."""
+
+    hub: str
+    repo: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationHealth:
+    """One repo of a lora and its health."""
+
+    hub: str
+    repo: str
+    health: Health
+
+
 @router.get("/loras", operation_id="list_loras", summary="List the loras")
 def loras(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> Page[Lora]:
     """Of one subject or of all, newest first."""
-    return part.page(
-        Lora, studio.loras.all(subject), lambda one: (one.created_at.isoformat(), one.name), newest_first=True
-    )
+    return part.page(studio.loras.all(subject), lambda one: (one.created_at.isoformat(), one.name), newest_first=True)
 
 
 @router.post("/loras", status_code=202, operation_id="import_lora", summary="Adopt a lora from elsewhere")
@@ -52,13 +108,13 @@ def adopt(response: Response, studio: StudioOf, once: Once, wanted: LoraImport) 
     """
     options = wanted.model_dump(exclude={"source"}, exclude_unset=True)
     job = once(studio, lambda: studio.loras.fetch(wanted.source, from_here=False, **options))
-    return Job.model_validate(started(response, job))
+    return started(response, job)
 
 
 @router.get("/loras/{lora}", operation_id="get_lora", summary="See a lora")
 def show(studio: StudioOf, lora: LoraName) -> Lora:
     """One version."""
-    return Lora.model_validate(studio.loras.get(lora))
+    return studio.loras.get(lora)
 
 
 @router.delete("/loras/{lora}", operation_id="delete_lora", summary="Delete a version and its weights")
@@ -68,7 +124,7 @@ def delete(
     unpublish: Annotated[bool, Query(description="Also delete the repos it was published in.")] = False,
 ) -> Erasure:
     """Pictures made with it stay. A conflict if it is published, or a job uses it."""
-    return Erasure.model_validate(studio.publications.delete_lora(lora, unpublish=unpublish))
+    return studio.publications.delete_lora(lora, unpublish=unpublish)
 
 
 @router.get(
@@ -114,7 +170,6 @@ def set_card(studio: StudioOf, lora: LoraName, wanted: CardWords) -> Card:
 def publications(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> Page[Publication]:
     """Of one subject or of all, newest first."""
     return part.page(
-        Publication,
         studio.publications.all(subject),
         lambda one: (one.created_at.isoformat(), one.lora, one.hub, one.repo, one.revision),
         newest_first=True,
@@ -131,7 +186,7 @@ def publications(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> 
 def publish(response: Response, studio: StudioOf, once: Once, lora: LoraName, wanted: Publish) -> Job:
     """With its model card and samples; private unless told otherwise."""
     options = wanted.model_dump(exclude_unset=True)
-    return Job.model_validate(started(response, once(studio, lambda: studio.publications.start(lora, **options))))
+    return started(response, once(studio, lambda: studio.publications.start(lora, **options)))
 
 
 @router.get(
@@ -143,7 +198,7 @@ def publish(response: Response, studio: StudioOf, once: Once, lora: LoraName, wa
 def health(studio: StudioOf, lora: LoraName) -> list[PublicationHealth]:
     """Asks each hub."""
     found = studio.publications.status(lora)
-    return all_of(PublicationHealth, [{"hub": hub, "repo": repo, "health": health} for hub, repo, health in found])
+    return [PublicationHealth(*one) for one in found]
 
 
 @router.patch(
@@ -180,4 +235,4 @@ def hub_entries(
     studio: StudioOf, hub: Annotated[str, Query(max_length=100, description="The setting if left out.")] = ""
 ) -> list[HubEntry]:
     """From whatever machine it was published, with the loras here that it is."""
-    return all_of(HubEntry, studio.publications.hub_listing(hub))
+    return studio.publications.hub_listing(hub)

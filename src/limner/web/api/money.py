@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, Path, Query
 
+from limner.records import CostSummary, OpenPurchase, Route
 from limner.web.access import require
-from limner.web.api.named import OfSubject, all_of, api_router
-from limner.web.api.schemas.money import Costs, Decision, Purchase, Route
+from limner.web.api.named import OfSubject, api_router
+from limner.web.api.shapes import Body
 from limner.web.visit import StudioOf
 
 __all__ = ["router"]
 
 router = api_router("costs")
+
+
+class Decision(Body):
+    """What became of an open purchase: ``again`` sends it again, ``drop`` leaves it, ``paid`` books it."""
+
+    decision: Literal["again", "drop", "paid"]
 
 
 @router.get("/costs", operation_id="get_costs", summary="See what was spent")
@@ -22,15 +29,15 @@ def costs(
     subject: OfSubject = "",
     vendor: Annotated[str, Query(max_length=40, description="Only what this vendor was paid.")] = "",
     days: Annotated[int | None, Query(ge=1, le=36_500, description="Only the last days.")] = None,
-) -> Costs:
+) -> CostSummary:
     """The ledger, its sums by day, vendor and subject, and how the budgets stand."""
-    return Costs.model_validate(studio.payments.costs(subject, vendor=vendor, days=days))
+    return studio.payments.costs(subject, vendor=vendor, days=days)
 
 
 @router.get("/purchases", operation_id="list_open_purchases", summary="List the purchases that are undecided")
-def purchases(studio: StudioOf) -> list[Purchase]:
+def purchases(studio: StudioOf) -> list[OpenPurchase]:
     """Paid calls of which nobody can tell whether they were done."""
-    return all_of(Purchase, studio.payments.open())
+    return studio.payments.open()
 
 
 @router.post(
@@ -43,9 +50,9 @@ def decide(
     studio: StudioOf,
     tag: Annotated[str, Path(min_length=1, max_length=200, description="The purchase's tag.")],
     wanted: Decision,
-) -> Purchase:
+) -> OpenPurchase:
     """``again`` sends it again and may be paid twice, ``drop`` leaves it, ``paid`` books it."""
-    return Purchase.model_validate(studio.payments.decide(tag, wanted.decision))
+    return studio.payments.decide(tag, wanted.decision)
 
 
 @router.get("/routes", operation_id="list_routes", summary="List every way from photos to pictures", tags=["routes"])
@@ -55,4 +62,4 @@ def routes(
     subject: OfSubject = "",
 ) -> list[Route]:
     """Whether each works here and now, its price and time, and who sees the photos."""
-    return all_of(Route, studio.runs.routes(base=base, subject=subject))
+    return studio.runs.routes(base=base, subject=subject)

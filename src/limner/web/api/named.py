@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, TypeVar
+from functools import cache
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
-from pydantic import BaseModel
+from pydantic import TypeAdapter
 
 from limner.records import Job
 from limner.web.api.route import ApiRoute
-from limner.web.api.schemas.plain import MOST_INT
+from limner.web.api.shapes import MOST_INT
 
 __all__ = [
     "BaseId",
@@ -30,13 +30,11 @@ __all__ = [
     "TrainingId",
     "UserName",
     "VendorName",
-    "all_of",
     "api_router",
     "looked_at",
     "started",
+    "written",
 ]
-
-Shape = TypeVar("Shape", bound=BaseModel)
 
 
 def _name(title: str, most: int = 80) -> object:
@@ -66,14 +64,20 @@ def api_router(tag: str) -> APIRouter:
     return APIRouter(tags=[tag], route_class=ApiRoute)
 
 
-def all_of(shape: type[Shape], records: Iterable[object]) -> list[Shape]:
-    """Records in their public shape."""
-    return [shape.model_validate(record) for record in records]
+@cache
+def _written_as(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
-def looked_at(answer: BaseModel) -> Response:
+def written(record: Any) -> bytes:
+    """A record as the API gives it."""
+    kind: Any = type(record)
+    return _written_as(kind).dump_json(record)
+
+
+def looked_at(answer: Any) -> Response:
     """The answer to ``what_if``: 200, not the 202 of what was started."""
-    return Response(answer.model_dump_json(), media_type="application/json")
+    return Response(written(answer), media_type="application/json")
 
 
 def started(response: Response, job: Job) -> Job:

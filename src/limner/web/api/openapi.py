@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from limner import errors
 from limner.errors import LimnerError
 from limner.web.api.examples import example_of
-from limner.web.api.schemas.plain import Problem
+from limner.web.api.shapes import Problem
 from limner.web.problems import PROBLEM
 
 __all__ = ["CODES", "TAGS", "describe"]
@@ -90,6 +90,7 @@ TUS: dict[str, tuple[str, ...]] = {
 PROBLEM_REF = {"$ref": "#/components/responses/Problem"}
 EXAMPLE_PROBLEM = {
     "type": "urn:limner:not-found",
+    "code": "not-found",
     "title": "not found",
     "status": 404,
     "detail": "There is no subject 'rex'.",
@@ -123,9 +124,16 @@ def _document(app: FastAPI) -> Json:
     shapes: Json = parts.setdefault("schemas", {})
     for ours in ("HTTPValidationError", "ValidationError"):
         shapes.pop(ours, None)
+    for name, shape in shapes.items():
+        # What is sent may leave out what has a default; what is given has all its fields.
+        if "properties" in shape and shape.get("additionalProperties") is not False and not name.startswith("Body_"):
+            shape["required"] = list(shape["properties"])
+        if name.startswith("Page_"):
+            shape["title"] = f"Page[{name[5:-1]}]"
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     shapes.update(problem.pop("$defs", {}))
     problem["properties"]["type"]["enum"] = [f"urn:limner:{code}" for code in CODES]
+    problem["properties"]["code"]["enum"] = CODES
     shapes["Problem"] = problem
     parts["responses"] = {
         "Problem": {

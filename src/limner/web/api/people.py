@@ -2,41 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Path, Query, Request
 from fastapi.responses import Response
+from pydantic import Field, StrictBool, StrictInt
 
 from limner.errors import NotFound
+from limner.records import NewToken, Token, User
 from limner.studio import Studio
 from limner.web.access.doorkeeper import Doorkeeper
 from limner.web.access.identity import refuse_without
 from limner.web.access.throttle import client_address
 from limner.web.api.cursors import PartAsked
 from limner.web.api.named import UserName, api_router
-from limner.web.api.schemas.people import NewToken, NewUser, PasswordChange, Token, TokenWanted, User, UserChange
-from limner.web.api.schemas.pictures import Counted
-from limner.web.api.schemas.plain import Page
+from limner.web.api.shapes import Body, Counted, Page
 from limner.web.visit import StudioOf, Visit
 
 __all__ = ["router"]
 
 router = api_router("users")
 
+Scope = Literal["read", "write", "spend", "admin"]
 TokenId = Annotated[str, Path(min_length=1, max_length=100, description="The token's id.")]
+
+
+class NewUser(Body):
+    """A user to be added; the first one is an admin."""
+
+    name: str = Field(min_length=1, max_length=64)
+    password: str = Field(min_length=1, max_length=1_000, description="At least 10 characters.")
+    admin: StrictBool = False
+
+
+class UserChange(Body):
+    """What is to be another one of a user; what is left out stays as it is. A new password ends their sessions."""
+
+    password: str | None = Field(default=None, min_length=1, max_length=1_000)
+    admin: StrictBool | None = None
+
+
+class PasswordChange(Body):
+    """One's own password, and another one for it."""
+
+    old: str = Field(min_length=1, max_length=1_000)
+    new: str = Field(min_length=1, max_length=1_000, description="At least 10 characters.")
+
+
+class TokenWanted(Body):
+    """A token to be made."""
+
+    name: str = Field(min_length=1, max_length=100, description="What it is for.")
+    scopes: list[Scope] = Field(default=["read", "write"], min_length=1, max_length=4)
+    days: StrictInt | None = Field(default=None, ge=1, le=3_650, description="It expires then; never if left out.")
 
 
 @router.get("/users", operation_id="list_users", summary="List the users")
 def users(studio: StudioOf, part: PartAsked) -> Page[User]:
     """By name. For admins."""
     found = studio.members.users()
-    return part.page(User, found, lambda one: (one.name,))
+    return part.page(found, lambda one: (one.name,))
 
 
 @router.post("/users", status_code=201, operation_id="create_user", summary="Add a user")
 def add(response: Response, studio: StudioOf, wanted: NewUser) -> User:
     """The first one is an admin, and what was in the home so far becomes theirs. For admins."""
-    made = User.model_validate(studio.members.add(wanted.name, wanted.password, admin=wanted.admin))
+    made = studio.members.add(wanted.name, wanted.password, admin=wanted.admin)
     response.headers["Location"] = f"/api/v1/users/{made.name}"
     return made
 
@@ -52,7 +83,7 @@ def change(request: Request, studio: StudioOf, user: UserName, wanted: UserChang
     """What is left out stays. For admins."""
     changed = studio.members.change(_user(studio, user).name, password=wanted.password, admin=wanted.admin)
     request.app.state.doorkeeper.forget_all()
-    return User.model_validate(changed)
+    return changed
 
 
 @router.delete("/users/{user}", operation_id="delete_user", summary="Remove a user")
@@ -63,7 +94,7 @@ def remove(
     give_to: Annotated[str, Query(max_length=64, description="Who gets what they own.")] = "",
 ) -> User:
     """With their sessions and tokens. For admins."""
-    gone = User.model_validate(studio.members.remove(user, give_to=give_to))
+    gone = studio.members.remove(user, give_to=give_to)
     request.app.state.doorkeeper.forget_all()
     return gone
 
@@ -87,9 +118,7 @@ def password(request: Request, visit: Visit, wanted: PasswordChange) -> None:
 @router.get("/tokens", operation_id="list_tokens", summary="List your API tokens", tags=["tokens"])
 def tokens(studio: StudioOf, part: PartAsked) -> Page[Token]:
     """Newest first; their words are not kept."""
-    return part.page(
-        Token, studio.members.tokens(), lambda one: (one.created_at.isoformat(), one.id), newest_first=True
-    )
+    return part.page(studio.members.tokens(), lambda one: (one.created_at.isoformat(), one.id), newest_first=True)
 
 
 @router.post("/tokens", status_code=201, operation_id="create_token", summary="Make an API token", tags=["tokens"])
@@ -98,9 +127,7 @@ def add_token(request: Request, response: Response, studio: StudioOf, wanted: To
     visitor = request.state.visitor
     for scope in wanted.scopes:
         refuse_without(visitor, scope)
-    made = NewToken.model_validate(
-        studio.members.add_token(wanted.name, scopes=wanted.scopes, days=wanted.days, until=visitor.until)
-    )
+    made = studio.members.add_token(wanted.name, scopes=wanted.scopes, days=wanted.days, until=visitor.until)
     response.headers["Location"] = f"/api/v1/tokens/{made.token.id}"
     response.headers["Cache-Control"] = "no-store"
     return made
@@ -111,14 +138,14 @@ def token(studio: StudioOf, token: TokenId) -> Token:
     """Without its words."""
     for one in studio.members.tokens():
         if one.id == token:
-            return Token.model_validate(one)
+            return one
     raise NotFound(f"There is no token '{token}'.", remedy="List them: GET /api/v1/tokens.", thing=token)
 
 
 @router.delete("/tokens/{token}", operation_id="delete_token", summary="Revoke an API token", tags=["tokens"])
 def revoke(request: Request, studio: StudioOf, token: TokenId) -> Token:
     """By its id, or a name that only one has."""
-    gone = Token.model_validate(studio.members.remove_token(token))
+    gone = studio.members.remove_token(token)
     request.app.state.doorkeeper.forget_all()
     return gone
 
@@ -126,5 +153,5 @@ def revoke(request: Request, studio: StudioOf, token: TokenId) -> Token:
 def _user(studio: Studio, name: str) -> User:
     for one in studio.members.users():
         if one.name == name:
-            return User.model_validate(one)
+            return one
     raise NotFound(f"There is no user '{name}'.", remedy="List them: GET /api/v1/users.", thing=name)

@@ -6,25 +6,16 @@ from typing import Annotated
 
 from fastapi import Query, Request
 from fastapi.responses import Response
-from pydantic import Field
+from pydantic import Field, StrictBool, StrictInt
 
 from limner import types
 from limner.errors import InputRefused, NotFound
+from limner.records import CaptionChanges, DatasetHealth, IntakeEntry, PhotoEntry, ProposedCrop
+from limner.types import Finding
 from limner.web.api import files
 from limner.web.api.cursors import PartAsked
-from limner.web.api.named import PhotoDigest, Slug, ThumbnailWidth, all_of, api_router
-from limner.web.api.schemas.photos import (
-    CaptionAnswer,
-    CaptionChanges,
-    CaptionEdit,
-    Captions,
-    IntakeEntry,
-    Photo,
-    PhotoChange,
-    PhotoHealth,
-    ProposedCrop,
-)
-from limner.web.api.schemas.plain import Finding, Page
+from limner.web.api.named import PhotoDigest, Slug, ThumbnailWidth, api_router
+from limner.web.api.shapes import Body, Page
 from limner.web.api.spending import WhatIfAsked
 from limner.web.visit import StudioOf
 
@@ -34,14 +25,59 @@ router = api_router("photos")
 
 ForBase = Annotated[str, Query(max_length=100, description="The base's id; the setting if left out.")]
 Resolution = Annotated[int | None, Query(ge=64, le=4_096, description="Pixels; the base's if left out.")]
+Digest = Annotated[str, Field(min_length=6, max_length=64, pattern="^[0-9a-f]{6,64}$")]
+Caption = Annotated[str, Field(max_length=5_000)]
+MOST_PIXEL = 1_000_000
 Named = Annotated[str, Field(max_length=64)]
 Pixel = Annotated[int | None, Query(ge=0, le=1_000_000, description="Of a crop to try, with the other three.")]
 
 
+class CropWanted(Body):
+    """The part of a photo that is trained on, in its pixels; at least 64 a side."""
+
+    left: StrictInt = Field(ge=0, le=MOST_PIXEL)
+    top: StrictInt = Field(ge=0, le=MOST_PIXEL)
+    width: StrictInt = Field(ge=64, le=MOST_PIXEL)
+    height: StrictInt = Field(ge=64, le=MOST_PIXEL)
+
+
+class PhotoChange(Body):
+    """What is to be another one of a photo; what is left out stays as it is."""
+
+    caption: str | None = Field(default=None, max_length=5_000, description='"" goes back to the template.')
+    crop: CropWanted | None = Field(default=None, description="null leaves the choice to Limner again.")
+
+
+class Captions(Body):
+    """Captions by the digests of photos; all are taken or none."""
+
+    captions: dict[Digest, Caption] = Field(min_length=1, max_length=2_000)
+
+
+class CaptionEdit(Body):
+    """One change of many captions: find and replace, and words before or after."""
+
+    photos: list[Digest] = Field(default_factory=list, max_length=5_000, description="Only these; all if left out.")
+    find: str = Field(default="", max_length=500, description="A text to look for.")
+    replace: str = Field(default="", max_length=2_000, description="What stands in its place.")
+    match_case: StrictBool = False
+    whole_words: StrictBool = False
+    prefix: str = Field(default="", max_length=2_000, description="What to put before each that lacks it.")
+    suffix: str = Field(default="", max_length=2_000, description="What to put after each that lacks it.")
+    fill_empty: StrictBool = Field(default=False, description="Give photos without a caption the template's first.")
+
+
+class CaptionAnswer(Body):
+    """What becomes of captions that came later and differ from those that are there."""
+
+    replace: StrictBool = Field(description="true: take them; false: keep those that are there.")
+    photos: list[Digest] = Field(default_factory=list, max_length=5_000, description="Only these; all if left out.")
+
+
 @router.get("/subjects/{subject}/photos", operation_id="list_photos", summary="List the photos of a subject")
-def photos(studio: StudioOf, part: PartAsked, subject: Slug) -> Page[Photo]:
+def photos(studio: StudioOf, part: PartAsked, subject: Slug) -> Page[PhotoEntry]:
     """The accepted photos, in the order of their arrival."""
-    return part.page(Photo, studio.photos.all(subject), lambda one: (one.added_at.isoformat(), one.digest))
+    return part.page(studio.photos.all(subject), lambda one: (one.added_at.isoformat(), one.digest))
 
 
 @router.get("/subjects/{subject}/intake", operation_id="list_intake", summary="See what intake said of each file")
@@ -52,13 +88,13 @@ def report(
     job: Annotated[str, Query(max_length=80, description="The intake's job; the newest if left out.")] = "",
 ) -> Page[IntakeEntry]:
     """The refused files too, each with the reason."""
-    return part.page(IntakeEntry, studio.photos.report(subject, job), lambda one: (f"{one.position:012d}",))
+    return part.page(studio.photos.report(subject, job), lambda one: (f"{one.position:012d}",))
 
 
 @router.get("/subjects/{subject}/photo-health", operation_id="get_photo_health", summary="See how fit the photos are")
-def health(studio: StudioOf, subject: Slug, base: ForBase = "", resolution: Resolution = None) -> PhotoHealth:
+def health(studio: StudioOf, subject: Slug, base: ForBase = "", resolution: Resolution = None) -> DatasetHealth:
     """As a set for a training on a base: sizes, shapes, framing, what is alike, and captions."""
-    return PhotoHealth.model_validate(studio.photos.health(subject, base=base, resolution=resolution))
+    return studio.photos.health(subject, base=base, resolution=resolution)
 
 
 @router.get("/subjects/{subject}/crops", operation_id="list_proposed_crops", summary="See what would be cropped")
@@ -70,13 +106,13 @@ def crops(
     resolution: Resolution = None,
 ) -> list[ProposedCrop]:
     """The crop and bucket that freezing would take of each photo, and who chose it."""
-    return all_of(ProposedCrop, studio.photos.proposed_crops(subject, photo or (), base=base, resolution=resolution))
+    return studio.photos.proposed_crops(subject, photo or (), base=base, resolution=resolution)
 
 
 @router.get("/subjects/{subject}/photos/{photo}", operation_id="get_photo", summary="See a photo")
-def show(studio: StudioOf, subject: Slug, photo: PhotoDigest) -> Photo:
+def show(studio: StudioOf, subject: Slug, photo: PhotoDigest) -> PhotoEntry:
     """One photo, with its caption, crop and report."""
-    return Photo.model_validate(studio.photos.get(subject, photo))
+    return studio.photos.get(subject, photo)
 
 
 @router.get(
@@ -86,18 +122,17 @@ def show(studio: StudioOf, subject: Slug, photo: PhotoDigest) -> Photo:
 )
 def findings(
     studio: StudioOf, subject: Slug, photo: PhotoDigest, base: ForBase = "", resolution: Resolution = None
-) -> list[Finding]:
+) -> tuple[Finding, ...]:
     """Of its pixels, its light and its caption, by itself."""
-    return all_of(Finding, studio.photos.findings(subject, photo, base=base, resolution=resolution))
+    return studio.photos.findings(subject, photo, base=base, resolution=resolution)
 
 
 @router.patch("/subjects/{subject}/photos/{photo}", operation_id="update_photo", summary="Change caption or crop")
-def change(studio: StudioOf, subject: Slug, photo: PhotoDigest, wanted: PhotoChange) -> Photo:
+def change(studio: StudioOf, subject: Slug, photo: PhotoDigest, wanted: PhotoChange) -> PhotoEntry:
     """What is left out stays. Send If-Match with the ETag that you saw: 412 if it was changed meanwhile."""
     crop = types.Crop(**wanted.crop.model_dump()) if wanted.crop else None
     changes_crop = "crop" in wanted.model_fields_set
-    changed = studio.photos.change(subject, photo, caption=wanted.caption, crop=crop, changes_crop=changes_crop)
-    return Photo.model_validate(changed)
+    return studio.photos.change(subject, photo, caption=wanted.caption, crop=crop, changes_crop=changes_crop)
 
 
 @router.delete(
@@ -165,17 +200,15 @@ def crop_picture(
 
 
 @router.put("/subjects/{subject}/captions", operation_id="set_captions", summary="Set the captions of several photos")
-def set_captions(studio: StudioOf, subject: Slug, wanted: Captions) -> list[Photo]:
+def set_captions(studio: StudioOf, subject: Slug, wanted: Captions) -> list[PhotoEntry]:
     """All are set or none; gives the photos as they are then."""
-    return all_of(Photo, studio.photos.set_captions(subject, wanted.captions))
+    return studio.photos.set_captions(subject, wanted.captions)
 
 
 @router.post("/subjects/{subject}/caption-edits", operation_id="edit_captions", summary="Change many captions at once")
 def edit(studio: StudioOf, subject: Slug, wanted: CaptionEdit, what_if: WhatIfAsked = False) -> CaptionChanges:
     """Find and replace, words before or after. ``what_if`` only says what would change; it can be taken back."""
-    return CaptionChanges.model_validate(
-        studio.captions.edit(subject, what_if=what_if, **wanted.model_dump(exclude_unset=True))
-    )
+    return studio.captions.edit(subject, what_if=what_if, **wanted.model_dump(exclude_unset=True))
 
 
 @router.get(
@@ -183,7 +216,7 @@ def edit(studio: StudioOf, subject: Slug, wanted: CaptionEdit, what_if: WhatIfAs
 )
 def offers(studio: StudioOf, subject: Slug) -> CaptionChanges:
     """Those that differ from what their photos have, and were not taken: ``before`` is there, ``after`` is offered."""
-    return CaptionChanges.model_validate(studio.captions.offered(subject))
+    return studio.captions.offered(subject)
 
 
 @router.post(
@@ -193,7 +226,7 @@ def offers(studio: StudioOf, subject: Slug) -> CaptionChanges:
 )
 def answer_offers(studio: StudioOf, subject: Slug, wanted: CaptionAnswer) -> CaptionChanges:
     """Of the photos named, or of all. Gives what changed; it can be taken back."""
-    return CaptionChanges.model_validate(studio.captions.answer(subject, replace=wanted.replace, photos=wanted.photos))
+    return studio.captions.answer(subject, replace=wanted.replace, photos=wanted.photos)
 
 
 @router.get(
@@ -204,7 +237,7 @@ def last_edit(studio: StudioOf, subject: Slug) -> CaptionChanges:
     found = studio.captions.last(subject)
     if found is None:
         raise NotFound(f"No change of captions of '{subject}' can be taken back.", remedy="Make one.", thing=subject)
-    return CaptionChanges.model_validate(found)
+    return found
 
 
 @router.delete(
@@ -212,4 +245,4 @@ def last_edit(studio: StudioOf, subject: Slug) -> CaptionChanges:
 )
 def undo(studio: StudioOf, subject: Slug) -> CaptionChanges:
     """Captions that were changed again since stay. Gives what it put back."""
-    return CaptionChanges.model_validate(studio.captions.undo(subject))
+    return studio.captions.undo(subject)

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import Query, Request
 from fastapi.responses import Response
+from pydantic import Field, StrictBool
 
 from limner._version import __version__
 from limner.errors import NotFound
-from limner.records import Account as AccountRecord
-from limner.web.api.named import BaseId, VendorName, all_of, api_router, started
-from limner.web.api.schemas.jobs import Job
-from limner.web.api.schemas.setup import (
-    Account,
-    BackEnds,
-    Base,
-    Doctor,
-    Index,
-    VendorToken,
-    Verification,
-    VerifyWish,
-)
+from limner.records import Account, DoctorReport, Job, Verification
+from limner.types import BackEnd, Base
+from limner.web.api.named import BaseId, VendorName, api_router, started
+from limner.web.api.shapes import Body
 from limner.web.visit import StudioOf, Visit
 
 __all__ = ["router"]
@@ -30,6 +22,35 @@ __all__ = ["router"]
 router = api_router("setup")
 
 AskVendors = Annotated[bool, Query(description="Ask the vendors too.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The API: the version of Limner, and where the parts are."""
+
+    version: str
+    openapi: str
+    docs: str
+    resources: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class BackEnds:
+    """The back ends that are installed, by what they are."""
+
+    back_ends: dict[str, list[BackEnd]]
+
+
+class VendorToken(Body):
+    """A vendor's token, to be kept in the keyring of the system that Limner runs on."""
+
+    token: str = Field(min_length=1, max_length=1_000)
+
+
+class VerifyWish(Body):
+    """What a verification should do. ``remove_stray``: delete files that belong to nothing."""
+
+    remove_stray: StrictBool = False
 
 
 @router.get("", operation_id="get_index", summary="See what there is")
@@ -43,7 +64,7 @@ def index(request: Request, visit: Visit) -> Index:  # noqa: ARG001 - closed to 
 @router.get("/bases", operation_id="list_bases", summary="List the bases")
 def bases(studio: StudioOf) -> list[Base]:
     """The models that loras belong to, by the catalog."""
-    return all_of(Base, studio.maintenance.bases())
+    return studio.maintenance.bases()
 
 
 @router.get("/bases/{base}", operation_id="get_base", summary="See a base")
@@ -51,28 +72,26 @@ def base(studio: StudioOf, base: BaseId) -> Base:
     """One row of the catalog."""
     for one in studio.maintenance.bases():
         if one.id == base:
-            return Base.model_validate(one)
+            return one
     raise NotFound(f"There is no base '{base}'.", remedy="List them: GET /api/v1/bases.", thing=base)
 
 
 @router.get("/back-ends", operation_id="list_back_ends", summary="List the back ends")
 def back_ends(studio: StudioOf) -> BackEnds:
     """Trainers, hubs, generators and captioners that are installed, with what each needs."""
-    return BackEnds.model_validate(
-        {"back_ends": {kind: list(ends) for kind, ends in studio.maintenance.back_ends().items()}}
-    )
+    return BackEnds({kind: list(ends) for kind, ends in studio.maintenance.back_ends().items()})
 
 
 @router.get("/doctor", operation_id="get_doctor", summary="See what is installed and what is missing")
-def doctor(studio: StudioOf, live: AskVendors = False) -> Doctor:
+def doctor(studio: StudioOf, live: AskVendors = False) -> DoctorReport:
     """With what mends it. For admins."""
-    return Doctor.model_validate(studio.maintenance.doctor(live=live))
+    return studio.maintenance.doctor(live=live)
 
 
 @router.post("/system/verification", operation_id="verify_home", status_code=202, summary="Verify the home")
 def verify(response: Response, studio: StudioOf, wish: VerifyWish) -> Job:
     """A job that reads every file again and holds rows and files against each other. For admins."""
-    return Job.model_validate(started(response, studio.maintenance.verify(remove_stray=wish.remove_stray)))
+    return started(response, studio.maintenance.verify(remove_stray=wish.remove_stray))
 
 
 @router.get("/system/verification", operation_id="get_verification", summary="See what the last verification found")
@@ -85,13 +104,13 @@ def verification(studio: StudioOf) -> Verification:
         )
     home = str(studio.settings.home)
     hidden = [replace(one, name=one.name.replace(home, "HOME")) for one in found.findings]
-    return Verification.model_validate(replace(found, findings=tuple(hidden)))
+    return replace(found, findings=tuple(hidden))
 
 
 @router.get("/accounts", operation_id="list_accounts", summary="List the vendors' accounts", tags=["accounts"])
 def accounts(studio: StudioOf, live: AskVendors = False) -> list[Account]:
     """Where each token was found; never the token. For admins."""
-    return all_of(Account, studio.accounts.all(live=live))
+    return studio.accounts.all(live=live)
 
 
 @router.get("/accounts/{vendor}", operation_id="get_account", summary="See an account", tags=["accounts"])
@@ -110,18 +129,18 @@ def test(studio: StudioOf, vendor: VendorName) -> Account:
 @router.put("/accounts/{vendor}", operation_id="connect_account", summary="Connect an account", tags=["accounts"])
 def connect(studio: StudioOf, vendor: VendorName, given: VendorToken) -> Account:
     """The token is tried and then kept in the keyring of the system. For admins."""
-    return Account.model_validate(studio.accounts.login(vendor, given.token))
+    return studio.accounts.login(vendor, given.token)
 
 
 @router.delete("/accounts/{vendor}", operation_id="disconnect_account", summary="Forget a token", tags=["accounts"])
 def disconnect(studio: StudioOf, vendor: VendorName) -> Account:
     """One in the environment stays. For admins."""
-    return Account.model_validate(studio.accounts.logout(vendor))
+    return studio.accounts.logout(vendor)
 
 
-def _one(accounts: list[AccountRecord], vendor: str) -> Account:
+def _one(accounts: list[Account], vendor: str) -> Account:
     for one in accounts:
         if one.vendor == vendor:
-            return Account.model_validate(one)
+            return one
     known = ", ".join(one.vendor for one in accounts)
     raise NotFound(f"There is no vendor '{vendor}'.", remedy=f"One of {known}.", thing=vendor)

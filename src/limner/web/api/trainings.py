@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Query, Request
 from fastapi.responses import PlainTextResponse, Response
+from pydantic import Field, StrictBool
 
 from limner.options import TrainOptions
+from limner.records import (
+    Checkpoint,
+    Job,
+    Lora,
+    RecipeField,
+    Training,
+    TrainingChoices,
+    TrainingRun,
+    TrainingSampleEntry,
+    WhatIf,
+)
 from limner.web.api import files
 from limner.web.api.cursors import PartAsked
 from limner.web.api.idempotency import Once
@@ -17,25 +30,11 @@ from limner.web.api.named import (
     Step,
     ThumbnailWidth,
     TrainingId,
-    all_of,
     api_router,
     looked_at,
     started,
 )
-from limner.web.api.schemas.jobs import Job, Resume, WhatIf
-from limner.web.api.schemas.loras import Lora
-from limner.web.api.schemas.plain import Page
-from limner.web.api.schemas.trainings import (
-    Checkpoint,
-    Losses,
-    RecipeField,
-    StartedTraining,
-    Training,
-    TrainingChoices,
-    TrainingRun,
-    TrainingSample,
-    TrainWish,
-)
+from limner.web.api.shapes import Amount, Body, Page, Resume
 from limner.web.api.spending import WhatIfAsked, refuse_dear
 from limner.web.visit import StudioOf, Visit
 
@@ -44,12 +43,55 @@ __all__ = ["router"]
 router = api_router("trainings")
 
 
+class TrainWish(Body):
+    """A training to be started. What is left out is the preset's, or the settings'."""
+
+    subject: str = Field(min_length=1, max_length=64)
+    base: str = Field(default="", max_length=100, description="The base's id.")
+    trainer: str = Field(default="", max_length=100, description="Who trains.")
+    preset: str = Field(default="", max_length=40, description="quick, balanced or thorough.")
+    settings: dict[str, Any] = Field(
+        default_factory=dict, max_length=100, description="Recipe fields over the preset's, such as steps and rank."
+    )
+    dataset: str = Field(default="", max_length=64, description="A frozen dataset; the photos as they are if left out.")
+    sample_prompts: list[Annotated[str, Field(max_length=5_000)]] | None = Field(
+        default=None, max_length=20, description="Prompts drawn while training; {trigger} is filled in."
+    )
+    template: str = Field(default="", max_length=2_000, description="Caption of photos that have none.")
+    captioner: str = Field(default="", max_length=100, description="Who captions photos that have none.")
+    allow_few: StrictBool = Field(default=False, description="Accept fewer than four photos.")
+    yes: StrictBool = Field(default=False, description="Agree to the price, where it is more than goes without asking.")
+    max_cost: Amount | None = Field(default=None, description="US dollars; refused if the estimate is higher.")
+
+
+@dataclass(frozen=True, slots=True)
+class StartedTraining:
+    """A training that was started, and its job."""
+
+    job: Job
+    training: Training
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place of a curve."""
+
+    step: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """The curves of a training: its loss, and its learning rate where the trainer says it."""
+
+    losses: list[Point]
+    rates: list[Point]
+
+
 @router.get("/trainings", operation_id="list_trainings", summary="List the trainings")
 def trainings(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> Page[Training]:
     """Of one subject or of all, newest first."""
-    return part.page(
-        Training, studio.trainings.all(subject), lambda one: (one.created_at.isoformat(), one.id), newest_first=True
-    )
+    return part.page(studio.trainings.all(subject), lambda one: (one.created_at.isoformat(), one.id), newest_first=True)
 
 
 @router.post(
@@ -66,21 +108,21 @@ def start(
     """Freezes the photos if no dataset is named, and trains. Follow the job that it gives."""
     options = _options(wanted)
     if what_if:
-        return looked_at(WhatIf.model_validate(studio.trainings.start(wanted.subject, what_if=True, **options)))
+        return looked_at(studio.trainings.start(wanted.subject, what_if=True, **options))
 
     def estimate() -> Any:
         return studio.trainings.start(wanted.subject, what_if=True, **options).estimate
 
     refuse_dear(visit, wanted.max_cost, estimate)
-    job = started(response, once(studio, lambda: studio.train(wanted.subject, yes=wanted.yes, **options)))
-    training = Training.model_validate(studio.trainings.get(job.target))
-    return StartedTraining(job=Job.model_validate(job), training=training)
+    job = started(response, once(studio, lambda: studio.trainings.start(wanted.subject, yes=wanted.yes, **options)))
+    training = studio.trainings.get(job.target)
+    return StartedTraining(job=job, training=training)
 
 
 @router.post("/training-choices", operation_id="compare_trainers", summary="Compare the trainers for a training")
 def choices(studio: StudioOf, wanted: TrainWish) -> TrainingChoices:
     """What each would cost and take, who sees the photos, or why it cannot. Nothing is sent and nothing frozen."""
-    return TrainingChoices.model_validate(studio.trainings.offers(wanted.subject, **_options(wanted)))
+    return studio.trainings.offers(wanted.subject, **_options(wanted))
 
 
 @router.get("/recipe-fields", operation_id="list_recipe_fields", summary="List the fields of a recipe")
@@ -88,33 +130,34 @@ def fields(
     studio: StudioOf,
     base: Annotated[str, Query(max_length=100, description="For this base; the setting if left out.")] = "",
     preset: Annotated[str, Query(max_length=40, description="quick, balanced or thorough.")] = "",
-) -> list[RecipeField]:
+) -> tuple[RecipeField, ...]:
     """What each is, what is allowed, and its value in the preset."""
-    return all_of(RecipeField, studio.trainings.recipe_fields(base=base, preset=preset))
+    return studio.trainings.recipe_fields(base=base, preset=preset)
 
 
 @router.get("/trainings/{training}", operation_id="get_training", summary="See a training")
 def show(studio: StudioOf, training: TrainingId) -> Training:
     """Its recipe, state, and the lora that it made."""
-    return Training.model_validate(studio.trainings.get(training))
+    return studio.trainings.get(training)
 
 
 @router.get("/trainings/{training}/run", operation_id="get_training_run", summary="See all of a training")
 def run(studio: StudioOf, training: TrainingId) -> TrainingRun:
     """With its job, samples, checkpoints and cost."""
-    return TrainingRun.model_validate(studio.trainings.view(training))
+    return studio.trainings.view(training)
 
 
 @router.get("/trainings/{training}/losses", operation_id="get_losses", summary="See the curves of a training")
 def losses(studio: StudioOf, training: TrainingId) -> Losses:
     """Loss and learning rate by step."""
-    return Losses.model_validate(studio.trainings.get(training))
+    found = studio.trainings.get(training)
+    return Losses([Point(*one) for one in found.losses], [Point(*one) for one in found.rates])
 
 
 @router.get("/trainings/{training}/samples", operation_id="list_samples", summary="List the pictures drawn meanwhile")
-def samples(studio: StudioOf, training: TrainingId) -> list[TrainingSample]:
+def samples(studio: StudioOf, training: TrainingId) -> list[TrainingSampleEntry]:
     """By step and prompt; they come while it runs."""
-    return all_of(TrainingSample, studio.trainings.samples(training))
+    return studio.trainings.samples(training)
 
 
 @router.get(
@@ -153,7 +196,7 @@ def sample_thumbnail(
 @router.get("/trainings/{training}/checkpoints", operation_id="list_checkpoints", summary="List the checkpoints")
 def checkpoints(studio: StudioOf, training: TrainingId) -> list[Checkpoint]:
     """Those that were kept, by step. A generation may name one as a lora."""
-    return all_of(Checkpoint, studio.trainings.checkpoints(training))
+    return studio.trainings.checkpoints(training)
 
 
 @router.post(
@@ -164,7 +207,7 @@ def checkpoints(studio: StudioOf, training: TrainingId) -> list[Checkpoint]:
 )
 def pick(response: Response, studio: StudioOf, training: TrainingId, step: Step) -> Lora:
     """The same weights again give the lora that is there."""
-    made = Lora.model_validate(studio.trainings.pick(training, step))
+    made = studio.trainings.pick(training, step)
     response.headers["Location"] = f"/api/v1/loras/{made.name}"
     return made
 
@@ -183,7 +226,7 @@ def log(studio: StudioOf, training: TrainingId) -> str:
 @router.post("/trainings/{training}/cancel", status_code=202, operation_id="cancel_training", summary="Stop a training")
 def cancel(response: Response, studio: StudioOf, training: TrainingId) -> Job:
     """At its next safe point; what was done is kept."""
-    return Job.model_validate(started(response, studio.cancel(studio.trainings.get(training).id)))
+    return started(response, studio.cancel(studio.trainings.get(training).id))
 
 
 @router.post(
@@ -205,11 +248,9 @@ def resume(
 ) -> Any:
     """From its last checkpoint, or anew, at its price, where a vendor keeps none."""
     if what_if:
-        return looked_at(WhatIf.model_validate(studio.trainings.resume(training, what_if=True)))
+        return looked_at(studio.trainings.resume(training, what_if=True))
     refuse_dear(visit, None, lambda: studio.trainings.resume(training, what_if=True).estimate)
-    return Job.model_validate(
-        started(response, once(studio, lambda: studio.trainings.resume(training, yes=wanted.yes)))
-    )
+    return started(response, once(studio, lambda: studio.trainings.resume(training, yes=wanted.yes)))
 
 
 def _options(wanted: TrainWish) -> TrainOptions:

@@ -18,12 +18,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from limner.errors import InputRefused, LimnerError
-from limner.records import Upload
+from limner.records import Job, Upload, UploadBatch
 from limner.studio import Studio
 from limner.web.api.named import started
 from limner.web.api.route import ApiRoute
-from limner.web.api.schemas import uploads as schemas
-from limner.web.api.schemas.jobs import Job
 from limner.web.visit import StudioOf
 
 __all__ = ["router"]
@@ -105,8 +103,8 @@ def options(studio: StudioOf) -> Response:
 @router.post(
     "/batches", operation_id="open_batch", status_code=201, summary="Open a batch for files that are dropped together"
 )
-def open_batch(studio: StudioOf, subject: Annotated[str, Body(embed=True, max_length=64)]) -> schemas.UploadBatch:
-    return schemas.UploadBatch.model_validate(studio.uploads.open(subject))
+def open_batch(studio: StudioOf, subject: Annotated[str, Body(embed=True, max_length=64)]) -> UploadBatch:
+    return studio.uploads.open(subject)
 
 
 @router.post("/known", operation_id="find_known_files", summary="Which files are photos of the subject already")
@@ -122,13 +120,13 @@ def known(
 
 
 @router.get("", operation_id="list_batches", summary="The batches of a subject that were not taken in yet")
-def pending(studio: StudioOf, subject: Annotated[str, Query(max_length=64)]) -> list[schemas.UploadBatch]:
-    return [schemas.UploadBatch.model_validate(one) for one in studio.uploads.pending(subject)]
+def pending(studio: StudioOf, subject: Annotated[str, Query(max_length=64)]) -> list[UploadBatch]:
+    return studio.uploads.pending(subject)
 
 
 @router.get("/batches/{batch}", operation_id="get_batch", summary="A batch and its files")
-def batch(studio: StudioOf, batch: BatchId) -> schemas.UploadBatch:
-    return schemas.UploadBatch.model_validate(studio.uploads.batch(batch))
+def batch(studio: StudioOf, batch: BatchId) -> UploadBatch:
+    return studio.uploads.batch(batch)
 
 
 @router.post(
@@ -152,7 +150,7 @@ def commit(
     job = studio.uploads.commit(
         batch, count, replace_captions=replace_captions, captions_from_photos=captions_from_photos
     )
-    return Job.model_validate(started(response, job))
+    return started(response, job)
 
 
 @router.delete("/batches/{batch}", operation_id="delete_batch", status_code=204, summary="Give a batch up")
@@ -220,8 +218,8 @@ def offset(studio: StudioOf, upload: UploadId) -> Response:
 
 
 @router.get("/{upload}", operation_id="get_upload", summary="What is known of a file that is on its way in")
-def show(studio: StudioOf, upload: UploadId) -> schemas.Upload:
-    return schemas.Upload.model_validate(studio.uploads.get(upload))
+def show(studio: StudioOf, upload: UploadId) -> Upload:
+    return studio.uploads.get(upload)
 
 
 @router.patch(

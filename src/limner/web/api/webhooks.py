@@ -2,39 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import PlainTextResponse, Response
+from pydantic import Field, StrictBool
 
+from limner.records import Delivery, NewWebhook, SettingsReport, Webhook, WebhookTest
 from limner.web.access import require
-from limner.web.api.named import all_of
 from limner.web.api.route import ApiRoute
-from limner.web.api.schemas.plain import MOST_INT
-from limner.web.api.schemas.webhooks import (
-    Delivery,
-    NewWebhook,
-    SettingChanges,
-    Settings,
-    Webhook,
-    WebhookChange,
-    WebhookSecret,
-    WebhookTest,
-    WebhookWanted,
-)
+from limner.web.api.shapes import MOST_INT, Body
 from limner.web.visit import StudioOf
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["webhooks"], route_class=ApiRoute, dependencies=[Depends(require("admin"))])
 
+Typed = Annotated[str, Field(max_length=5_000)]
+Name = Annotated[str, Field(max_length=60)]
 WebhookId = Annotated[str, Path(min_length=1, max_length=80, description="The webhook's id.")]
+
+
+class WebhookWanted(Body):
+    """An address to be told of events: public, and https."""
+
+    url: str = Field(min_length=8, max_length=2_000)
+    events: list[Annotated[str, Field(max_length=40)]] = Field(
+        default_factory=list, max_length=20, description="Kinds of event; those at the end of a job if left out."
+    )
+
+
+class WebhookChange(Body):
+    """Whether an address is told of events; what waited when it is switched off is given up."""
+
+    active: StrictBool
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSecret:
+    """The secret that the messages of a webhook are signed with: ``whsec_…``, of Standard Webhooks."""
+
+    secret: str
+
+
+class SettingChanges(Body):
+    """Settings to be changed, as they are typed; null for the default. All are changed or none."""
+
+    values: dict[Name, Typed | None] = Field(min_length=1, max_length=100)
+    seen: str = Field(default="", max_length=200, description="What was ``seen``: refused if the file changed since.")
 
 
 @router.get("/webhooks", operation_id="list_webhooks", summary="List the webhooks")
 def webhooks(studio: StudioOf) -> list[Webhook]:
     """Oldest first. For admins."""
-    return all_of(Webhook, studio.webhooks.all())
+    return studio.webhooks.all()
 
 
 @router.post("/webhooks", status_code=201, operation_id="create_webhook", summary="Tell an address of events")
@@ -43,25 +65,25 @@ def add(response: Response, studio: StudioOf, wanted: WebhookWanted) -> NewWebho
     made = studio.webhooks.add(wanted.url, *([wanted.events] if wanted.events else ()))
     response.headers["Location"] = f"/api/v1/webhooks/{made.webhook.id}"
     response.headers["Cache-Control"] = "no-store"
-    return NewWebhook.model_validate(made)
+    return made
 
 
 @router.get("/webhooks/{webhook}", operation_id="get_webhook", summary="See a webhook")
 def show(studio: StudioOf, webhook: WebhookId) -> Webhook:
     """For admins."""
-    return Webhook.model_validate(studio.webhooks.get(webhook))
+    return studio.webhooks.get(webhook)
 
 
 @router.patch("/webhooks/{webhook}", operation_id="update_webhook", summary="Switch a webhook off or on")
 def change(studio: StudioOf, webhook: WebhookId, wanted: WebhookChange) -> Webhook:
     """For admins."""
-    return Webhook.model_validate(studio.webhooks.set_active(webhook, wanted.active))
+    return studio.webhooks.set_active(webhook, wanted.active)
 
 
 @router.delete("/webhooks/{webhook}", operation_id="delete_webhook", summary="Forget a webhook")
 def remove(studio: StudioOf, webhook: WebhookId) -> Webhook:
     """What waits for it is not delivered. For admins."""
-    return Webhook.model_validate(studio.webhooks.remove(webhook))
+    return studio.webhooks.remove(webhook)
 
 
 @router.get("/webhooks/{webhook}/secret", operation_id="get_webhook_secret", summary="See a webhook's secret")
@@ -78,7 +100,7 @@ def deliveries(
     limit: Annotated[int, Query(ge=1, le=500, description="The most messages.")] = 50,
 ) -> list[Delivery]:
     """Newest first. For admins."""
-    return all_of(Delivery, studio.webhooks.deliveries(webhook, limit=limit))
+    return studio.webhooks.deliveries(webhook, limit=limit)
 
 
 @router.post(
@@ -92,25 +114,25 @@ def again(
     delivery: Annotated[int, Path(ge=0, le=MOST_INT, description="The delivery's number.")],
 ) -> Delivery:
     """As if it were new. For admins."""
-    return Delivery.model_validate(studio.webhooks.again(webhook, delivery))
+    return studio.webhooks.again(webhook, delivery)
 
 
 @router.post("/webhooks/{webhook}/test", operation_id="test_webhook", summary="Send a test message")
 def test(studio: StudioOf, webhook: WebhookId) -> WebhookTest:
     """Now, once, and say what it was answered. For admins."""
-    return WebhookTest.model_validate(studio.webhooks.test(webhook))
+    return studio.webhooks.test(webhook)
 
 
 @router.get("/settings", operation_id="get_settings", summary="See the settings", tags=["settings"])
-def settings(studio: StudioOf) -> Settings:
+def settings(studio: StudioOf) -> SettingsReport:
     """What each is for, its value, and where that comes from. For admins."""
-    return Settings.model_validate(studio.settings_file.report())
+    return studio.settings_file.report()
 
 
 @router.patch("/settings", operation_id="update_settings", summary="Change settings", tags=["settings"])
-def change_settings(studio: StudioOf, wanted: SettingChanges) -> Settings:
+def change_settings(studio: StudioOf, wanted: SettingChanges) -> SettingsReport:
     """All or none, in limner.toml; what the environment sets is a conflict. For admins."""
-    return Settings.model_validate(studio.settings_file.change(wanted.values, seen=wanted.seen))
+    return studio.settings_file.change(wanted.values, seen=wanted.seen)
 
 
 @router.get(

@@ -245,7 +245,7 @@ def add_token(
         # A token that may write must not make itself one that may spend.
         raise AccessRefused("A token cannot have more scopes than you.", remedy="Leave them out.", thing="scopes")
     try:
-        if days and not days.isdecimal():
+        if days and not (days.isdecimal() and len(days) < 10):
             raise InputRefused("That is no number of days.", remedy="Choose when it expires.", thing="days")
         made = studio.members.add_token(name, scopes=wanted, days=int(days) if days else None)
     except InputRefused as refused:

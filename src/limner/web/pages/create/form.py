@@ -219,8 +219,8 @@ def _from_wish(studio: Studio, form: CreateForm, thing: str, vary: str) -> None:
 def _take(form: CreateForm, wish: Wish, bases: Sequence[Base]) -> None:
     form.prompt, form.model = wish.prompt, wish.model
     form.base, form.generator = wish.base, wish.generator
-    for name, scale in wish.loras:
-        (form.addresses if "/" in name else form.loras).append(Picked(name, f"{scale:g}"))
+    for one in wish.loras:
+        (form.addresses if "/" in one.name else form.loras).append(Picked(one.name, f"{one.scale:g}"))
     base = next((one for one in bases if one.id == wish.base), None)
     form.size = OWN if base is None else shape_of(base, wish.width, wish.height)
     if form.size == OWN:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from limner.errors import NotFound
 from limner.humanize import spoken
-from limner.records import Generation, Image, Job, OpenPurchase
+from limner.records import Failure, Generation, Image, Job, OpenPurchase
 from limner.studio import Studio
 from limner.types import JobState
 from limner.web.rendering.templates import plural
@@ -26,7 +25,7 @@ class Results:
     generation: Generation
     job: Job | None
     pictures: tuple[Image | None, ...]
-    error: Mapping[str, Any] | None
+    error: Failure | None
     undecided: tuple[OpenPurchase, ...] = ()
 
     @property
@@ -58,7 +57,7 @@ class Results:
     @property
     def lora_words(self) -> str:
         """The loras with their weights."""
-        return ", ".join(f"{use['name']} at {float(use['scale']):g}" for use in self.generation.loras) or "none"
+        return ", ".join(f"{use.name} at {use.scale:g}" for use in self.generation.loras) or "none"
 
     @property
     def said(self) -> str:

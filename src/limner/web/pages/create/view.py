@@ -166,7 +166,7 @@ def _field(wrong: LimnerError, form: CreateForm) -> str:
     """The field that an error belongs beside; "" for the form as a whole."""
     if wrong.thing in FIELD_OF:
         return FIELD_OF[wrong.thing]
-    if wrong.thing.startswith(("{trigger", "{class_word")) or "prompt" in wrong.message.split(" ", 3)[:2]:
+    if wrong.thing.startswith(("{trigger", "{class_word", "prompt")):
         return "prompt"
     if any(one.name == wrong.thing or one.name in wrong.message for one in form.loras):
         return "loras"

@@ -46,7 +46,7 @@ def _told(image: Image, wish: Wish) -> dict[str, str]:
     """How a picture was made, in words."""
     return {
         "Prompt": image.prompt,
-        "LoRAs": ", ".join(f"{name} at {scale:g}" for name, scale in wish.loras) or "none",
+        "LoRAs": ", ".join(f"{one.name} at {one.scale:g}" for one in wish.loras) or "none",
         "Seed": str(image.seed),
         "Steps": str(wish.steps),
         "Guidance": f"{wish.guidance:g}",

@@ -23,14 +23,14 @@ def _links(found: ImageDetail, query: str) -> dict[str, Any]:
     def to(number: int | None) -> str:
         return "" if number is None else f"/images/{number}?{query}" if query else f"/images/{number}"
 
-    version = found.image.digest[:12]
+    version = found.digest[:12]
     return {
-        "here": to(found.image.id),
+        "here": to(found.id),
         "newer": to(found.newer),
         "older": to(found.older),
         "gallery": f"/gallery?{query}" if query else "/gallery",
-        "src": f"/images/{found.image.id}/picture?v={version}",
-        "thumb": f"/images/{found.image.id}/thumb?w=1280&v={version}",
+        "src": f"/images/{found.id}/picture?v={version}",
+        "thumb": f"/images/{found.id}/thumb?w=1280&v={version}",
     }
 
 
@@ -46,7 +46,7 @@ def image(
         visit,
         "pages/image.html",
         found=found,
-        image=found.image,
+        image=found,
         links=_links(found, asked.query),
         query=asked.query,
         said=said,
@@ -63,7 +63,7 @@ def details(request: Request, visit: Visit, studio: StudioOf, asked: FilterOf, n
         visit,
         "fragments/image_details.html",
         found=found,
-        image=found.image,
+        image=found,
         links=links,
         query=asked.query,
         said=None,

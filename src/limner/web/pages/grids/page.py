@@ -133,8 +133,8 @@ def _errors(grid: Grid) -> list[tuple[str, str, int]]:
     """What went wrong, each once: message, remedy, and in how many cells."""
     counted: dict[tuple[str, str], int] = {}
     for made in grid.generations:
-        if made.error and made.error.get("code") != "cancelled":
-            words = (str(made.error.get("message", "")), str(made.error.get("remedy", "")))
+        if made.error and made.error.code != "cancelled":
+            words = (made.error.message, made.error.remedy)
             counted[words] = counted.get(words, 0) + 1
     return [(*words, count) for words, count in counted.items()]
 
