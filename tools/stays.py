@@ -76,9 +76,10 @@ def walk(trip: Callable[[], object]) -> Walk:
 
     def note(frame: FrameType, event: str, _: object) -> None:
         code = frame.f_code
-        if event == "call" and code not in doors and "<" not in code.co_qualname and (room := _room(code)):
-            if _caller(frame) not in ("", room):
-                doors[code] = room
+        if event != "call" or code in doors or "<" in code.co_qualname:
+            return
+        if (room := _room(code)) and _caller(frame) not in ("", room):
+            doors[code] = room
 
     _import_everything()
     threading.setprofile(note)
@@ -90,8 +91,11 @@ def walk(trip: Callable[[], object]) -> Walk:
         sys.setprofile(None)
         threading.setprofile(None)  # type: ignore[arg-type]
     runs = itertools.groupby(doors.items(), key=lambda one: one[1])
-    named = ((room, tuple(f"{Path(code.co_filename).stem}.{code.co_qualname}" for code, _ in run)) for room, run in runs)
-    return Walk(tuple(named))
+    return Walk(tuple((room, tuple(_name(code) for code, _ in run)) for room, run in runs))
+
+
+def _name(code: CodeType) -> str:
+    return f"{Path(code.co_filename).stem}.{code.co_qualname}"
 
 
 @cache
@@ -148,11 +152,10 @@ def walk_of_generate() -> Walk:
         bench.run(bench.studio.publish(name, hub="huggingface", visibility="public"))
 
         def trip() -> None:
-            job = bench.studio.generate(
-                "a drawing of {trigger}", loras=[name], generator="together", yes=True, **SMALL
-            )
+            job = bench.studio.generate("a drawing of {trigger}", loras=[name], generator="together", yes=True, **SMALL)
             ended = bench.run(job)
-            assert ended.error is None, ended.error
+            if ended.error is not None:
+                raise RuntimeError(ended.error)
 
         return walk(trip)
 
@@ -160,7 +163,6 @@ def walk_of_generate() -> Walk:
 @contextmanager
 def _bench() -> Iterator[object]:
     import pytest
-
     from tests.servers.services_bench import open_bench
 
     with (
@@ -175,5 +177,5 @@ if __name__ == "__main__":
     found = walk_of_generate()
     if "--path" in sys.argv[1:]:
         for room, functions in found.stays:
-            print(f"{room}: {', '.join(functions)}")
-    print(f"{len(found.rooms)} rooms, {len(found.stays)} stays, {found.returns} returns")
+            print(f"{room}: {', '.join(functions)}")  # noqa: T201
+    print(f"{len(found.rooms)} rooms, {len(found.stays)} stays, {found.returns} returns")  # noqa: T201

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 
-from limner import plugins
 from limner.catalog import find_base
 from limner.datasets import captioning, manifest, sheet
 from limner.datasets.captions import DEFAULT_TEMPLATE, fill, plain_braces
@@ -103,7 +102,7 @@ def would_freeze(
         crops = {photo.digest: Crop(**photo.crop) for photo, _ in found if photo.crop}
     bare = [digest for digest, caption in own.items() if not caption]
     if captioner and bare:
-        back_end = plugins.back_end("limner.captioners", captioner, settings=workspace.settings)
+        back_end = workspace.back_ends.captioner(captioner)
         made = captioning.apply_captioner(back_end, [workspace.blobs.path(digest) for digest in bare], subject)
         own.update(zip(bare, made, strict=True))
     captions = {digest: fill(caption or template or DEFAULT_TEMPLATE, subject) for digest, caption in own.items()}

@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import Select, and_, delete, false, or_, select, union
 from sqlalchemy.orm import Session
 
-from limner import plugins
 from limner.errors import Conflict, LimnerError, NotFound
 from limner.operations.home import blob_erasure as erasing
 from limner.operations.home.blob_erasure import Kind
@@ -137,7 +136,7 @@ def _unpublish(workspace: Workspace, owner: str | None, published: Iterable[tupl
         try:
             # somebody was faster, or an earlier run was killed before its rows went
             with suppress(NotFound):
-                plugins.back_end("limner.hubs", hub, settings=workspace.settings).delete(repo)
+                workspace.back_ends.hub(hub).delete(repo)
         except LimnerError as failure:
             left.append(f"{repo} on the hub '{hub}': {failure}")
             continue

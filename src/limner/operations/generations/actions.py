@@ -6,18 +6,21 @@ import re
 import secrets
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
 from limner import plugins
 from limner.catalog import find_base
-from limner.errors import BaseUnclear, InputRefused, LimnerError
+from limner.errors import BaseUnclear, InputRefused, LimnerError, VendorFailed
 from limner.findings import refuse
 from limner.generation.generator import GenerationOrder, Generator
 from limner.generation.prompts import lora_tags, without_tags
 from limner.money.sums import dearest
 from limner.operations.generations import orders as ordering
+from limner.operations.generations import reach
+from limner.operations.generations.orders import Drawing
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs import queries as job_queries
@@ -28,7 +31,7 @@ from limner.operations.payments import preflight as asking
 from limner.operations.trainings import checkpoints as picking
 from limner.records import Job, WhatIf
 from limner.store.models import JobRow
-from limner.types import Estimate, Plan
+from limner.types import BackEnd, Estimate, Plan
 
 if TYPE_CHECKING:
     from limner.operations.home.dbos_engine import Submitter
@@ -48,6 +51,8 @@ __all__ = [
 ]
 
 SEEDS = 2**31
+DESCRIBE_SECONDS = 25.0
+"""How long the start of a lora's file that is not here may take, with the hub's word of it."""
 LONGEST_LORA = 2_000
 """Characters that name a lora: the longest address that the web takes everywhere."""
 _LORA = re.compile(r"(?P<name>[a-z]{1,20}://.+?|[^:]+?)(?::(?P<scale>[-+]?(?:\d{1,9}(?:\.\d{1,30})?|\.\d{1,30})))?")
@@ -176,7 +181,15 @@ def describe(workspace: Workspace, name: str) -> dict[str, Any]:
     from limner.operations.members import actions as members
 
     anonymous = not members.manages(workspace)
-    described = remote.describe_remote(name, workspace.settings, from_here=workspace.from_here, anonymous=anonymous)
+    key = ("remote", name, anonymous, workspace.from_here)
+    question = partial(
+        remote.describe_remote, name, workspace.settings, from_here=workspace.from_here, anonymous=anonymous
+    )
+    answers = workspace.back_ends.remembered.ask({key: question}, seconds=DESCRIBE_SECONDS, insists=True)
+    late = VendorFailed(f"{name} could not be read in {DESCRIBE_SECONDS:g} seconds.", remedy="Try again.", thing=name)
+    described = answers.get(key, late)
+    if isinstance(described, LimnerError):
+        raise described
     return asdict(described)
 
 
@@ -196,24 +209,32 @@ def plans(
     workspace: Workspace, wanted: dict[str, Any], *, done: frozenset[int] = frozenset()
 ) -> list[Coroutine[Any, Any, Plan]]:
     """What each generator of a request would do, to be asked for by ``asking.what_if``; ``done`` are drawn already."""
-    orders = [
-        (generator, replace(ordering.order_of(workspace, wanted, {}, name)[0], done=done))
-        for name, generator in _named(workspace, wanted)
-    ]
-    return [_plan(workspace, wanted, generator, order) for generator, order in orders]
+    named = _named(workspace, wanted)
+    drawing = ordering.find_drawing(workspace, wanted, [about for _, about in named])
+    among = len(named) > 1
+    return [_plan(workspace, wanted, drawing, generator, about, among=among, done=done) for generator, about in named]
 
 
-async def _plan(workspace: Workspace, wanted: dict[str, Any], generator: Generator, order: GenerationOrder) -> Plan:
-    plan = await generator.plan(order)
-    about = generator.describe()
-    return replace(plan, findings=tuple(ordering.reach_findings(workspace, wanted, order, about, plan.findings)))
+async def _plan(
+    workspace: Workspace,
+    wanted: dict[str, Any],
+    drawing: Drawing,
+    generator: Generator,
+    about: BackEnd,
+    *,
+    among: bool,
+    done: frozenset[int],
+) -> Plan:
+    plan = await generator.plan(replace(drawing.order(about, among=among), done=done))
+    publish = bool(wanted.get("publish_if_needed"))
+    findings = reach.reach_findings(workspace, drawing.loras, about, plan.findings, publish_if_needed=publish)
+    return replace(plan, findings=tuple(findings))
 
 
-def _named(workspace: Workspace, wanted: dict[str, Any]) -> list[tuple[str, Generator]]:
-    return [
-        (name, plugins.back_end("limner.generators", name, settings=workspace.settings))
-        for name in generators_of(wanted["generator"])
-    ]
+def _named(workspace: Workspace, wanted: dict[str, Any]) -> list[tuple[Generator, BackEnd]]:
+    """The generators of a request, and what they say of themselves."""
+    found = [workspace.back_ends.generator(name) for name in generators_of(wanted["generator"])]
+    return [(generator, generator.describe()) for generator in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,27 +253,31 @@ class Prepared:
 
 def prepare(workspace: Workspace, wanted: dict[str, Any]) -> Prepared:
     """Check a request that is complete. The first generator's refusal is raised where none of them can draw it."""
-    usable: list[tuple[Generator, GenerationOrder]] = []
+    named = _named(workspace, wanted)
+    drawing = ordering.find_drawing(workspace, wanted, [about for _, about in named])
+    publish = bool(wanted.get("publish_if_needed"))
+    usable: list[GenerationOrder] = []
+    estimates: list[Estimate] = []
     refusals: list[LimnerError] = []
-    subjects: list[str] = []
-    for name, generator in _named(workspace, wanted):
-        order, subjects = ordering.order_of(workspace, wanted, {}, name)
+    waits = True
+    for generator, about in named:
+        order = drawing.order(about, among=len(named) > 1)
         try:
-            asking.refuse_unready(generator.describe())
-            about, found = generator.describe(), generator.check(order)
-            refuse(ordering.reach_findings(workspace, wanted, order, about, found), InputRefused)
-            usable.append((generator, order))
+            asking.refuse_unready(about)
+            found = generator.check(order)
+            reach.refuse_unknown(drawing.loras, about)
+            refuse(
+                reach.reach_findings(workspace, drawing.loras, about, found, publish_if_needed=publish), InputRefused
+            )
         except LimnerError as refusal:
             refusals.append(refusal)
+            continue
+        usable.append(order)
+        estimates.append(generator.estimate(order))
+        waits = waits and bool(about.vendor)
     if not usable:
         raise refusals[0]
-    return Prepared(
-        wanted,
-        usable[0][1],
-        tuple(subjects),
-        dearest(generator.estimate(order) for generator, order in usable),
-        waits=all(generator.describe().vendor for generator, _ in usable),
-    )
+    return Prepared(wanted, usable[0], drawing.subjects, dearest(estimates), waits)
 
 
 def enqueue(workspace: Workspace, session: Session, submitter: Submitter, ready: Prepared) -> JobRow:
@@ -284,17 +309,19 @@ def estimate(workspace: Workspace, wanted: dict[str, Any]) -> Estimate:
     """What pictures will cost with a lora that is not there yet: the dearest generator that could be asked."""
     asked: list[Estimate] = []
     refusals: list[LimnerError] = []
-    for name, generator in _named(workspace, wanted):
-        about = generator.describe()
+    bare = ordering.bare_order(workspace, wanted)
+    named = _named(workspace, wanted)
+    for generator, about in named:
+        order = replace(bare, model=ordering.model_for(bare.model, about, among=len(named) > 1))
         try:
             asking.refuse_unready(about)
             if about.bases and wanted["base"] not in about.bases:
                 raise InputRefused(
-                    f"The generator '{name}' draws nothing of the base '{wanted['base']}'.",
+                    f"The generator '{about.name}' draws nothing of the base '{wanted['base']}'.",
                     remedy=f"It draws {', '.join(about.bases)}; see: limner routes --base {wanted['base']}",
-                    thing=name,
+                    thing=about.name,
                 )
-            asked.append(generator.estimate(ordering.bare_order(workspace, wanted, name)))
+            asked.append(generator.estimate(order))
         except LimnerError as refusal:
             refusals.append(refusal)
     if not asked:

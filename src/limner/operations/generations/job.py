@@ -7,13 +7,13 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 
-from limner import plugins
 from limner._version import __version__
 from limner.errors import (
     Cancelled,
@@ -30,6 +30,7 @@ from limner.generation.generator import Drawn, GenerationOrder, Generator
 from limner.generation.metadata import provenance
 from limner.generation.metadata.pixels import opened
 from limner.operations.generations import orders as ordering
+from limner.operations.generations import reach
 from limner.operations.generations.actions import generators_of
 from limner.operations.home import blob_erasure as erasing
 from limner.operations.home.workspace import Workspace
@@ -42,6 +43,8 @@ from limner.types import ImageRecord, JobState, LoraUse, Progress, Severity
 
 __all__ = ["stage"]
 
+HUB_SECONDS = 300.0
+"""How long a hub may take to say where a lora can be fetched: nobody waits before a page."""
 GLANCE_SECONDS = 0.5  # between two looks at whether the user wants to stop
 FINAL = (Cancelled, StorageFailed, Undecided, SpendingRefused, ContentRefused)
 """Failures after which no other generator is tried: the next would pay again, or be asked for what one refused."""
@@ -78,10 +81,15 @@ async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]
 async def _draw_with(context: StageContext, name: str, wanted: dict[str, Any], folder: Path) -> list[str]:
     """Draw what is left with one generator, after it said that it can; what it warned of, in sentences."""
     workspace = context.workspace
-    generator: Generator = plugins.back_end("limner.generators", name, settings=workspace.settings)
+    generator = workspace.back_ends.generator(name)
     about = generator.describe()
     asking.refuse_unready(about)
-    order, subjects = await asyncio.to_thread(ordering.order_of, workspace, wanted, context.earlier, name)
+    drawing = await asyncio.to_thread(
+        ordering.find_drawing, workspace, wanted, [about], earlier=context.earlier, seconds=HUB_SECONDS
+    )
+    reach.refuse_unknown(drawing.loras, about)
+    order, subjects = drawing.order(about, among="," in wanted["generator"]), drawing.subjects
+    publish = bool(wanted.get("publish_if_needed"))
     warnings = [f"{f.message} {f.remedy}".strip() for f in generator.check(order) if f.severity is Severity.WARNING]
     for use in order.loras:
         if use.path is not None:
@@ -97,12 +105,14 @@ async def _draw_with(context: StageContext, name: str, wanted: dict[str, Any], f
     context.report(Progress("generate", len(stored), order.count, "picture"))
     if len(stored) >= order.count:
         return warnings
-    if not all(ordering.reaches(about, use) for use in order.loras):
+    if not all(reach.reaches(about, use) for use in order.loras):
         # What is published for everyone cannot be taken back: all else that would be refused is refused before.
         found = (await generator.plan(replace(order, done=frozenset(stored)))).findings
-        refuse(await asyncio.to_thread(ordering.reach_findings, workspace, wanted, order, about, found), InputRefused)
-    async with ordering.within_reach(context, wanted, order, about) as (reachable, told):
-        ready = replace(reachable, done=frozenset(stored), payments=payments)
+        done_about_it = partial(reach.reach_findings, publish_if_needed=publish)
+        refuse(await asyncio.to_thread(done_about_it, workspace, drawing.loras, about, found), InputRefused)
+    opened = reach.within_reach(workspace, drawing.loras, about, order.id, publish_if_needed=publish)
+    async with opened as (reachable, told):
+        ready = replace(order, loras=reachable, done=frozenset(stored), payments=payments)
         refuse((await generator.plan(ready)).findings, InputRefused)
         await _draw(context, generator, name, ready, told, folder, stored)
     return warnings

@@ -26,35 +26,34 @@ def submit(workspace: Workspace, picture: Path, *, yes: bool = False, what_if: b
     """Enqueue the drawing of a picture again, from what it says of itself; with ``what_if`` only say what that is."""
     record = provenance.read_record(picture)
     loras: list[list[Any]] = []
-    remote: dict[str, Any] = {}
+    strange: list[str] = []
     with workspace.database.read() as session:
         for use in record.loras:
             row = session.scalars(select(LoraRow).where(LoraRow.digest == use.digest)).first()
-            if row is None and (checkpoint := picking.checkpoint_of_digest(session, use.digest)):
+            if row is not None:
+                loras.append([f"{row.subject}@v{row.version}", use.scale])
+            elif checkpoint := picking.checkpoint_of_digest(session, use.digest):
                 loras.append([checkpoint, use.scale])
-                continue
-            if row is None and "/" in use.name:
-                remote[use.name] = generating.describe(workspace, use.name)
+            elif "/" in use.name:
+                strange.append(use.name)
                 loras.append([use.name, use.scale])
-                continue
-            if row is None:
+            else:
                 raise NotFound(
                     f"The lora {use.name} ({use.digest[:12]}…) that made {picture.name} is not here.",
                     remedy="Draw it again in the home folder where this lora is.",
                     thing=use.name,
                 )
-            loras.append([f"{row.subject}@v{row.version}", use.scale])
     if record.generator not in plugins.names("limner.generators"):
         raise NotReady(
             f"{picture.name} was drawn by the generator '{record.generator}', which is not installed here.",
             remedy="Install the package that brings it; `limner backends` lists what is there.",
             thing=record.generator,
         )
-    about = plugins.back_end("limner.generators", record.generator, settings=workspace.settings).describe()
+    about = workspace.back_ends.generator(record.generator).describe()
     model = record.versions.get("model", "")
     wanted = {
         "model": model if model in about.models else "",
-        "remote": remote,
+        "remote": {name: generating.describe(workspace, name) for name in strange},
         "stage": "generate",
         "generation": jobs.new_id("generation"),
         "prompt": record.prompt,

@@ -15,7 +15,6 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from limner import plugins
 from limner.errors import LimnerError
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
@@ -258,7 +257,7 @@ def _of_hub(workspace: Workspace) -> Iterator[VerifyFinding]:
         published = sorted({(repo, revision) for repo, revision in session.execute(query)})
     if not published:
         return
-    hub = plugins.back_end("limner.hubs", "folder", settings=workspace.settings)
+    hub = workspace.back_ends.hub("folder")
     for repo, revision in published:
         try:
             problems = hub.status(repo, revision=revision).problems

@@ -7,7 +7,6 @@ from contextlib import suppress
 
 from sqlalchemy import delete, select, update
 
-from limner import plugins
 from limner.errors import NotFound
 from limner.hubs.hub import Hub
 from limner.operations.home.workspace import Workspace
@@ -98,8 +97,7 @@ def _refuse_shared(workspace: Workspace, subject: str, places: list[tuple[str, s
 
 
 def _hub(workspace: Workspace, name: str) -> Hub:
-    hub: Hub = plugins.back_end("limner.hubs", name, settings=workspace.settings)
-    return hub
+    return workspace.back_ends.hub(name)
 
 
 def _places(workspace: Workspace, lora: str, hub: str) -> tuple[str, list[tuple[str, str]]]:

@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from limner import plugins
 from limner._version import __version__
 from limner.catalog import find_base
 from limner.errors import Conflict
@@ -56,7 +55,7 @@ def request(
     """
     hub = hub or workspace.settings.hub
     repo = repo or repos.usual_name(subject)
-    keeper: Hub = plugins.back_end("limner.hubs", hub, settings=workspace.settings)
+    keeper = workspace.back_ends.hub(hub)
     asking.refuse_unready(keeper.describe())
     # The hub may be far away: it is asked for the whole name only where that can matter.
     full = keeper.full_name(repo) if repos.is_known(workspace, hub, repo) else repo
@@ -128,7 +127,7 @@ async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]
 
 
 def _publish(workspace: Workspace, wanted: dict[str, Any], name: str) -> dict[str, Any]:
-    hub: Hub = plugins.back_end("limner.hubs", wanted["hub"], settings=workspace.settings)
+    hub = workspace.back_ends.hub(wanted["hub"])
     wanted = {**wanted, "repo": hub.full_name(wanted["repo"])}
     card, samples = card_of(workspace, name, wanted["repo"])
     with workspace.database.read() as session:
@@ -235,7 +234,7 @@ def status(workspace: Workspace, lora: str) -> list[tuple[str, str, Health]]:
         places = session.scalars(select(PublicationRow).where(PublicationRow.lora == row.id)).all()
     found = []
     for place in places:
-        hub = plugins.back_end("limner.hubs", place.hub, settings=workspace.settings)
+        hub = workspace.back_ends.hub(place.hub)
         found.append(
             (place.hub, place.repo, hub.status(place.repo, revision=place.revision, weights_digest=row.digest))
         )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from limner import plugins
 from limner.errors import InputRefused
 from limner.money.sums import total
 from limner.operations.generations import actions as generating
 from limner.operations.generations import orders as ordering
+from limner.operations.generations import reach
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs import queries as job_queries
@@ -88,15 +89,15 @@ def _refuse_unreachable(
     """Say before anything is paid that a generator could not get at what the hub keeps."""
     if not any(name == "" for name, _ in wanted["loras"]):
         return
-    hub = plugins.back_end("limner.hubs", publication["hub"], settings=workspace.settings)
-    trainer = plugins.back_end("limner.trainers", training["trainer"], settings=workspace.settings).describe()
+    hub = workspace.back_ends.hub(publication["hub"])
+    trainer = workspace.back_ends.trainer(training["trainer"]).describe()
     public = publication["visibility"] == Visibility.PUBLIC
     out_of_reach: list[BackEnd] = []
     for name in generating.generators_of(wanted["generator"]):
-        about = plugins.back_end("limner.generators", name, settings=workspace.settings).describe()
+        about = workspace.back_ends.generator(name).describe()
         at_home = Reach.HOSTED in about.reach and bool(about.vendor) and about.vendor == trainer.vendor
-        opened = ordering.grants(hub) and Reach.URL in about.reach
-        if Reach.FILE in about.reach or at_home or opened or (public and ordering.can_read(about, hub.describe())):
+        opened = reach.grants(hub) and Reach.URL in about.reach
+        if Reach.FILE in about.reach or at_home or opened or (public and reach.can_read(about, hub.describe())):
             return
         out_of_reach.append(about)
     if wanted.get("publish_if_needed"):
@@ -131,7 +132,8 @@ def plans(workspace: Workspace, stages: Sequence[dict[str, Any]]) -> list[list[C
 
 async def _picture_plan(workspace: Workspace, wanted: dict[str, Any], name: str) -> Plan:
     """The plan of pictures with a lora that is yet to be made: it has no file, address or digest so far."""
-    order, _ = ordering.order_of(workspace, wanted, {}, name)
-    generator = plugins.back_end("limner.generators", name, settings=workspace.settings)
-    plan: Plan = await generator.plan(order)
-    return replace(plan, findings=tuple(one for one in plan.findings if one.code not in ordering.ADDRESS_CODES))
+    generator = workspace.back_ends.generator(name)
+    about = generator.describe()
+    drawing = await asyncio.to_thread(ordering.find_drawing, workspace, wanted, [about])
+    plan = await generator.plan(drawing.order(about, among="," in wanted["generator"]))
+    return replace(plan, findings=tuple(one for one in plan.findings if one.code not in reach.ADDRESS_CODES))

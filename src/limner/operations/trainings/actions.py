@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from limner import plugins
 from limner.catalog import find_base
 from limner.errors import Conflict, InputRefused, NotFound, RecipeRefused
 from limner.findings import refuse
@@ -53,7 +52,7 @@ def request(
         raise InputRefused(f"'{kind}' is not a kind of subject.", remedy=f"One of: {', '.join(SubjectKind)}.") from None
     recipe = recipes.validate(recipes.preset(preset or DEFAULT_PRESET, row, kind_of, **dict(settings or {})), row)
     trainer = trainer or workspace.settings.trainer
-    about = plugins.back_end("limner.trainers", trainer, settings=workspace.settings).describe()
+    about = workspace.back_ends.trainer(trainer).describe()
     if about.bases and row.id not in about.bases:
         raise RecipeRefused(
             f"The trainer '{trainer}' cannot train the base '{row.id}'.",
@@ -86,7 +85,7 @@ def submit(
         kind = reading.find_subject_row(session, slug).kind
         manifest = dataset_queries.to_dataset(dataset_of(session, slug, dataset)).manifest if dataset else None
     wanted = request(workspace, subject=slug, kind=kind, **options)
-    trainer: Trainer = plugins.back_end("limner.trainers", wanted["trainer"], settings=workspace.settings)
+    trainer = workspace.back_ends.trainer(wanted["trainer"])
     freeze_options |= {"base": wanted["base"], "resolution": wanted["recipe"]["resolution"]}
     if what_if:
         manifest = manifest or freezing.would_freeze(workspace, slug, **freeze_options)[0]
@@ -121,7 +120,7 @@ def _check(trainer: Trainer, order: TrainingOrder) -> None:
 
 def order_without_photos(workspace: Workspace, wanted: dict[str, Any]) -> tuple[Trainer, TrainingOrder]:
     """A request's trainer and order while no dataset is there yet: enough to say what it would cost and send."""
-    trainer: Trainer = plugins.back_end("limner.trainers", wanted["trainer"], settings=workspace.settings)
+    trainer = workspace.back_ends.trainer(wanted["trainer"])
     with workspace.database.read() as session:
         subject = reading.subject_facts(reading.find_subject_row(session, wanted["subject"]))
     unknown = DatasetManifest("", subject, wanted["recipe"]["resolution"], ())
@@ -137,7 +136,7 @@ def estimate(workspace: Workspace, wanted: dict[str, Any]) -> Estimate:
 
 def waits(workspace: Workspace, wanted: dict[str, Any]) -> bool:
     """Whether a request's trainer is a vendor, so that the job mostly waits."""
-    trainer: Trainer = plugins.back_end("limner.trainers", wanted["trainer"], settings=workspace.settings)
+    trainer = workspace.back_ends.trainer(wanted["trainer"])
     return bool(trainer.describe().vendor)
 
 
@@ -196,6 +195,6 @@ def _stopped(session: Session, training: str) -> dict[str, Any]:
 
 
 def _of_stopped(workspace: Workspace, session: Session, wanted: dict[str, Any]) -> tuple[Trainer, TrainingOrder]:
-    trainer: Trainer = plugins.back_end("limner.trainers", wanted["trainer"], settings=workspace.settings)
+    trainer = workspace.back_ends.trainer(wanted["trainer"])
     manifest = dataset_queries.to_dataset(session.get_one(DatasetRow, wanted["dataset"])).manifest
     return trainer, training_stage.order_of(workspace, wanted, manifest)

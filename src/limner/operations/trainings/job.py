@@ -16,7 +16,6 @@ from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
-from limner import plugins
 from limner.catalog import base_location, find_base
 from limner.datasets.packages import package
 from limner.datasets.render import write_rendered
@@ -55,7 +54,7 @@ def order_of(workspace: Workspace, wanted: dict[str, Any], manifest: DatasetMani
     trigger, class_word = manifest.subject.trigger, manifest.subject.class_word
     prompts = wanted["sample_prompts"] or [f"a photo of {trigger} {class_word}"]
     directory = workspace.home / "runs" / wanted["training"]
-    about = plugins.back_end("limner.trainers", wanted["trainer"], settings=workspace.settings).describe()
+    about = workspace.back_ends.trainer(wanted["trainer"]).describe()
 
     def packed() -> Path:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -103,7 +102,7 @@ async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]
     made, known = await asyncio.to_thread(_begin, workspace, wanted, dataset)
     if made:
         return made
-    trainer: Trainer = plugins.back_end("limner.trainers", wanted["trainer"], settings=workspace.settings)
+    trainer = workspace.back_ends.trainer(wanted["trainer"])
     try:
         async with _gate("start", STARTS_AT_ONCE):
             await asyncio.to_thread(context.progress.check_cancelled)

@@ -29,7 +29,6 @@ from limner.records import RecipeField, Subject, TrainerChoice, TrainingChoices
 from limner.store.models import BlobRow, PhotoRow, TrainingRow
 from limner.training import recipe as recipes
 from limner.training.recipe_fields import recipe_fields
-from limner.training.trainer import Trainer
 from limner.types import (
     BackEnd,
     Base,
@@ -189,7 +188,7 @@ def _choice(
 ) -> TrainerChoice:
     name = wanted["trainer"]
     try:
-        trainer: Trainer = plugins.back_end(GROUP, name, settings=workspace.settings)
+        trainer = workspace.back_ends.trainer(name)
         about = trainer.describe()
     except LimnerError as failure:
         broken = Finding("trainer", Severity.REFUSAL, failure.message, failure.remedy)
