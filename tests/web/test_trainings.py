@@ -210,7 +210,7 @@ def test_train_again_asks_for_the_whole_of_the_run(client: TestClient, rex: Stud
     workspace = rex._workspace
     settings = {"steps": 77, "layer_ranks": [["attn", 4, 2.0]], "trainer.mood": "calm", "trainer.lift": 0.5}
     prompts = [PROMPT, "{trigger} at sea"]
-    wanted = trainings.request(workspace, subject="rex", kind="pet", settings=settings, sample_prompts=prompts)
+    wanted = trainings.make_request(workspace, subject="rex", kind="pet", settings=settings, sample_prompts=prompts)
     with workspace.database.write() as session:
         training_stage.add_row(session, wanted, "d" * 64)
         jobs.add_job(session, kind="train", stages=[wanted], subject="rex", target=wanted["training"])
@@ -225,7 +225,7 @@ def test_train_again_asks_for_the_whole_of_the_run(client: TestClient, rex: Stud
     }
     assert areas["prompts"].splitlines() == prompts
     form = read_form({**areas, "r_steps": "77", "base": "limner-tiny"})
-    again = trainings.request(workspace, subject="rex", kind="pet", settings=form.settings())
+    again = trainings.make_request(workspace, subject="rex", kind="pet", settings=form.settings())
     assert again["recipe"] == wanted["recipe"]
 
 
@@ -242,7 +242,7 @@ def test_a_subject_that_is_not_there_is_a_page_that_says_so(client: TestClient, 
 def a_training(studio: Studio, state: JobState = JobState.RUNNING, *, error: dict[str, Any] | None = None) -> str:
     frozen(studio)
     workspace = studio._workspace
-    wanted = trainings.request(
+    wanted = trainings.make_request(
         workspace, subject="rex", kind="pet", preset="quick", settings={"steps": 100}, sample_prompts=[PROMPT]
     )
     digest = workspace.blobs.put(b"picture")

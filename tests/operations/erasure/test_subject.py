@@ -45,7 +45,7 @@ def test_a_changed_card_is_published_under_a_tag_of_its_own(
 ) -> None:
     workspace = trained._workspace
     [first] = trained.publications("zib")
-    wanted = publishing.request(workspace, subject="zib", lora="zib@v1")
+    wanted = publishing.make_request(workspace, subject="zib", lora="zib@v1")
 
     again = publishing._publish(workspace, wanted, "zib@v1")
     assert again["revision"] == first.revision

@@ -53,7 +53,7 @@ def test_short_ids_do_and_what_is_not_there_is_said(studio: Studio) -> None:
 def test_a_checkpoint_reaches_only_what_draws_from_a_file(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOGETHER_API_KEY", "together_planted_token")
     workspace = studio._workspace
-    wanted = generating.request(workspace, prompt="x", loras=[(f"{TRAINING}#10", 1.0)], generator="together")
+    wanted = generating.make_request(workspace, prompt="x", loras=[(f"{TRAINING}#10", 1.0)], generator="together")
     order, _ = ordering.order_of(workspace, wanted, {}, "together")
     about = next(one for one in studio.back_ends()["generators"] if one.name == "together")
     assert Reach.FILE not in about.reach

@@ -54,7 +54,7 @@ def add_training(
     studio: Studio, *, prompts: tuple[str, ...] = ("a dog", "a dog at sea"), trainer: str = "local"
 ) -> str:
     workspace = studio._workspace
-    wanted = trainings.request(
+    wanted = trainings.make_request(
         workspace, subject="rex", kind="pet", trainer=trainer, preset="quick", sample_prompts=prompts
     )
     with workspace.database.write() as session:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
@@ -19,6 +20,7 @@ from limner.operations.datasets import queries as dataset_queries
 from limner.operations.datasets.queries import find_dataset_row
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs.context import StageContext
+from limner.operations.jobs.request import StageRequest
 from limner.operations.photos import queries as photo_queries
 from limner.operations.photos.caption_health import cut_captions
 from limner.operations.subjects import queries as reading
@@ -26,7 +28,28 @@ from limner.records import Dataset
 from limner.store.models import BlobRow, DatasetPhotoRow, DatasetRow, PhotoRow
 from limner.types import Crop, DatasetManifest, Finding, Progress
 
-__all__ = ["crop_sheet", "freeze", "package_dataset", "stage", "would_freeze"]
+__all__ = ["FreezeOptions", "FreezeRequest", "crop_sheet", "freeze", "package_dataset", "stage", "would_freeze"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeOptions:
+    """How photos are frozen: for which base and size, and what becomes the caption of those that have none."""
+
+    base: str = ""
+    resolution: int | None = None
+    template: str = ""
+    captioner: str = ""
+    allow_few: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeRequest(StageRequest):
+    """One dataset, of a subject's photos as they are when the stage runs."""
+
+    stage: ClassVar[str] = "freeze"
+
+    subject: str
+    options: FreezeOptions = FreezeOptions()
 
 
 def freeze(
@@ -120,12 +143,10 @@ def would_freeze(
     return frozen, [*findings, *cut_captions(workspace, subject, written, row)]
 
 
-async def stage(context: StageContext, request: dict[str, Any]) -> dict[str, Any]:
+async def stage(context: StageContext, request: FreezeRequest) -> Mapping[str, object]:
     """Freeze as part of a job."""
     context.report(Progress("freeze", message="Freezing the dataset"))
-    dataset = await asyncio.to_thread(
-        lambda: freeze(context.workspace, request["subject"], **request.get("options", {}))
-    )
+    dataset = await asyncio.to_thread(lambda: freeze(context.workspace, request.subject, **asdict(request.options)))
     return {"dataset": dataset.digest, "photos": dataset.photos}
 
 

@@ -6,7 +6,7 @@ the loras can be fetched, for a few seconds at most, and for the start of a lora
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,11 +47,11 @@ def choices(workspace: Workspace, **options: Any) -> Choices:
 
     InputRefused, NotFound: the loras do not go together or are not here, or the count is not possible.
     """
-    wanted = generating.request(workspace, **{**options, "generator": ""})
-    written: str = wanted["prompt"]
+    request = generating.make_request(workspace, **{**options, "generator": ""})
+    written = request.prompt
     about_prompt: list[Finding] = []
     ends, found = _ends(workspace)
-    drawing = ordering.find_drawing(workspace, wanted, [about for _, about in ends], insists=False)
+    drawing = ordering.find_drawing(workspace, request, [about for _, about in ends], insists=False)
     prompt = written
     try:
         prompt = drawing.prompt
@@ -60,7 +60,7 @@ def choices(workspace: Workspace, **options: Any) -> Choices:
     order = replace(drawing.bare, prompt=prompt if prompt.strip() else BLANK)
     drawing = replace(drawing, bare=order, filled=True)
     budgets = costs.budgets(workspace, drawing.subjects[0] if drawing.subjects else "")
-    publish = bool(wanted.get("publish_if_needed"))
+    publish = request.publish_if_needed
     for generator, about in ends:
         choice, said = _choice(workspace, drawing, generator, about, budgets, publish=publish)
         found.append(choice)
@@ -196,15 +196,15 @@ def wish_of(workspace: Workspace, thing: int | str) -> Wish:
         row = lookups.by_id(session, "generation", GenerationRow, name)
         if row is None:
             raise NotFound(f"There is no generation '{name}'.", remedy="List images: limner images list", thing=name)
-        asked = _asked(session, row.id)
+        request = _request(session, row.id)
         # A generation's row names its loras as they were found; a picture made within a longer job has only those.
         loras = [(str(use["name"]), float(use["scale"])) for use in row.loras]
         return Wish(
-            prompt=str(asked.get("prompt", row.prompt)),
+            prompt=str(request.get("prompt", row.prompt)),
             loras=tuple(loras),
             base=row.base,
             generator=row.generator,
-            model=str(asked.get("model", "")),
+            model=str(request.get("model", "")),
             width=row.width,
             height=row.height,
             steps=row.steps,
@@ -214,12 +214,12 @@ def wish_of(workspace: Workspace, thing: int | str) -> Wish:
         )
 
 
-def _asked(session: Session, generation: str) -> dict[str, Any]:
+def _request(session: Session, generation: str) -> Mapping[str, Any]:
     """The request that a job keeps of a generation; {} where the job is gone."""
     row = session.scalars(select(JobRow).where(JobRow.target == generation).limit(1)).first()
     if row is None:
         # Within a longer job the generation is one of its stages.
         query = select(JobRow).where(cast(JobRow.request, String).contains(generation)).limit(1)
         row = session.scalars(query).first()
-    stages: list[dict[str, Any]] = row.request["stages"] if row is not None else []
-    return next((stage for stage in stages if stage.get("generation") == generation), {})
+    stages = row.request["stages"] if row is not None else ()
+    return next((one for one in stages if one.get("generation") == generation), {})

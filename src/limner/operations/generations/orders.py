@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
@@ -14,6 +13,7 @@ from limner.catalog import base_location, find_base
 from limner.generation.generator import GenerationOrder
 from limner.generation.prompts import fill
 from limner.operations.generations.reach import PATIENCE, Located, Place, locate
+from limner.operations.generations.request import GenerateRequest
 from limner.operations.home.workspace import Workspace
 from limner.operations.loras import queries as lora_queries
 from limner.operations.subjects import queries as reading
@@ -63,10 +63,10 @@ def model_for(model: str, about: BackEnd, *, among: bool) -> str:
 
 def find_drawing(
     workspace: Workspace,
-    wanted: dict[str, Any],
+    request: GenerateRequest,
     generators: Iterable[BackEnd],
     *,
-    earlier: dict[str, Any] | None = None,
+    made: str = "",
     seconds: float = PATIENCE,
     insists: bool = True,
 ) -> Drawing:
@@ -75,7 +75,6 @@ def find_drawing(
     While a job's own lora is yet to be made, one without file, digest and address stands for it. ``insists``: a hub
     that did not answer a moment ago is asked again.
     """
-    made: str = (earlier or {}).get("lora", "")
     loras: list[Located] = []
     subjects: list[str] = []
     words: list[tuple[str, str]] = []
@@ -85,52 +84,52 @@ def find_drawing(
         words.append((trigger or subject.trigger, subject.class_word))
 
     with workspace.database.read() as session:
-        for name, scale in wanted["loras"]:
-            if name in wanted.get("remote", {}):
-                use = LoraUse(**{**wanted["remote"][name], "scale": float(scale)})
+        for name, scale in request.loras:
+            if name in request.remote:
+                use = replace(request.remote[name], scale=scale)
                 words.append((use.trigger, ""))
                 loras.append(Located(use))
             elif picking.is_checkpoint(name):
                 training, checkpoint = picking.find_checkpoint(session, name)
                 show(subject := session.get_one(SubjectRow, training.subject))
-                loras.append(Located(picking.use_of(workspace, training, checkpoint, subject, float(scale))))
+                loras.append(Located(picking.use_of(workspace, training, checkpoint, subject, scale)))
             elif not name and not made:
-                show(subject := reading.find_subject_row(session, wanted["subject"]))
+                show(subject := reading.find_subject_row(session, request.subject))
                 title = f"the new lora of {subject.slug}"
-                loras.append(Located(LoraUse("", float(scale), title, subject.trigger, base=wanted["base"])))
+                loras.append(Located(LoraUse("", scale, title, subject.trigger, base=request.base)))
             else:
                 row = lora_queries.find_lora_row(session, name or made)
                 show(session.get_one(SubjectRow, row.subject), row.trigger)
-                loras.append(_own(workspace, session, row, float(scale)))
-        if not loras and wanted.get("subject"):
+                loras.append(_own(workspace, session, row, scale))
+        if not loras and request.subject:
             # A picture of the base alone, for comparison: the same words, and it belongs to the subject it compares to.
-            show(reading.find_subject_row(session, wanted["subject"]))
+            show(reading.find_subject_row(session, request.subject))
     return Drawing(
-        bare_order(workspace, wanted),
+        bare_order(workspace, request),
         locate(workspace, loras, generators, seconds=seconds, insists=insists),
         tuple(words),
         tuple(dict.fromkeys(subjects)),
-        filled=bool(wanted.get("filled")),
+        filled=request.filled,
     )
 
 
-def bare_order(workspace: Workspace, wanted: dict[str, Any]) -> GenerationOrder:
+def bare_order(workspace: Workspace, request: GenerateRequest) -> GenerationOrder:
     """The order without its loras, and with the prompt as it was written."""
-    base = find_base(wanted["base"])
+    base = find_base(request.base)
     return GenerationOrder(
-        id=wanted["generation"],
-        prompt=wanted["prompt"],
+        id=request.generation,
+        prompt=request.prompt,
         base=base,
         base_path=base_location(base, workspace.settings.base_paths),
         loras=(),
-        width=wanted["width"],
-        height=wanted["height"],
-        steps=wanted["steps"],
-        guidance=wanted["guidance"],
-        seed=wanted["seed"],
-        count=wanted["count"],
-        model=wanted.get("model", ""),
-        extra=wanted.get("extra", {}),
+        width=request.width,
+        height=request.height,
+        steps=request.steps,
+        guidance=request.guidance,
+        seed=request.seed,
+        count=request.count,
+        model=request.model,
+        extra=request.extra,
     )
 
 
@@ -154,7 +153,7 @@ def _own(workspace: Workspace, session: Session, row: LoraRow, scale: float) -> 
     return Located(use, tuple(places))
 
 
-def add_row(session: Session, wanted: dict[str, Any], order: GenerationOrder, subjects: Sequence[str]) -> None:
+def add_row(session: Session, request: GenerateRequest, order: GenerationOrder, subjects: Sequence[str]) -> None:
     """The generation's row, unless it is there. It belongs to whom its first subject belongs."""
     shown = select(SubjectRow.owner).where(SubjectRow.slug == (subjects[0] if subjects else ""))
     owner = session.scalar(shown)
@@ -164,7 +163,7 @@ def add_row(session: Session, wanted: dict[str, Any], order: GenerationOrder, su
             id=order.id,
             prompt=order.prompt,
             base=order.base.id,
-            generator=wanted["generator"],
+            generator=request.generator,
             loras=[{"name": use.name, "digest": use.digest, "scale": use.scale} for use in order.loras],
             width=order.width,
             height=order.height,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
@@ -21,18 +22,19 @@ from limner.operations.payments import ledger as costs
 from limner.operations.payments import preflight as asking
 from limner.operations.subjects import queries as reading
 from limner.operations.trainings import job as training_stage
+from limner.operations.trainings.request import TrainRequest
 from limner.records import Job, WhatIf
 from limner.store.models import DatasetRow, JobRow, TrainingRow
 from limner.training import recipe as recipes
 from limner.training.trainer import Trainer, TrainingOrder
 from limner.types import DatasetManifest, Estimate, JobState, SubjectKind
 
-__all__ = ["dataset_of", "estimate", "order_without_photos", "request", "resume", "submit", "waits"]
+__all__ = ["dataset_of", "estimate", "make_request", "order_without_photos", "resume", "submit", "waits"]
 
 DEFAULT_PRESET = "balanced"
 
 
-def request(
+def make_request(
     workspace: Workspace,
     *,
     subject: str,
@@ -43,7 +45,7 @@ def request(
     settings: Mapping[str, Any] | None = None,
     sample_prompts: Sequence[str] = (),
     dataset: str = "",
-) -> dict[str, Any]:
+) -> TrainRequest:
     """The stage's request, with the recipe checked before anything is queued."""
     row = find_base(base or workspace.settings.base)
     try:
@@ -59,16 +61,15 @@ def request(
             remedy=f"It trains {', '.join(about.bases)}.",
             thing=trainer,
         )
-    return {
-        "stage": "train",
-        "subject": subject,
-        "training": jobs.new_id("training"),
-        "base": row.id,
-        "trainer": trainer,
-        "recipe": recipes.plain(recipe),
-        "dataset": dataset,
-        "sample_prompts": list(sample_prompts),
-    }
+    return TrainRequest(
+        subject=subject,
+        training=jobs.new_id("training"),
+        base=row.id,
+        trainer=trainer,
+        recipe=recipe,
+        dataset=dataset,
+        sample_prompts=tuple(sample_prompts),
+    )
 
 
 def submit(
@@ -84,24 +85,24 @@ def submit(
     with workspace.database.read() as session:
         kind = reading.find_subject_row(session, slug).kind
         manifest = dataset_queries.to_dataset(dataset_of(session, slug, dataset)).manifest if dataset else None
-    wanted = request(workspace, subject=slug, kind=kind, **options)
-    trainer = workspace.back_ends.trainer(wanted["trainer"])
-    freeze_options |= {"base": wanted["base"], "resolution": wanted["recipe"]["resolution"]}
+    request = make_request(workspace, subject=slug, kind=kind, **options)
+    trainer = workspace.back_ends.trainer(request.trainer)
+    freeze_options |= {"base": request.base, "resolution": request.recipe.resolution}
     if what_if:
         manifest = manifest or freezing.would_freeze(workspace, slug, **freeze_options)[0]
-        return asking.what_if([trainer.plan(training_stage.order_of(workspace, wanted, manifest))])
+        return asking.what_if([trainer.plan(training_stage.order_of(workspace, request, manifest))])
     manifest = manifest or freezing.freeze(workspace, slug, **freeze_options).manifest
-    wanted["dataset"] = digest = manifest.digest
-    order = training_stage.order_of(workspace, wanted, manifest)
+    request = replace(request, dataset=manifest.digest)
+    order = training_stage.order_of(workspace, request, manifest)
     _check(trainer, order)
     costs.allow(workspace, trainer.estimate(order), subject=slug, yes=yes, what="training")
     submitter = workspace.submitter
     with workspace.database.write() as session:
-        training_stage.add_row(session, wanted, digest)
+        training_stage.add_row(session, request, manifest.digest)
         row = jobs.add_job(
-            session, kind="train", stages=[wanted], subject=slug, target=wanted["training"], owner=workspace.owner
+            session, kind="train", stages=[request], subject=slug, target=request.training, owner=workspace.owner
         )
-        submitter.submit(session, row.id, 1, waits=waits(workspace, wanted))
+        submitter.submit(session, row.id, 1, waits=waits(workspace, request))
         return job_queries.to_job(row)
 
 
@@ -118,25 +119,25 @@ def _check(trainer: Trainer, order: TrainingOrder) -> None:
     refuse(trainer.check(order), RecipeRefused)
 
 
-def order_without_photos(workspace: Workspace, wanted: dict[str, Any]) -> tuple[Trainer, TrainingOrder]:
+def order_without_photos(workspace: Workspace, request: TrainRequest) -> tuple[Trainer, TrainingOrder]:
     """A request's trainer and order while no dataset is there yet: enough to say what it would cost and send."""
-    trainer = workspace.back_ends.trainer(wanted["trainer"])
+    trainer = workspace.back_ends.trainer(request.trainer)
     with workspace.database.read() as session:
-        subject = reading.subject_facts(reading.find_subject_row(session, wanted["subject"]))
-    unknown = DatasetManifest("", subject, wanted["recipe"]["resolution"], ())
-    return trainer, training_stage.order_of(workspace, wanted, unknown)
+        subject = reading.subject_facts(reading.find_subject_row(session, request.subject))
+    unknown = DatasetManifest("", subject, request.recipe.resolution, ())
+    return trainer, training_stage.order_of(workspace, request, unknown)
 
 
-def estimate(workspace: Workspace, wanted: dict[str, Any]) -> Estimate:
+def estimate(workspace: Workspace, request: TrainRequest) -> Estimate:
     """What a training will cost of which no dataset is there yet. NotReady: the trainer lacks something here."""
-    trainer, order = order_without_photos(workspace, wanted)
+    trainer, order = order_without_photos(workspace, request)
     asking.refuse_unready(trainer.describe())
     return trainer.estimate(order)
 
 
-def waits(workspace: Workspace, wanted: dict[str, Any]) -> bool:
+def waits(workspace: Workspace, request: TrainRequest) -> bool:
     """Whether a request's trainer is a vendor, so that the job mostly waits."""
-    trainer = workspace.back_ends.trainer(wanted["trainer"])
+    trainer = workspace.back_ends.trainer(request.trainer)
     return bool(trainer.describe().vendor)
 
 
@@ -152,8 +153,8 @@ def resume(workspace: Workspace, training: str, *, yes: bool = False, what_if: b
         return asking.what_if([trainer.plan(order)])
     submitter = workspace.submitter
     with workspace.database.write() as session:
-        wanted = _stopped(session, training)
-        trainer, order = _of_stopped(workspace, session, wanted)
+        request = _stopped(session, training)
+        trainer, order = _of_stopped(workspace, session, request)
         check_consent(trainer.estimate(order), workspace.settings.consent_above, yes=yes)
         last = session.scalars(
             select(JobRow).where(JobRow.target == training).order_by(JobRow.created_at.desc()).limit(1)
@@ -161,40 +162,39 @@ def resume(workspace: Workspace, training: str, *, yes: bool = False, what_if: b
         job = jobs.add_job(
             session,
             kind="train",
-            stages=[wanted],
-            subject=wanted["subject"],
+            stages=[request],
+            subject=request.subject,
             target=training,
             owner=last.owner if last is not None else workspace.owner,
         )
-        submitter.submit(session, job.id, 1, waits=waits(workspace, wanted))
+        submitter.submit(session, job.id, 1, waits=waits(workspace, request))
         if last is not None:
             jobs.note_resumed(last, job)
         return job_queries.to_job(job)
 
 
-def _stopped(session: Session, training: str) -> dict[str, Any]:
+def _stopped(session: Session, training: str) -> TrainRequest:
     """The stage's request of a training that can go on. NotFound; Conflict: it is done, or it runs."""
     row = session.get(TrainingRow, training)
     if row is None:
         raise NotFound(f"There is no training '{training}'.", remedy="`limner trainings list`.", thing=training)
     if row.state == JobState.DONE:
         raise Conflict(f"{training} is done already.", remedy="Start another with `limner train`.", thing=training)
-    wanted = {
-        "stage": "train",
-        "subject": row.subject,
-        "training": row.id,
-        "base": row.base,
-        "trainer": row.trainer,
-        "recipe": row.recipe,
-        "dataset": row.dataset,
-        "sample_prompts": row.sample_prompts,
-        "reopen": True,
-    }
-    jobs.refuse_twice(session, training, [wanted])
-    return wanted
+    request = TrainRequest(
+        subject=row.subject,
+        training=row.id,
+        base=row.base,
+        trainer=row.trainer,
+        recipe=recipes.from_mapping(row.recipe),
+        dataset=row.dataset,
+        sample_prompts=tuple(row.sample_prompts),
+        reopen=True,
+    )
+    jobs.refuse_twice(session, training, [request])
+    return request
 
 
-def _of_stopped(workspace: Workspace, session: Session, wanted: dict[str, Any]) -> tuple[Trainer, TrainingOrder]:
-    trainer = workspace.back_ends.trainer(wanted["trainer"])
-    manifest = dataset_queries.to_dataset(session.get_one(DatasetRow, wanted["dataset"])).manifest
-    return trainer, training_stage.order_of(workspace, wanted, manifest)
+def _of_stopped(workspace: Workspace, session: Session, request: TrainRequest) -> tuple[Trainer, TrainingOrder]:
+    trainer = workspace.back_ends.trainer(request.trainer)
+    manifest = dataset_queries.to_dataset(session.get_one(DatasetRow, request.dataset)).manifest
+    return trainer, training_stage.order_of(workspace, request, manifest)
