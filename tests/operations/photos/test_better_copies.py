@@ -168,8 +168,8 @@ def test_one_rule_for_folders_zips_uploads_and_globs(way: str, studio: Studio, t
             with studio.uploads.receive(upload.id, 0) as receiver:
                 receiver.write(data)
         job = studio.uploads.commit(batch, len(files))
-        wanted_stage = {"stage": "intake", "subject": "rex", "paths": [], "captions": [], "batch": batch}
-        result = intake._take_in(StageContext(studio._workspace, job.id, {}), wanted_stage)
+        request = intake.IntakeRequest(subject="rex", batch=batch)
+        result = intake._take_in(StageContext(studio._workspace, job.id, {}), request)
     elif way == "zip":
         with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
             for file in files:

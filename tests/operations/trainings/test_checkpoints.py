@@ -12,7 +12,8 @@ from limner import Studio
 from limner.errors import Conflict, InputRefused, NotFound
 from limner.loras.header import digests, read_header
 from limner.operations.generations import actions as generating
-from limner.operations.generations import orders as ordering
+from limner.operations.generations.orders import find_drawing
+from limner.operations.generations.reach import reach_findings
 from limner.settings import Settings
 from limner.store.models import BlobRow, GenerationSubjectRow, JobRow, LoraRow
 from limner.types import Reach
@@ -53,11 +54,11 @@ def test_short_ids_do_and_what_is_not_there_is_said(studio: Studio) -> None:
 def test_a_checkpoint_reaches_only_what_draws_from_a_file(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOGETHER_API_KEY", "together_planted_token")
     workspace = studio._workspace
-    wanted = generating.make_request(workspace, prompt="x", loras=[(f"{TRAINING}#10", 1.0)], generator="together")
-    order, _ = ordering.order_of(workspace, wanted, {}, "together")
+    request = generating.make_request(workspace, prompt="x", loras=[(f"{TRAINING}#10", 1.0)], generator="together")
     about = next(one for one in studio.back_ends()["generators"] if one.name == "together")
     assert Reach.FILE not in about.reach
-    [found] = ordering.reach_findings(workspace, wanted, order, about, [])
+    drawing = find_drawing(workspace, request, [about])
+    [found] = reach_findings(workspace, drawing.loras, about, [])
     assert found.code == "lora-out-of-reach"
     assert f"limner lora pick {TRAINING} 10" in found.remedy
     with pytest.raises(InputRefused, match="is a checkpoint here"):
