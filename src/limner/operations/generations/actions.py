@@ -98,6 +98,7 @@ def request(
     count: int = 1,
     extra: Mapping[str, Any] | None = None,
     publish_if_needed: bool = False,
+    again: bool = True,
 ) -> dict[str, Any]:
     """The stage's request, with the base's own values where none are given. A lora named ``""`` is the job's own.
 
@@ -107,7 +108,7 @@ def request(
         raise InputRefused(f"{count} pictures cannot be asked for at once.", remedy="Ask for 1 to 1000.", thing="count")
     words = generator or workspace.settings.generator
     generators_of(words)
-    remote = {name: describe(workspace, name) for name, _ in loras if "/" in name}
+    remote = {name: describe(workspace, name, again=again) for name, _ in loras if "/" in name}
     pinned: list[list[Any]] = []
     bases = {facts["base"] for facts in remote.values() if facts["base"]}
     unclear = {name: facts for name, facts in remote.items() if not facts["base"] and facts["candidates"]}
@@ -176,16 +177,17 @@ def _tagged(session: Session, prompt: str, named: Sequence[str]) -> tuple[str, l
     return without_tags(prompt, gone), list(found.items())
 
 
-def describe(workspace: Workspace, name: str) -> dict[str, Any]:
-    """What is known of a lora that is not ours, from the start of its file."""
+def describe(workspace: Workspace, name: str, *, again: bool = True) -> dict[str, Any]:
+    """What is known of a lora that is not ours, from the start of its file; ``again``: and not from a moment ago."""
     from limner.operations.members import actions as members
 
     anonymous = not members.manages(workspace)
+    believed = {"good": 0.0, "bad": 0.0} if again else {}
     key = ("remote", name, anonymous, workspace.from_here)
     question = partial(
         remote.describe_remote, name, workspace.settings, from_here=workspace.from_here, anonymous=anonymous
     )
-    answers = workspace.back_ends.remembered.ask({key: question}, seconds=DESCRIBE_SECONDS, insists=True)
+    answers = workspace.back_ends.remembered.ask({key: question}, seconds=DESCRIBE_SECONDS, **believed)
     late = VendorFailed(f"{name} could not be read in {DESCRIBE_SECONDS:g} seconds.", remedy="Try again.", thing=name)
     described = answers.get(key, late)
     if isinstance(described, LimnerError):

@@ -34,7 +34,7 @@ from limner.types import BackEnd, Budget, Estimate, Finding, Severity
 __all__ = ["choices", "wish_of"]
 
 GROUP = "limner.generators"
-DECISIVE = ("broken", "no-model", "model", "base", "lora-does-not-fit")
+DECISIVE = ("broken", "no-model", "model", "model-unknown", "model-of-another-base", "base", "lora-does-not-fit")
 """What no token and no publishing mends: said first."""
 BLANK = "a picture"
 """Stands in for a prompt that is not written yet, so that all else can be judged."""
@@ -47,11 +47,11 @@ def choices(workspace: Workspace, **options: Any) -> Choices:
 
     InputRefused, NotFound: the loras do not go together or are not here, or the count is not possible.
     """
-    wanted = generating.request(workspace, **{**options, "generator": ""})
+    wanted = generating.request(workspace, **{**options, "generator": ""}, again=False)
     written: str = wanted["prompt"]
     about_prompt: list[Finding] = []
     ends, found = _ends(workspace)
-    drawing = ordering.find_drawing(workspace, wanted, [about for _, about in ends], insists=False)
+    drawing = ordering.find_drawing(workspace, wanted, [about for _, about in ends], again=False)
     prompt = written
     try:
         prompt = drawing.prompt

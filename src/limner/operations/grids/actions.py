@@ -294,7 +294,7 @@ class Grids:
 
     def _requests(self, wanted: Wanted) -> Requests:
         return [
-            [[generating.request(self._workspace, **options) for options in cell] for cell in row]
+            [[generating.request(self._workspace, **options, again=False) for options in cell] for cell in row]
             for row in cells_of(wanted)
         ]
 

@@ -193,26 +193,23 @@ def _choice(
     except LimnerError as failure:
         broken = Finding("trainer", Severity.REFUSAL, failure.message, failure.remedy)
         return _record(BackEnd(name, name, ""), Estimate(certain=False), [broken])
-    refusals = [
-        Finding("need", Severity.REFUSAL, f"{about.title} needs {need.name}.", need.how_to_get)
-        for need in about.needs
-        if not need.met
-    ]
-    if about.bases and wanted["base"] not in about.bases:
-        words = f"{about.title} trains nothing of {wanted['base']}."
-        refusals.append(Finding("base", Severity.REFUSAL, words, f"It trains {', '.join(about.bases)}."))
-        return _record(about, Estimate(certain=False), refusals)
-    estimate, warnings = Estimate(certain=False), []
+    estimate = Estimate(certain=False)
+    said: list[Finding] = []
+    serves = not about.bases or wanted["base"] in about.bases
     try:
         order = training_stage.order_of(workspace, wanted, manifest)
-        # That there are no photos is said once, and a need has been said.
-        said = [one for one in trainer.check(order) if one.code not in ("need", "dataset", "photos")]
-        refusals += [one for one in said if one.severity is Severity.REFUSAL]
-        warnings = [one for one in said if one.severity is Severity.WARNING]
-        if not any(one.code in ("trainer", "base") for one in refusals):
+        # That there are no photos is said once.
+        said = [one for one in trainer.check(order) if one.code not in ("dataset", "photos")]
+        if serves and not any(one.code in ("trainer", "base") for one in said if one.severity is Severity.REFUSAL):
             estimate = trainer.estimate(order)
     except LimnerError as failure:
-        refusals.append(Finding(failure.code, Severity.REFUSAL, failure.message, failure.remedy))
+        said.append(Finding(failure.code, Severity.REFUSAL, failure.message, failure.remedy))
+    if not serves:
+        words = f"{about.title} trains nothing of {wanted['base']}."
+        base = Finding("base", Severity.REFUSAL, words, f"It trains {', '.join(about.bases)}.")
+        return _record(about, estimate, [*(one for one in said if one.code == "need"), base])
+    refusals = [one for one in said if one.severity is Severity.REFUSAL]
+    warnings = [one for one in said if one.severity is Severity.WARNING]
     try:
         check_budgets(budgets, estimate.amount, what="training")
     except SpendingRefused as failure:
