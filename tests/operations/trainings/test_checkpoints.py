@@ -12,7 +12,7 @@ from limner import Studio
 from limner.errors import Conflict, InputRefused, NotFound
 from limner.loras.header import digests, read_header
 from limner.operations.generations import actions as generating
-from limner.operations.generations import orders as ordering
+from limner.operations.generations import orders, reach
 from limner.settings import Settings
 from limner.store.models import BlobRow, GenerationSubjectRow, JobRow, LoraRow
 from limner.types import Reach
@@ -54,10 +54,10 @@ def test_a_checkpoint_reaches_only_what_draws_from_a_file(studio: Studio, monkey
     monkeypatch.setenv("TOGETHER_API_KEY", "together_planted_token")
     workspace = studio._workspace
     wanted = generating.request(workspace, prompt="x", loras=[(f"{TRAINING}#10", 1.0)], generator="together")
-    order, _ = ordering.order_of(workspace, wanted, {}, "together")
     about = next(one for one in studio.back_ends()["generators"] if one.name == "together")
+    drawing = orders.find_drawing(workspace, wanted, [about])
     assert Reach.FILE not in about.reach
-    [found] = ordering.reach_findings(workspace, wanted, order, about, [])
+    [found] = reach.reach_findings(workspace, drawing.loras, about, [])
     assert found.code == "lora-out-of-reach"
     assert f"limner lora pick {TRAINING} 10" in found.remedy
     with pytest.raises(InputRefused, match="is a checkpoint here"):
