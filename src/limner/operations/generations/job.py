@@ -30,8 +30,8 @@ from limner.generation.metadata import provenance
 from limner.generation.metadata.pixels import opened
 from limner.operations.generations import orders as ordering
 from limner.operations.generations import reach
-from limner.operations.generations.actions import generators_of
 from limner.operations.generations.request import GenerateRequest
+from limner.operations.generations.submission import generators_of
 from limner.operations.home import blob_erasure as erasing
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs

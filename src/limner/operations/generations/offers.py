@@ -21,9 +21,9 @@ from limner.generation.generator import GenerationOrder, Generator
 from limner.money.budgets import check_budgets
 from limner.money.consent import check_consent
 from limner.operations import ids as lookups
-from limner.operations.generations import actions as generating
 from limner.operations.generations import orders as ordering
 from limner.operations.generations import reach
+from limner.operations.generations import submission as generating
 from limner.operations.generations.orders import Drawing
 from limner.operations.home.workspace import Workspace
 from limner.operations.payments import ledger as costs
@@ -34,7 +34,7 @@ from limner.types import BackEnd, Budget, Estimate, Finding, Severity
 __all__ = ["choices", "wish_of"]
 
 GROUP = "limner.generators"
-DECISIVE = ("broken", "no-model", "model", "base", "lora-does-not-fit")
+DECISIVE = ("broken", "no-model", "model", "model-unknown", "model-of-another-base", "base", "lora-does-not-fit")
 """What no token and no publishing mends: said first."""
 BLANK = "a picture"
 """Stands in for a prompt that is not written yet, so that all else can be judged."""
@@ -47,11 +47,11 @@ def choices(workspace: Workspace, **options: Any) -> Choices:
 
     InputRefused, NotFound: the loras do not go together or are not here, or the count is not possible.
     """
-    request = generating.make_request(workspace, **{**options, "generator": ""})
+    request = generating.make_request(workspace, **{**options, "generator": ""}, again=False)
     written = request.prompt
     about_prompt: list[Finding] = []
     ends, found = _ends(workspace)
-    drawing = ordering.find_drawing(workspace, request, [about for _, about in ends], insists=False)
+    drawing = ordering.find_drawing(workspace, request, [about for _, about in ends], again=False)
     prompt = written
     try:
         prompt = drawing.prompt

@@ -68,12 +68,12 @@ def find_drawing(
     *,
     made: str = "",
     seconds: float = PATIENCE,
-    insists: bool = True,
+    again: bool = True,
 ) -> Drawing:
     """What a request draws, and where those generators can fetch its loras; hubs have so many seconds to say so.
 
-    While a job's own lora is yet to be made, one without file, digest and address stands for it. ``insists``: a hub
-    that did not answer a moment ago is asked again.
+    While a job's own lora is yet to be made, one without file, digest and address stands for it. ``again``: a hub that
+    did not answer a moment ago is asked again.
     """
     loras: list[Located] = []
     subjects: list[str] = []
@@ -106,7 +106,7 @@ def find_drawing(
             show(reading.find_subject_row(session, request.subject))
     return Drawing(
         bare_order(workspace, request),
-        locate(workspace, loras, generators, seconds=seconds, insists=insists),
+        locate(workspace, loras, generators, seconds=seconds, again=again),
         tuple(words),
         tuple(dict.fromkeys(subjects)),
         filled=request.filled,

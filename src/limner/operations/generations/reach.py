@@ -108,7 +108,7 @@ def locate(
     generators: Iterable[BackEnd],
     *,
     seconds: float = PATIENCE,
-    insists: bool = True,
+    again: bool = True,
 ) -> tuple[Located, ...]:
     """The loras with what their hubs say of every publication that one of the generators could fetch."""
     readers = [about for about in generators if about.vendor or Reach.FILE not in about.reach]
@@ -120,7 +120,7 @@ def locate(
         for place in one.places
         if place.public and any(can_read(about, place.about) for about in readers)
     }
-    answers = hubs.remembered.ask(questions, seconds=seconds, insists=insists)
+    answers = hubs.remembered.ask(questions, seconds=seconds, **({"bad": 0.0} if again else {}))
 
     def told(place: Place) -> Place:
         if place.key not in questions:

@@ -18,7 +18,7 @@ __all__ = ["Remembered"]
 
 GOOD_SECONDS = 60.0
 BAD_SECONDS = 30.0
-"""How long a failure is believed by those who do not insist: who compares prices shall not wait each time."""
+"""How long an answer is believed, and how long a failure by who only compares: it shall not wait each time."""
 
 
 @dataclass(slots=True)
@@ -37,12 +37,11 @@ class _Question:
             self.ended = time.monotonic()
             self.answer.set_result(found)
 
-    def stale(self, *, insists: bool) -> bool:
+    def stale(self, good: float, bad: float) -> bool:
         """Whether it has to be asked again; what is not answered yet is not asked twice."""
         if self.ended is None:
             return False
-        failed = self.answer.exception() is not None
-        return (failed and insists) or time.monotonic() - self.ended > (BAD_SECONDS if failed else GOOD_SECONDS)
+        return time.monotonic() - self.ended >= (good if self.answer.exception() is None else bad)
 
 
 class Remembered:
@@ -53,20 +52,25 @@ class Remembered:
         self._guard = threading.Lock()
 
     def ask(
-        self, questions: Mapping[Hashable, Callable[[], Any]], *, seconds: float, insists: bool
+        self,
+        questions: Mapping[Hashable, Callable[[], Any]],
+        *,
+        seconds: float,
+        good: float = GOOD_SECONDS,
+        bad: float = BAD_SECONDS,
     ) -> dict[Hashable, Any]:
         """The answer to each question, or the LimnerError that it failed with; without those not answered in time.
 
-        All are asked at once, each in a thread that nobody waits for at the end of the process. ``insists``: a failure
-        of a moment ago is not believed.
+        All are asked at once, each in a thread that nobody waits for at the end of the process. ``good`` and ``bad``
+        are how many seconds an earlier answer or failure is believed.
         """
         with self._guard:
-            self._asked = {key: one for key, one in self._asked.items() if not one.stale(insists=False)}
+            self._asked = {key: one for key, one in self._asked.items() if not one.stale(GOOD_SECONDS, BAD_SECONDS)}
             for key, question in questions.items():
-                if key not in self._asked or self._asked[key].stale(insists=insists):
+                if key not in self._asked or self._asked[key].stale(good, bad):
                     self._asked[key] = one = _Question()
-                    run = (copy_context().run, one.ask, question)
-                    threading.Thread(target=run[0], args=run[1:], name="asking", daemon=True).start()
+                    run = copy_context().run
+                    threading.Thread(target=run, args=(one.ask, question), name="asking", daemon=True).start()
             asked = {key: self._asked[key] for key in questions}
         found: dict[Hashable, Any] = {}
         for key, one in asked.items():

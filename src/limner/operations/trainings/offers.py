@@ -24,8 +24,8 @@ from limner.operations.payments import ledger as costs
 from limner.operations.photos import queries as photo_queries
 from limner.operations.photos.caption_health import cut_captions
 from limner.operations.subjects import queries as reading
-from limner.operations.trainings import actions as trainings
 from limner.operations.trainings import job as training_stage
+from limner.operations.trainings import submission as trainings
 from limner.operations.trainings.request import TrainRequest
 from limner.records import RecipeField, Subject, TrainerChoice, TrainingChoices
 from limner.store.models import BlobRow, PhotoRow, TrainingRow
@@ -197,26 +197,23 @@ def _choice(
     except LimnerError as failure:
         broken = Finding("trainer", Severity.REFUSAL, failure.message, failure.remedy)
         return _record(BackEnd(name, name, ""), Estimate(certain=False), [broken])
-    refusals = [
-        Finding("need", Severity.REFUSAL, f"{about.title} needs {need.name}.", need.how_to_get)
-        for need in about.needs
-        if not need.met
-    ]
-    if about.bases and request.base not in about.bases:
-        words = f"{about.title} trains nothing of {request.base}."
-        refusals.append(Finding("base", Severity.REFUSAL, words, f"It trains {', '.join(about.bases)}."))
-        return _record(about, Estimate(certain=False), refusals)
-    estimate, warnings = Estimate(certain=False), []
+    estimate = Estimate(certain=False)
+    said: list[Finding] = []
+    serves = not about.bases or request.base in about.bases
     try:
         order = training_stage.order_of(workspace, request, manifest)
-        # That there are no photos is said once, and a need has been said.
-        said = [one for one in trainer.check(order) if one.code not in ("need", "dataset", "photos")]
-        refusals += [one for one in said if one.severity is Severity.REFUSAL]
-        warnings = [one for one in said if one.severity is Severity.WARNING]
-        if not any(one.code in ("trainer", "base") for one in refusals):
+        # That there are no photos is said once.
+        said = [one for one in trainer.check(order) if one.code not in ("dataset", "photos")]
+        if serves and not any(one.code in ("trainer", "base") for one in said if one.severity is Severity.REFUSAL):
             estimate = trainer.estimate(order)
     except LimnerError as failure:
-        refusals.append(Finding(failure.code, Severity.REFUSAL, failure.message, failure.remedy))
+        said.append(Finding(failure.code, Severity.REFUSAL, failure.message, failure.remedy))
+    if not serves:
+        words = f"{about.title} trains nothing of {request.base}."
+        base = Finding("base", Severity.REFUSAL, words, f"It trains {', '.join(about.bases)}.")
+        return _record(about, estimate, [*(one for one in said if one.code == "need"), base])
+    refusals = [one for one in said if one.severity is Severity.REFUSAL]
+    warnings = [one for one in said if one.severity is Severity.WARNING]
     try:
         check_budgets(budgets, estimate.amount, what="training")
     except SpendingRefused as failure:
