@@ -60,8 +60,6 @@ def test_the_order_of_the_files_does_not_matter(studio: Studio, copies: Path) ->
         job = studio.photos.add(f"rex-{number}", paths)
         request = intake.make_request(f"rex-{number}", paths)
         result = intake._take_in(StageContext(studio._workspace, job.id, {}), request)
-            StageContext(studio._workspace, job.id, {}), intake.make_request(f"rex-{number}", paths)
-        )
         photos = studio.photos.all(f"rex-{number}")
         assert sorted(Path(photo.source).name for photo in photos) == ["c-whole.png", "other.png"]
         assert result["refused"] == 2 and result["accepted"] + result["warned"] == 2
