@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -53,29 +53,12 @@ class FreezeRequest(StageRequest):
     options: FreezeOptions = FreezeOptions()
 
 
-def freeze(
-    workspace: Workspace,
-    slug: str,
-    *,
-    base: str = "",
-    resolution: int | None = None,
-    template: str = "",
-    captioner: str = "",
-    allow_few: bool = False,
-) -> Dataset:
+def freeze(workspace: Workspace, slug: str, options: FreezeOptions) -> Dataset:
     """Freeze a subject's photos for a base; the same photos and captions give the same dataset.
 
     A photo without a caption of its own gets the captioner's, or the template's (``{trigger}`` and ``{class_word}``).
     """
-    frozen, findings = would_freeze(
-        workspace,
-        slug,
-        base=base,
-        resolution=resolution,
-        template=template,
-        captioner=captioner,
-        allow_few=allow_few,
-    )
+    frozen, findings = would_freeze(workspace, slug, options)
     with workspace.database.write() as session:
         frozen_photos = {item.photo for item in frozen.items}
         if frozen_photos - set(session.scalars(select(PhotoRow.digest).where(PhotoRow.subject == slug))):
@@ -104,18 +87,9 @@ def freeze(
     return Dataset(**{f: getattr(record, f) for f in record.__dataclass_fields__} | {"findings": tuple(findings)})
 
 
-def would_freeze(
-    workspace: Workspace,
-    slug: str,
-    *,
-    base: str = "",
-    resolution: int | None = None,
-    template: str = "",
-    captioner: str = "",
-    allow_few: bool = False,
-) -> tuple[DatasetManifest, Sequence[Finding]]:
+def would_freeze(workspace: Workspace, slug: str, options: FreezeOptions) -> tuple[DatasetManifest, Sequence[Finding]]:
     """The dataset that ``freeze`` would make, without keeping it, and what is noticed of it."""
-    row = find_base(base or workspace.settings.base)
+    row = find_base(options.base or workspace.settings.base)
     with workspace.database.read() as session:
         subject = reading.subject_facts(reading.find_subject_row(session, slug))
         found = session.execute(
@@ -125,20 +99,21 @@ def would_freeze(
         own = {photo.digest: photo.caption for photo, _ in found}
         crops = {photo.digest: Crop(**photo.crop) for photo, _ in found if photo.crop}
     bare = [digest for digest, caption in own.items() if not caption]
-    if captioner and bare:
-        back_end = workspace.back_ends.captioner(captioner)
+    if options.captioner and bare:
+        back_end = workspace.back_ends.captioner(options.captioner)
         made = captioning.apply_captioner(back_end, [workspace.blobs.path(digest) for digest in bare], subject)
         own.update(zip(bare, made, strict=True))
-    captions = {digest: fill(caption or template or DEFAULT_TEMPLATE, subject) for digest, caption in own.items()}
+    template = options.template or DEFAULT_TEMPLATE
+    captions = {digest: fill(caption or template, subject) for digest, caption in own.items()}
     frozen, findings = manifest.freeze(
         subject,
         photos,
         captions,
         photo_path=workspace.blobs.path,
-        resolution=resolution or row.size,
+        resolution=options.resolution or row.size,
         resolutions=row.resolutions,
         crops=crops,
-        min_photos=1 if allow_few else manifest.MIN_PHOTOS,
+        min_photos=1 if options.allow_few else manifest.MIN_PHOTOS,
     )
     written = [plain_braces(item.caption) for item in frozen.items]
     return frozen, [*findings, *cut_captions(workspace, subject, written, row)]
@@ -147,7 +122,7 @@ def would_freeze(
 async def stage(context: StageContext, request: FreezeRequest) -> Mapping[str, object]:
     """Freeze as part of a job."""
     context.report(Progress("freeze", message="Freezing the dataset"))
-    dataset = await asyncio.to_thread(lambda: freeze(context.workspace, request.subject, **asdict(request.options)))
+    dataset = await asyncio.to_thread(freeze, context.workspace, request.subject, request.options)
     return {"dataset": dataset.digest, "photos": dataset.photos}
 
 

@@ -141,7 +141,7 @@ def fields(workspace: Workspace, *, base: str = "", preset: str = "") -> tuple[R
 
 
 def _recipe(
-    base: Base, preset: str, kind: SubjectKind, settings: dict[str, Any]
+    base: Base, preset: str, kind: SubjectKind, settings: Mapping[str, Any]
 ) -> tuple[recipes.Recipe, str, Mapping[str, str]]:
     """The recipe, the preset's name, and what is wrong with single settings; those are left out."""
     name = preset if preset in recipes.PRESETS else trainings.DEFAULT_PRESET

@@ -15,6 +15,7 @@ from limner.findings import refuse
 from limner.money.consent import check_consent
 from limner.operations.datasets import job as freezing
 from limner.operations.datasets import queries as dataset_queries
+from limner.operations.datasets.job import FreezeOptions
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs import queries as job_queries
@@ -73,25 +74,38 @@ def make_request(
 
 
 def submit(
-    workspace: Workspace, slug: str, *, dataset: str = "", yes: bool = False, what_if: bool = False, **options: Any
+    workspace: Workspace,
+    slug: str,
+    *,
+    dataset: str = "",
+    template: str = "",
+    captioner: str = "",
+    allow_few: bool = False,
+    yes: bool = False,
+    what_if: bool = False,
+    **options: Any,
 ) -> Job | WhatIf:
     """Freeze the subject's photos unless a dataset is named, and enqueue a training on it.
 
     ConsentNeeded: it costs more than goes without asking, and ``yes`` was not said. With ``what_if`` nothing is
     enqueued and nothing sent that costs: it gives what would be.
     """
-    named = ("template", "captioner", "allow_few")
-    freeze_options: dict[str, Any] = {key: options.pop(key) for key in named if key in options}
     with workspace.database.read() as session:
         kind = reading.find_subject_row(session, slug).kind
         manifest = dataset_queries.to_dataset(dataset_of(session, slug, dataset)).manifest if dataset else None
     request = make_request(workspace, subject=slug, kind=kind, **options)
     trainer = workspace.back_ends.trainer(request.trainer)
-    freeze_options |= {"base": request.base, "resolution": request.recipe.resolution}
+    how = FreezeOptions(
+        base=request.base,
+        resolution=request.recipe.resolution,
+        template=template,
+        captioner=captioner,
+        allow_few=allow_few,
+    )
     if what_if:
-        manifest = manifest or freezing.would_freeze(workspace, slug, **freeze_options)[0]
+        manifest = manifest or freezing.would_freeze(workspace, slug, how)[0]
         return asking.what_if([trainer.plan(training_stage.order_of(workspace, request, manifest))])
-    manifest = manifest or freezing.freeze(workspace, slug, **freeze_options).manifest
+    manifest = manifest or freezing.freeze(workspace, slug, how).manifest
     request = replace(request, dataset=manifest.digest)
     order = training_stage.order_of(workspace, request, manifest)
     _check(trainer, order)
