@@ -52,7 +52,7 @@ def add_job(
     target: str = "",
     owner: str | None = None,
 ) -> JobRow:
-    """Add a waiting job with its stages to the caller's transaction. Conflict: its wish was fulfilled by another."""
+    """Add a waiting job with its stages to the caller's transaction. Conflict: another one was made for its key."""
     requests = [one.to_json() for one in stages]
     return _add(session, kind=kind, requests=requests, subject=subject, target=target, owner=owner)
 
@@ -103,7 +103,7 @@ def _add(
     for made in _made_by(session, row):
         made.state, made.error, made.ended_at = JobState.WAITING, None, None
     _say(session, row)
-    claimed_key.fulfil(session, row.id)
+    claimed_key.note_job(session, row.id)
     return row
 
 

@@ -219,7 +219,13 @@ class LocalTrainer:
             )
         checkpoints, samples = _made(order)
         steps = [line for line in run.progress_lines() if "step" in line]
-        return Collected(run.weights, checkpoints, samples, _curve(steps, "loss"), rates=_curve(steps, "lr"))
+        return Collected(
+            run.weights,
+            losses=_curve(steps, "loss"),
+            rates=_curve(steps, "lr"),
+            samples=samples,
+            checkpoints=checkpoints,
+        )
 
     def prepare(self, order: TrainingOrder) -> None:
         """Write order.json once; a run directory that belongs to another order is a Conflict."""
