@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from limner.errors import LimnerError
-from limner.types import Finding, Severity
+from limner.types import BackEnd, Finding, Severity
 
-__all__ = ["refusal", "refuse"]
+__all__ = ["refusal", "refuse", "unmet"]
 
 
 def refusal(code: str, message: str, remedy: str) -> Finding:
@@ -20,3 +20,12 @@ def refuse(findings: Iterable[Finding], kind: type[LimnerError]) -> None:
     for finding in findings:
         if finding.severity is Severity.REFUSAL:
             raise kind(finding.message, remedy=finding.remedy, thing=finding.code)
+
+
+def unmet(about: BackEnd) -> list[Finding]:
+    """What a back end needs and lacks here, as every one of them finds it."""
+    return [
+        Finding("need", Severity.REFUSAL, f"{about.title} needs {need.name}.", need.how_to_get)
+        for need in about.needs
+        if not need.met
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from limner.generation.metadata.pixels import pixel_digest
 from limner.loras.checks.inspection import inspect
 from limner.operations.generations import job as drawing_stage
 from limner.operations.generations import submission as generating
+from limner.operations.generations.request import GenerateRequest
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs.context import StageContext
 from limner.records import Job
@@ -45,11 +47,11 @@ class Bench:
     def submit(self, **changes: Any) -> Job:
         return generating.submit(self.workspace, **{"prompt": PROMPT, "loras": LORAS, "seed": 7, **SMALL, **changes})
 
-    def run(self, job: Job) -> dict[str, Any]:
+    def run(self, job: Job) -> Mapping[str, Any]:
         """Run a job's stage, as often as this is called."""
         with self.workspace.database.read() as session:
-            wanted = session.get_one(JobRow, job.id).request["stages"][0]
-        return asyncio.run(drawing_stage.stage(StageContext(self.workspace, job.id, {}), wanted))
+            request = GenerateRequest.from_json(session.get_one(JobRow, job.id).request["stages"][0])
+        return asyncio.run(drawing_stage.stage(StageContext(self.workspace, job.id, {}), request))
 
     def state(self, job: Job) -> JobState:
         with self.workspace.database.read() as session:

@@ -215,8 +215,8 @@ def test_loras_of_two_bases_need_a_base_that_both_fit(bench: Bench, lora_files: 
         session.execute(update(LoraRow).where(LoraRow.subject == "first").values(base="flux1-dev"))
         session.execute(update(LoraRow).where(LoraRow.subject == "second").values(base="flux1-schnell"))
     with pytest.raises(InputRefused, match="different bases: flux1-dev, flux1-schnell"):
-        generating.request(bench.workspace, prompt="a cat", loras=LORAS)
-    assert generating.request(bench.workspace, prompt="a cat", loras=LORAS, base="flux1-dev")["base"] == "flux1-dev"
+        generating.make_request(bench.workspace, prompt="a cat", loras=LORAS)
+    assert generating.make_request(bench.workspace, prompt="a cat", loras=LORAS, base="flux1-dev").base == "flux1-dev"
 
 
 @many

@@ -340,7 +340,7 @@ def test_an_endpoint_that_is_down_is_told_without_secrets(wired: Settings, monke
         client_options={"allow_http": True},
         retry_config={"max_retries": 0},
     )
-    monkeypatch.setattr(hub._bucket, "_store", patched)
+    monkeypatch.setattr(hub._bucket, "store", lambda: patched)
     with pytest.raises(VendorFailed) as failed:
         hub.listing()
     assert "a-secret-of-the-tests-only" not in str(failed.value)

@@ -15,6 +15,7 @@ from limner.store.models import IntentRow, LedgerRow
 from limner.studio import Studio
 from limner.web.access import Rules
 from limner.web.app import create_app
+from tests.stage_requests import StoredRequest
 
 from .conftest import Browser
 
@@ -24,7 +25,7 @@ def spend(
 ) -> str:
     """A cost so many days ago; the id of its job."""
     with studio._workspace.database.write() as session:
-        job = jobs.add_job(session, kind="generate", stages=[{"stage": "generate"}], subject=subject)
+        job = jobs.add_job(session, kind="generate", stages=[StoredRequest("generate")], subject=subject)
         session.add(
             LedgerRow(
                 job=job.id,

@@ -15,10 +15,11 @@ from limner.records import Job
 from limner.studio import Studio
 from limner.types import Progress
 from limner.web.pages.jobs import line_of
+from tests.stage_requests import StoredRequest
 
 
 def add(studio: Studio, kind: str = "intake", *, subject: str | None = "rex", target: str = "") -> str:
-    stages = [{"stage": "intake"}, {"stage": "freeze"}] if kind == "run" else [{"stage": kind}]
+    stages = [StoredRequest("intake"), StoredRequest("freeze")] if kind == "run" else [StoredRequest(kind)]
     with studio._workspace.database.write() as session:
         return jobs.add_job(session, kind=kind, stages=stages, subject=subject, target=target).id
 

@@ -24,6 +24,7 @@ from limner.web.access import Rules, Visitor
 from limner.web.access.doorkeeper import Doorkeeper
 from limner.web.app import create_app
 from limner.web.live import Following, Sent, event_stream, following
+from tests.stage_requests import StoredRequest
 
 from .access_bench import PASSWORDS, csrf, guarded, members, visiting  # noqa: F401
 
@@ -36,7 +37,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def a_job(studio: Studio) -> str:
     with studio._workspace.database.write() as session:
-        return jobs.add_job(session, kind="intake", stages=[{"stage": "intake"}], subject=None).id
+        return jobs.add_job(session, kind="intake", stages=[StoredRequest("intake")], subject=None).id
 
 
 def report(studio: Studio, job: str, done: int) -> None:

@@ -24,6 +24,7 @@ from limner.stand_ins.serving import serve
 from limner.studio import Studio
 from limner.vendors.http import public_web
 from tests.lora_rows import add_lora
+from tests.stage_requests import StoredRequest
 
 ADDRESSES = (
     "https://127.0.0.1/a.safetensors",
@@ -284,7 +285,7 @@ def test_no_webhook_leads_inside(client: TestClient, studio: Studio, trap: Trap,
 def end_a_job(studio: Studio) -> None:
     database = studio._workspace.database
     with database.write() as session:
-        job = jobs.add_job(session, kind="train", stages=[{"stage": "train"}], subject=None)
+        job = jobs.add_job(session, kind="train", stages=[StoredRequest("train")], subject=None)
     jobs.start_stage(database, job.id, 0)
     jobs.end_stage(database, job.id, 0, result={})
     jobs.end_job(database, job.id)

@@ -24,6 +24,7 @@ from limner.settings import read_settings
 from limner.stand_ins.serving import serve
 from limner.studio import Studio
 from limner.vendors.secrets.tokens import Secret
+from tests.stage_requests import StoredRequest
 
 
 @pytest.fixture(autouse=True)
@@ -234,6 +235,6 @@ def test_the_server_delivers_while_it_runs(client: TestClient, studio: Studio) -
     with serve(Starlette(routes=[Route("/hook", take, methods=["POST"])])) as url:
         client.post("/settings/webhooks", data={"url": f"{url}/hook", "events": ["job.waiting"]})
         with studio._workspace.database.write() as session:
-            job = jobs.add_job(session, kind="train", stages=[{"stage": "train"}], subject=None).id
+            job = jobs.add_job(session, kind="train", stages=[StoredRequest("train")], subject=None).id
         assert told.wait(15)
     assert json.loads(taken[0])["data"]["job"] == job

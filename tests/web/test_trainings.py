@@ -210,11 +210,11 @@ def test_train_again_asks_for_the_whole_of_the_run(client: TestClient, rex: Stud
     workspace = rex._workspace
     settings = {"steps": 77, "layer_ranks": [["attn", 4, 2.0]], "trainer.mood": "calm", "trainer.lift": 0.5}
     prompts = [PROMPT, "{trigger} at sea"]
-    wanted = trainings.request(workspace, subject="rex", kind="pet", settings=settings, sample_prompts=prompts)
+    request = trainings.make_request(workspace, subject="rex", kind="pet", settings=settings, sample_prompts=prompts)
     with workspace.database.write() as session:
-        training_stage.add_row(session, wanted, "d" * 64)
-        jobs.add_job(session, kind="train", stages=[wanted], subject="rex", target=wanted["training"])
-    shown = client.get(f"/trainings/{wanted['training']}").text
+        training_stage.add_row(session, request, "d" * 64)
+        jobs.add_job(session, kind="train", stages=[request], subject="rex", target=request.training)
+    shown = client.get(f"/trainings/{request.training}").text
     link = re.search(r'href="(/subjects/rex/train[?][^"]+)"', shown)
     assert link
     page = client.get(html.unescape(link[1])).text
@@ -225,8 +225,8 @@ def test_train_again_asks_for_the_whole_of_the_run(client: TestClient, rex: Stud
     }
     assert areas["prompts"].splitlines() == prompts
     form = read_form({**areas, "r_steps": "77", "base": "limner-tiny"})
-    again = trainings.request(workspace, subject="rex", kind="pet", settings=form.settings())
-    assert again["recipe"] == wanted["recipe"]
+    again = trainings.make_request(workspace, subject="rex", kind="pet", settings=form.settings())
+    assert again.recipe == request.recipe
 
 
 @pytest.mark.parametrize("slug", ["nobody", "..%2f..%2fetc", "<script>", "a" * 3000])
@@ -242,17 +242,17 @@ def test_a_subject_that_is_not_there_is_a_page_that_says_so(client: TestClient, 
 def a_training(studio: Studio, state: JobState = JobState.RUNNING, *, error: dict[str, Any] | None = None) -> str:
     frozen(studio)
     workspace = studio._workspace
-    wanted = trainings.request(
+    request = trainings.make_request(
         workspace, subject="rex", kind="pet", preset="quick", settings={"steps": 100}, sample_prompts=[PROMPT]
     )
     digest = workspace.blobs.put(b"picture")
     with workspace.database.write() as session:
-        training_stage.add_row(session, wanted, "d" * 64)
-        job = jobs.add_job(session, kind="train", stages=[wanted], subject="rex", target=wanted["training"])
+        training_stage.add_row(session, request, "d" * 64)
+        job = jobs.add_job(session, kind="train", stages=[request], subject="rex", target=request.training)
         job.state = state
         session.add(BlobRow(digest=digest, media_type="image/png", byte_size=7))
         session.flush()
-        row = session.get_one(TrainingRow, wanted["training"])
+        row = session.get_one(TrainingRow, request.training)
         row.state, row.error = state, error
         row.started_at = now() - timedelta(seconds=50)
         row.ended_at = now() if state.ended else None
@@ -262,7 +262,7 @@ def a_training(studio: Studio, state: JobState = JobState.RUNNING, *, error: dic
         for step in (20, 40):
             session.add(SampleRow(training=row.id, step=step, position=0, prompt=PROMPT, digest=digest))
             session.add(CheckpointRow(training=row.id, step=step, digest=digest))
-    return str(wanted["training"])
+    return request.training
 
 
 def test_a_run_shows_everything_without_a_script(client: TestClient, rex: Studio) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from limner._version import __version__
 from limner.catalog import bases
 from limner.errors import Cancelled, InputRefused, LimnerError, LoraRefused, WorkFailed
-from limner.findings import refuse
+from limner.findings import refuse, unmet
 from limner.generation.checks import LONGEST_PROMPT, MOST_STEPS, check_order
 from limner.generation.generator import Drawn, GenerationOrder
 from limner.generation.metadata.pixels import encode_png
@@ -66,11 +66,7 @@ class LocalGenerator:
 
     def check(self, order: GenerationOrder) -> Sequence[Finding]:
         found = check_order(order, most_loras=MOST_LORAS)
-        found += [
-            Finding("need", Severity.REFUSAL, f"The local generator lacks {need.name}.", need.how_to_get)
-            for need in self.describe().needs
-            if not need.met
-        ]
+        found += unmet(self.describe())
         path = Path(order.base_path)
         if path.is_absolute() and not (path / "model_index.json").is_file():
             message = f"The base '{order.base.id}' is not at {order.base_path}."

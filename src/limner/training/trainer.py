@@ -27,7 +27,7 @@ from limner.types import (
     TrainingSample,
 )
 
-__all__ = ["Collected", "Trainer", "TrainingOrder", "TrainingReport"]
+__all__ = ["Artifacts", "Collected", "Trainer", "TrainingOrder", "TrainingReport"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,25 @@ class TrainingOrder:
     webhook_url: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifacts:
+    """What a training has given by now, on this machine.
+
+    ``losses`` are (step, loss) pairs, oldest first, where the trainer has them, or the newest of them; ``rates`` the
+    same of the learning rate. ``samples`` are in the order of steps and prompts, ``checkpoints`` by step.
+    """
+
+    losses: tuple[tuple[int, float], ...] = ()
+    rates: tuple[tuple[int, float], ...] = ()
+    samples: tuple[TrainingSample, ...] = ()
+    checkpoints: tuple[tuple[int, Path], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
-class TrainingReport:
+class TrainingReport(Artifacts):
     """Where a training is. ``error`` and ``remedy`` are set when the state is failed.
 
-    ``poll_after`` is after how many seconds it makes sense to look again. ``losses`` are (step, loss) pairs known by
-    now, oldest first, where the trainer has them, or the newest of them; ``rates`` the same of the learning rate.
-    ``samples``, in the order of steps and prompts, and ``checkpoints`` by step are those on this machine by now.
-    ``log`` is the end of the trainer's log.
+    ``poll_after`` is after how many seconds it makes sense to look again; ``log`` the end of the trainer's log.
     """
 
     state: JobState
@@ -69,16 +80,12 @@ class TrainingReport:
     error: str = ""
     remedy: str = ""
     poll_after: float = 0.5
-    losses: tuple[tuple[int, float], ...] = ()
     log: str = ""
-    rates: tuple[tuple[int, float], ...] = ()
-    samples: tuple[TrainingSample, ...] = ()
-    checkpoints: tuple[tuple[int, Path], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Collected:
-    """What a training gave: the weights, its checkpoints by step, the samples, (step, loss) and (step, rate) pairs.
+class Collected(Artifacts):
+    """What a training gave in the end: the weights, and all its artifacts.
 
     The weights may be in any tensor naming; the pipeline converts. ``hosted`` says by vendor under which name the
     vendor itself can draw with them; ``cost`` is what was paid in US dollars if known; ``left_behind`` names what could
@@ -86,13 +93,9 @@ class Collected:
     """
 
     weights: Path
-    checkpoints: tuple[tuple[int, Path], ...] = ()
-    samples: tuple[TrainingSample, ...] = ()
-    losses: tuple[tuple[int, float], ...] = ()
     hosted: Mapping[str, str] = field(default_factory=dict)
     cost: Decimal | None = None
     left_behind: tuple[str, ...] = ()
-    rates: tuple[tuple[int, float], ...] = ()
 
 
 @runtime_checkable

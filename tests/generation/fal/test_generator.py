@@ -104,7 +104,7 @@ def test_flux2_and_further_parameters(bench: FalBench) -> None:
         ({"steps": 51}, "steps-out-of-range"),
         ({"width": 100}, "width-not-possible"),
         ({"seed": 2**53}, "seed-out-of-range"),
-        ({"model": "fal-ai/flux-lora"}, "model"),
+        ({"model": "fal-ai/flux-lora"}, "model-of-another-base"),
         ({"prompt": ""}, "prompt-empty"),
     ],
 )

@@ -159,14 +159,14 @@ def test_limits_of_the_model(bench: ReplicateBench) -> None:
         order = bench.generation(replace(hosted(bench), **changes.pop("use", {})), **changes)  # type: ignore[call-overload]
         return {one.code for one in bench.generator.check(order)}
 
-    assert {"width", "width-not-possible"} <= codes(width=1000)
-    assert "steps" in codes(steps=51)
-    assert "scale" in codes(use={"scale": 4.0})
+    assert "width-not-possible" in codes(width=1000)
+    assert "steps-out-of-range" in codes(steps=51)
+    assert "scale-out-of-range" in codes(use={"scale": 4.0})
     assert "secret" in codes(extra={"hf_api_token": "hf_abc"})
     flux = bench.generation(
         replace(bench.lora(), base="flux1-dev", url="https://x.example/a.safetensors"), base="flux1-dev"
     )
-    assert {"size"} <= {one.code for one in bench.generator.check(replace(flux, width=1024, height=512))}
+    assert {"size-not-possible"} <= {one.code for one in bench.generator.check(replace(flux, width=1024, height=512))}
     assert bench.generator.check(replace(flux, width=1024, height=1024, steps=28)) == []
     plan = asyncio.run(bench.generator.plan(replace(flux, width=832, height=1216, steps=28)))
     assert plan.refusals == ()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limner.catalog.hosted import find_hosted
-from limner.generation.together.checks import EXTRAS, extra_problems, is_loopback, lora_problems
+from limner.generation.together.checks import EXTRAS, address_problems, extra_problems, is_loopback
 from limner.types import LoraUse, Severity
 
 HUBS = frozenset({"huggingface.co", "hf.co"})
@@ -15,9 +15,9 @@ HUBS = frozenset({"huggingface.co", "hf.co"})
 COMMIT = "a" * 40
 
 
-def problems(url: str, *, loopback: bool = False, scale: float = 1.0) -> list[tuple[str, Severity, str]]:
-    use = LoraUse(digest="d" * 64, scale=scale, name="rex@v1", url=url, base="flux2-dev")
-    found = lora_problems(use, ROW, hubs=HUBS, loopback=loopback)
+def problems(url: str, *, loopback: bool = False) -> list[tuple[str, Severity, str]]:
+    use = LoraUse(digest="d" * 64, scale=1.0, name="rex@v1", url=url, base="flux2-dev")
+    found = address_problems(use, hubs=HUBS, loopback=loopback)
     return [(one.code, one.severity, f"{one.message} {one.remedy}") for one in found]
 
 
@@ -96,9 +96,3 @@ def test_any_parameters_are_judged(extra: dict[str, object]) -> None:
     found = list(extra_problems(extra, ROW))
     refused = [one for one in found if one.severity is Severity.REFUSAL]
     assert len(refused) >= len({"n", "typo"} & set(extra))
-
-
-def test_the_scale_is_kept_to_the_models_range() -> None:
-    good = "https://huggingface.co/ann/rex"
-    assert problems(good, scale=1.2) == []
-    assert [code for code, _, _ in problems(good, scale=4.5)] == ["scale-out-of-range"]

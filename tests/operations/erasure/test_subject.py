@@ -45,14 +45,14 @@ def test_a_changed_card_is_published_under_a_tag_of_its_own(
 ) -> None:
     workspace = trained._workspace
     [first] = trained.publications.all("zib")
-    wanted = publishing.request(workspace, subject="zib", lora="zib@v1")
+    request = publishing.make_request(workspace, subject="zib", lora="zib@v1")
 
-    again = publishing._publish(workspace, wanted, "zib@v1")
+    again = publishing._publish(workspace, request, "zib@v1")
     assert again["revision"] == first.revision
     assert len(trained.publications.all("zib")) == 1
 
     monkeypatch.setattr(publishing, "__version__", "99.0")
-    changed = [publishing._publish(workspace, wanted, "zib@v1") for _ in range(2)]
+    changed = [publishing._publish(workspace, request, "zib@v1") for _ in range(2)]
     assert changed[0]["revision"] == changed[1]["revision"] != first.revision
     assert len(trained.publications.all("zib")) == 2
     hub = workspace.settings.hub_folder

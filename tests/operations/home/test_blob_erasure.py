@@ -114,8 +114,8 @@ def take_photo(studio: Studio, slug: str, folder: Path) -> str:
     """Take one photo in as a worker does; its digest."""
     job = intake.submit(studio._workspace, slug, [folder])
     with studio._workspace.database.read() as session:
-        wanted = session.get_one(JobRow, job.id).request["stages"][0]
-    intake._take_in(StageContext(studio._workspace, job.id, {}), wanted)
+        request = intake.IntakeRequest.from_json(session.get_one(JobRow, job.id).request["stages"][0])
+    intake._take_in(StageContext(studio._workspace, job.id, {}), request)
     ended(studio, job.id)
     (photo,) = studio.photos.all(slug)
     return photo.digest

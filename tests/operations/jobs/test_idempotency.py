@@ -22,6 +22,7 @@ from limner.store.models import GenerationRow
 from limner.store.web_models import AnswerRow
 from limner.types import JobState
 from tests.operations.conftest import draw_photos
+from tests.stage_requests import StoredRequest
 from tests.web.pictures_made import add_generation
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -35,7 +36,9 @@ def studio(tmp_path: Path) -> Studio:
 
 def make(studio: Studio, *, times: int = 1) -> Job:
     with studio._workspace.database.write() as session:
-        made = [jobs.add_job(session, kind="intake", stages=[{"stage": "intake"}], subject=None) for _ in range(times)]
+        made = [
+            jobs.add_job(session, kind="intake", stages=[StoredRequest("intake")], subject=None) for _ in range(times)
+        ]
         first = made[0].id
     return studio.jobs.get(first)
 
@@ -214,7 +217,7 @@ def test_every_state_of_a_job_is_an_event_once(studio: Studio) -> None:
     database = studio._workspace.database
     with database.write() as session:
         job = jobs.add_job(
-            session, kind="run", stages=[{"stage": "intake"}, {"stage": "freeze"}], subject=None, owner="ada"
+            session, kind="run", stages=[StoredRequest("intake"), StoredRequest("freeze")], subject=None, owner="ada"
         ).id
     for stage in (0, 0, 1):  # the first one again, as after a crash
         jobs.start_stage(database, job, stage)
@@ -230,7 +233,7 @@ def test_what_a_killed_stage_left_unsaid_ends_with_its_job(studio: Studio) -> No
     database = studio._workspace.database
     with database.write() as session:
         session.get_one(GenerationRow, "generation_left").state = JobState.RUNNING
-        stages = [{"stage": "generate", "generation": "generation_left"}]
+        stages = [StoredRequest("generate", generation="generation_left")]
         job = jobs.add_job(session, kind="run", stages=stages, subject=None, target="training_other").id
     assert studio.generations.get("generation_left").state is JobState.WAITING
     jobs.start_stage(database, job, 0)
@@ -244,7 +247,7 @@ def test_what_a_killed_stage_left_unsaid_ends_with_its_job(studio: Studio) -> No
 def test_an_event_is_gone_with_the_change_that_it_told_of(studio: Studio) -> None:
     job = make(studio)
     with pytest.raises(RuntimeError), studio._workspace.database.write() as session:
-        jobs.add_job(session, kind="intake", stages=[{"stage": "intake"}], subject=None)
+        jobs.add_job(session, kind="intake", stages=[StoredRequest("intake")], subject=None)
         raise RuntimeError
     assert [event.job for event in studio.jobs.events(job.id)] == [job.id]
     assert len(studio.jobs.all()) == 1

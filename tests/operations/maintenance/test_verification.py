@@ -50,8 +50,8 @@ def verify(studio: Studio, **options: bool) -> Verification:
     job = studio.maintenance.verify(**options)
     workspace = studio._workspace
     with workspace.database.read() as session:
-        wanted = session.get_one(JobRow, job.id).request["stages"][0]
-    result = verifying._verify(StageContext(workspace, job.id, {}), wanted)
+        request = verifying.VerifyRequest.from_json(session.get_one(JobRow, job.id).request["stages"][0])
+    result = verifying._verify(StageContext(workspace, job.id, {}), request)
     with workspace.database.write() as session:
         row = session.get_one(JobRow, job.id)
         row.state, row.result = JobState.DONE, result
@@ -109,8 +109,8 @@ def test_the_same_photo_again_takes_the_place_of_one_that_is_lost(
     (tmp_path / "again.png").write_bytes(encoded(picture(1)))
     job = studio.photos.add("rex", [tmp_path / "again.png"])
     with workspace.database.read() as session:
-        wanted = session.get_one(JobRow, job.id).request["stages"][0]
-    intake._take_in(StageContext(workspace, job.id, {}), wanted)
+        request = verifying.VerifyRequest.from_json(session.get_one(JobRow, job.id).request["stages"][0])
+    intake._take_in(StageContext(workspace, job.id, {}), request)
     assert [photo.digest for photo in studio.photos.all("rex")].count(lost.digest) == 1
     assert len(studio.photos.all("rex")) == 3
     assert workspace.blobs.read(lost.digest)
@@ -159,7 +159,7 @@ def test_it_goes_on_where_it_was_stopped(studio: Studio, monkeypatch: pytest.Mon
     workspace = studio._workspace
     job = studio.maintenance.verify()
     with workspace.database.read() as session:
-        wanted = session.get_one(JobRow, job.id).request["stages"][0]
+        request = verifying.VerifyRequest.from_json(session.get_one(JobRow, job.id).request["stages"][0])
     read: list[str] = []
     plain = verifying.file_digest
 
@@ -174,9 +174,9 @@ def test_it_goes_on_where_it_was_stopped(studio: Studio, monkeypatch: pytest.Mon
     context.progress._looked = -1.0
     monkeypatch.setattr(type(context.progress), "cancelled", property(lambda self: len(read) >= 2))
     with pytest.raises(LimnerError, match="Stopped as you asked"):
-        verifying._verify(context, wanted)
+        verifying._verify(context, request)
     monkeypatch.setattr(type(context.progress), "cancelled", property(lambda self: False))
-    result = verifying._verify(StageContext(workspace, job.id, {}), wanted)
+    result = verifying._verify(StageContext(workspace, job.id, {}), request)
     assert result["files"] == 4
     assert len(read) == len(set(read)) == 4, "each file is read once"
 

@@ -45,7 +45,7 @@ def copies(tmp_path: Path) -> Path:
 def add(studio: Studio, paths: Sequence[Path]) -> tuple[Job, dict[str, int]]:
     job = studio.photos.add("rex", paths)
     context = StageContext(studio._workspace, job.id, {})
-    return job, intake._take_in(context, intake.request("rex", paths))
+    return job, intake._take_in(context, intake.make_request("rex", paths))
 
 
 def sizes(studio: Studio) -> list[tuple[int, int]]:
@@ -58,7 +58,8 @@ def test_the_order_of_the_files_does_not_matter(studio: Studio, copies: Path) ->
         studio.subjects.add(f"rex-{number}", kind="pet", class_word="dog")
         paths = [copies / name for name in order]
         job = studio.photos.add(f"rex-{number}", paths)
-        result = intake._take_in(StageContext(studio._workspace, job.id, {}), intake.request(f"rex-{number}", paths))
+        request = intake.make_request(f"rex-{number}", paths)
+        result = intake._take_in(StageContext(studio._workspace, job.id, {}), request)
         photos = studio.photos.all(f"rex-{number}")
         assert sorted(Path(photo.source).name for photo in photos) == ["c-whole.png", "other.png"]
         assert result["refused"] == 2 and result["accepted"] + result["warned"] == 2
@@ -129,7 +130,7 @@ def test_an_intake_that_is_run_again_ends_the_same(studio: Studio, copies: Path)
         if lost:
             with studio._workspace.database.write() as session:
                 session.execute(delete(PhotoRow).where(PhotoRow.width == 128))
-        intake._take_in(StageContext(studio._workspace, job.id, {}), intake.request("rex", paths))
+        intake._take_in(StageContext(studio._workspace, job.id, {}), intake.make_request("rex", paths))
         assert sizes(studio) == [(128, 128), (450, 360)]
         assert [bool(one.photo) for one in studio.photos.report("rex", job.id)] == [False, True, True]
 
@@ -139,7 +140,7 @@ def test_two_subjects_share_what_one_lets_go_of(studio: Studio, copies: Path) ->
     (old,) = studio.photos.all("rex")
     studio.subjects.add("other", kind="pet", class_word="dog")
     job = studio.photos.add("other", [copies / "a-small.png"])
-    request = intake.request("other", [copies / "a-small.png"])
+    request = intake.make_request("other", [copies / "a-small.png"])
     intake._take_in(StageContext(studio._workspace, job.id, {}), request)
     add(studio, [copies / "c-whole.png"])
     erasing.finish(studio._workspace)
@@ -168,8 +169,8 @@ def test_one_rule_for_folders_zips_uploads_and_globs(way: str, studio: Studio, t
             with studio.uploads.receive(upload.id, 0) as receiver:
                 receiver.write(data)
         job = studio.uploads.commit(batch, len(files))
-        wanted_stage = {"stage": "intake", "subject": "rex", "paths": [], "captions": [], "batch": batch}
-        result = intake._take_in(StageContext(studio._workspace, job.id, {}), wanted_stage)
+        request = intake.IntakeRequest(subject="rex", batch=batch)
+        result = intake._take_in(StageContext(studio._workspace, job.id, {}), request)
     elif way == "zip":
         with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
             for file in files:

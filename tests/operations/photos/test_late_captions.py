@@ -47,8 +47,8 @@ def still(tmp_path: Path) -> Iterator[Studio]:
 def taken(studio: Studio, job: Job) -> dict[str, Any]:
     """Do an intake in this process; its result, which its row has then too."""
     with studio._workspace.database.read() as session:
-        (wanted,) = session.get_one(JobRow, job.id).request["stages"]
-    result = intake._take_in(StageContext(studio._workspace, job.id, {}), wanted)
+        (row,) = session.get_one(JobRow, job.id).request["stages"]
+    result = intake._take_in(StageContext(studio._workspace, job.id, {}), intake.IntakeRequest.from_json(row))
     with studio._workspace.database.write() as session:
         row = session.get_one(JobRow, job.id)
         row.result, row.ended_at, row.state = result, now(), "done"

@@ -55,8 +55,9 @@ def bob(alice: Studio, studio: Studio, tmp_path: Path) -> Studio:
 def work(studio: Studio, job: Job) -> dict[str, Any]:
     """Do a publication that was submitted, as the worker does, who belongs to nobody."""
     with studio._workspace.database.read() as session:
-        [wanted] = session.get_one(JobRow, job.id).request["stages"]
-    return publishing._publish(studio._workspace, wanted, wanted["lora"])
+        [row] = session.get_one(JobRow, job.id).request["stages"]
+    request = publishing.PublishRequest.from_json(row)
+    return publishing._publish(studio._workspace, request, request.lora)
 
 
 def private(studio: Studio, repo: str) -> bool:

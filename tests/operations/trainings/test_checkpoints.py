@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 from limner import Studio
 from limner.errors import Conflict, InputRefused, NotFound
 from limner.loras.file.header import digests, read_header
-from limner.operations.generations import orders as ordering
+from limner.operations.generations import orders, reach
 from limner.operations.generations import submission as generating
 from limner.settings import Settings
 from limner.store.models import BlobRow, GenerationSubjectRow, JobRow, LoraRow
@@ -53,11 +53,11 @@ def test_short_ids_do_and_what_is_not_there_is_said(studio: Studio) -> None:
 def test_a_checkpoint_reaches_only_what_draws_from_a_file(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOGETHER_API_KEY", "together_planted_token")
     workspace = studio._workspace
-    wanted = generating.request(workspace, prompt="x", loras=[(f"{TRAINING}#10", 1.0)], generator="together")
-    order, _ = ordering.order_of(workspace, wanted, {}, "together")
+    request = generating.make_request(workspace, prompt="x", loras=[(f"{TRAINING}#10", 1.0)], generator="together")
     about = next(one for one in studio.maintenance.back_ends()["generators"] if one.name == "together")
+    drawing = orders.find_drawing(workspace, request, [about])
     assert Reach.FILE not in about.reach
-    [found] = ordering.reach_findings(workspace, wanted, order, about, [])
+    [found] = reach.reach_findings(workspace, drawing.loras, about, [])
     assert found.code == "lora-out-of-reach"
     assert f"limner lora pick {TRAINING} 10" in found.remedy
     with pytest.raises(InputRefused, match="is a checkpoint here"):

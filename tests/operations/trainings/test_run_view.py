@@ -20,12 +20,14 @@ from limner.operations.trainings import job as training_stage
 from limner.operations.trainings import submission as trainings
 from limner.operations.trainings.artifacts import MOST_POINTS, Arrivals, joined, log_file, thin
 from limner.operations.trainings.job import order_of
+from limner.operations.trainings.request import TrainRequest
 from limner.options import parse_setting
 from limner.settings import Settings
 from limner.store.models import BlobRow, DatasetRow, PhotoRow, TrainingRow, now
 from limner.training import recipe as recipes
 from limner.training.local.run import RunDirectory
 from limner.training.local.trainer import LocalTrainer
+from limner.training.recipe import from_mapping
 from limner.training.recipe_fields import recipe_fields
 from limner.training.trainer import TrainingOrder, TrainingReport
 from limner.types import JobState, Progress
@@ -54,7 +56,7 @@ def add_training(
     studio: Studio, *, prompts: tuple[str, ...] = ("a dog", "a dog at sea"), trainer: str = "local"
 ) -> str:
     workspace = studio._workspace
-    wanted = trainings.request(
+    request = trainings.make_request(
         workspace, subject="rex", kind="pet", trainer=trainer, preset="quick", sample_prompts=prompts
     )
     with workspace.database.write() as session:
@@ -66,21 +68,22 @@ def add_training(
             }
             session.add(DatasetRow(digest="d" * 64, subject="rex", resolution=128, photos=12, manifest=manifest))
             session.flush()
-        training_stage.add_row(session, wanted, "d" * 64)
-        jobs.add_job(session, kind="train", stages=[wanted], subject="rex", target=wanted["training"])
-    return str(wanted["training"])
+        training_stage.add_row(session, request, "d" * 64)
+        jobs.add_job(session, kind="train", stages=[request], subject="rex", target=request.training)
+    return request.training
 
 
 def order_for(studio: Studio, training: str) -> TrainingOrder:
     found = studio.trainings.get(training)
-    wanted = {
-        "training": training,
-        "base": found.base,
-        "trainer": "local",
-        "recipe": dict(found.recipe),
-        "sample_prompts": list(found.sample_prompts),
-    }
-    return order_of(studio._workspace, wanted, studio.datasets.get("d" * 64).manifest)
+    request = TrainRequest(
+        subject=found.subject,
+        training=training,
+        base=found.base,
+        trainer="local",
+        recipe=from_mapping(found.recipe),
+        sample_prompts=found.sample_prompts,
+    )
+    return order_of(studio._workspace, request, studio.datasets.get("d" * 64).manifest)
 
 
 def a_run(order: TrainingOrder) -> RunDirectory:

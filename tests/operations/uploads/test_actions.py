@@ -106,16 +106,17 @@ def test_a_file_and_a_folder_of_one_name_come_together(still: Studio, tmp_path: 
 def test_an_intake_that_died_before_its_row_gives_the_same_result(still: Studio, tmp_path: Path) -> None:
     from limner.operations.jobs.context import StageContext
     from limner.operations.photos import job as intake
+    from limner.operations.uploads.request import IntakeRequest
 
     drawn = draw_photos(tmp_path / "drawn", 3)
     batch = still.uploads.open("zibbo").id
     for number in range(3):
         send(still, batch, f"{number}.png", (drawn / f"photo-{number}.png").read_bytes())
     job = still.uploads.commit(batch, 3)
-    wanted = {"stage": "intake", "subject": "zibbo", "paths": [], "captions": [], "batch": batch}
-    first = intake._take_in(StageContext(still._workspace, job.id, {}), wanted)
+    request = IntakeRequest(subject="zibbo", batch=batch)
+    first = intake._take_in(StageContext(still._workspace, job.id, {}), request)
     assert folder_of(still) == []
-    assert intake._take_in(StageContext(still._workspace, job.id, {}), wanted) == first
+    assert intake._take_in(StageContext(still._workspace, job.id, {}), request) == first
     assert len(still.photos.all("zibbo")) == 3
 
 

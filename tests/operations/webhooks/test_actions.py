@@ -29,6 +29,7 @@ from limner.store.web_models import DeliveryRow
 from limner.studio import Studio
 from limner.types import JobState
 from limner.vendors.http.standard_webhooks import verify
+from tests.stage_requests import StoredRequest
 
 
 class Receiver:
@@ -73,7 +74,7 @@ def happen(studio: Studio, *states: JobState, owner: str | None = None) -> str:
         job = jobs.add_job(
             session,
             kind="train",
-            stages=[{"stage": "train", "prompt": "a secret wish"}],
+            stages=[StoredRequest("train", prompt="a secret wish")],
             subject="zibbo",
             target="training_1",
             owner=owner,

@@ -7,16 +7,16 @@ import base64
 import binascii
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
-from limner.catalog.hosted import HostedModel, find_hosted
+from limner.catalog.hosted import HostedModel
 from limner.errors import (
     AccountRefused,
     ContentRefused,
@@ -31,16 +31,16 @@ from limner.errors import (
 )
 from limner.findings import refuse
 from limner.generation.alternatives import elsewhere
-from limner.generation.checks import check_order
-from limner.generation.fal.checks import is_loopback, row_problems
+from limner.generation.fal.checks import is_loopback, order_problems
 from limner.generation.fan_out import Brake, fan_out
 from limner.generation.generator import Drawn, GenerationOrder
+from limner.generation.hosted import Foreseen, HostedGenerator, price_pictures, row_problems, words_of
 from limner.generation.vendor_picture import picture_type
+from limner.hosted import Hosted
 from limner.money.payments import Purchase, Receipt, announce
-from limner.money.prices import estimate_pictures, price_of
 from limner.settings import Settings
-from limner.types import BackEnd, Estimate, Finding, LoraUse, Need, Plan, PlannedCall, Price, Reach, Severity
-from limner.vendors.secrets.tokens import has_token, token_for
+from limner.types import Finding, LoraUse, PlannedCall, Reach, Severity
+from limner.vendors.secrets.tokens import token_for
 
 if TYPE_CHECKING:
     from limner.vendors.fal.answers import Listed
@@ -60,62 +60,33 @@ ATTEMPTS = 3
 UPLOADED = "(the address of the uploaded lora)"
 
 
-class FalGenerator:
+class FalGenerator(HostedGenerator):
     """Draws with a model of fal. A lora that is nowhere public is uploaded to fal for a day, to a random address."""
 
+    HOSTED = Hosted(
+        vendor=VENDOR,
+        does="generate",
+        title="fal",
+        summary="Draws in seconds with FLUX.1 and FLUX.2 on fal's machines; takes loras by address or as files.",
+        sees_photos="no photos; fal gets the prompt and the lora, and makes the pictures",
+        account="a key of fal",
+        login="limner login fal, or set FAL_KEY",
+        limits={"pictures_at_once": AT_ONCE, "reproducible": False},
+        reach=(Reach.URL, Reach.FILE),
+    )
+
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self._uploads: dict[str, tuple[str, float]] = {}
+        self._uploading: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
-    def describe(self) -> BackEnd:
-        rows = find_hosted(VENDOR, "generate")
-        offered = [row for row in rows if not row.withdrawn]
-        price = price_of(offered[0]) if offered else Price("per_megapixel", certain=False)
-        return BackEnd(
-            name=VENDOR,
-            title="fal",
-            summary="Draws in seconds with FLUX.1 and FLUX.2 on fal's machines; takes loras by address or as files.",
-            bases=tuple(dict.fromkeys(row.base for row in offered)),
-            sees_photos="no photos; fal gets the prompt and the lora, and makes the pictures",
-            price=price,
-            needs=(Need("a key of fal", has_token(VENDOR, self._settings), "limner login fal, or set FAL_KEY"),),
-            limits={
-                "loras": max((row.most_loras for row in offered), default=0),
-                "steps": max((row.most_steps for row in offered), default=0),
-                "pictures_at_once": AT_ONCE,
-                "reproducible": False,
-            },
-            vendor=VENDOR,
-            reach=(Reach.URL, Reach.FILE),
-            models=tuple(row.model for row in offered),
-        )
-
-    def check(self, order: GenerationOrder) -> Sequence[Finding]:
-        needs = [need for need in self.describe().needs if not need.met]
-        found = [Finding("need", Severity.REFUSAL, f"fal needs {need.name}.", need.how_to_get) for need in needs]
-        row = self._row(order)
-        found += check_order(order, most_loras=row.most_loras if row else 1)
-        if row is None:
-            named = f" with {order.model}" if order.model else ""
-            message = f"fal draws no {order.base.id}{named}, by the catalog."
-            return [*found, Finding("model", Severity.REFUSAL, message, elsewhere(order.base, besides=VENDOR))]
+    def problems(self, order: GenerationOrder, row: HostedModel) -> Iterator[Finding]:
+        yield from row_problems(order, row, self.HOSTED.title)
         loopback = is_loopback(urlsplit(self._settings.fal_queue_url).hostname or "")
-        known = {finding.code for finding in found}
-        return [*found, *(one for one in row_problems(order, row, loopback=loopback) if one.code not in known)]
+        yield from order_problems(order, row, loopback=loopback)
 
-    def estimate(self, order: GenerationOrder) -> Estimate:
-        row = self._row(order)
-        if row is None:
-            return Estimate(certain=False, note=f"fal has no model for {order.base.id}")
-        left = order.count - len(order.done)
-        found = _price(row, order, left)
-        return found if found.seconds is None else replace(found, seconds=found.seconds / min(AT_ONCE, max(left, 1)))
-
-    async def plan(self, order: GenerationOrder) -> Plan:
-        found = list(self.check(order))
-        row = self._row(order)
-        if row is None:
-            return Plan(VENDOR, order.model, (), self.estimate(order), tuple(found))
+    async def foresee(self, order: GenerationOrder, row: HostedModel, found: list[Finding]) -> Foreseen:
+        """Ask whether the key is good, and the model there."""
         if self.describe().ready:
             async with self._client() as fal:
                 found += await _asked(fal, row, order)
@@ -124,7 +95,7 @@ class FalGenerator:
         uploads = sum(not use.url for use in _used(order))
         calls = [PlannedCall("POST", f"{rest}/storage/auth/token", times=uploads)] if uploads else []
         calls.append(PlannedCall("POST", f"{queue}/{row.model}", body, True, order.count - len(order.done)))
-        return Plan(VENDOR, row.model, tuple(calls), self.estimate(order), tuple(found))
+        return Foreseen(found, row, tuple(calls))
 
     async def draw(self, order: GenerationOrder) -> AsyncIterator[Drawn]:
         """Draw what is not in ``order.done``, many at once. Cancelled, it still gives what was sent, then stops.
@@ -133,8 +104,8 @@ class FalGenerator:
         SpendingRefused; Undecided: a picture may have been paid; WorkFailed. Where only some failed, it says how many.
         """
         refuse(self.check(order), InputRefused)
-        row = self._row(order)
-        assert row is not None  # noqa: S101 - check refuses an order without one
+        row = self.row_of(order)
+        assert isinstance(row, HostedModel)  # noqa: S101 - check refuses an order without one
         async with self._client() as fal:
             places = [await self._address(fal, use) for use in _used(order)]
             brake = Brake()
@@ -143,9 +114,14 @@ class FalGenerator:
                 return await self._picture(fal, row, order, index, places, brake)
 
             left = [index for index in range(order.count) if index not in order.done]
-            async with aclosing(fan_out(left, paint, most=AT_ONCE, brake=brake)) as coming:
-                async for drawn in coming:
-                    yield drawn
+            try:
+                async with aclosing(fan_out(left, paint, most=AT_ONCE, brake=brake)) as coming:
+                    async for drawn in coming:
+                        yield drawn
+            except (VendorRefused, WorkFailed):
+                for use in _used(order):
+                    self._uploads.pop(use.digest, None)  # it may be gone there: the next order uploads it anew
+                raise
 
     async def _picture(
         self, fal: FalClient, row: HostedModel, order: GenerationOrder, index: int, places: Sequence[str], brake: Brake
@@ -212,7 +188,7 @@ class FalGenerator:
         async def find() -> Receipt | None:
             return await _found(fal, row, order, tag, body, sent[0] if sent else None)
 
-        price = _price(row, order, 1).amount
+        price = price_pictures(row, order, 1).amount
         purchase = Purchase(tag, VENDOR, "picture", row.model, price, {"input": dict(body)}, announced=True)
         receipt = await order.payments.once(purchase, send=send, find=find)
         return (given[0], True) if given else (fal.job(row.model, receipt.reference), False)
@@ -221,23 +197,21 @@ class FalGenerator:
         """Where fal can fetch a lora: where it is published, else where it is uploaded to, for a day."""
         if use.url:
             return use.url
-        url, until = self._uploads.get(use.digest, ("", 0.0))
-        if time.monotonic() < until:
-            return url
         if use.path is None:
             raise InputRefused(f"The lora {use.name} is not on this machine.", remedy="Import it.", thing=use.name)
-        name = f"{use.digest[:16]}.safetensors"
-        url = await fal.upload(use.path, name, media_type="application/octet-stream", keep_seconds=LORAS_KEPT)
-        self._uploads[use.digest] = (url, time.monotonic() + LORAS_KEPT / 2)
+        # Many jobs of one grid begin at once with the same lora: the first uploads it for all.
+        async with self._uploading.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            url, until = self._uploads.get(use.digest, ("", 0.0))
+            if time.monotonic() >= until:
+                name = f"{use.digest[:16]}.safetensors"
+                url = await fal.upload(use.path, name, media_type="application/octet-stream", keep_seconds=LORAS_KEPT)
+                self._uploads[use.digest] = (url, time.monotonic() + LORAS_KEPT / 2)
         return url
 
     def _client(self) -> FalClient:
         from limner.vendors.fal.client import open_fal
 
         return open_fal(self._settings, token_for(VENDOR, self._settings))
-
-    def _row(self, order: GenerationOrder) -> HostedModel | None:
-        return next(iter(find_hosted(VENDOR, "generate", base=order.base.id, model=order.model)), None)
 
 
 def _used(order: GenerationOrder) -> list[LoraUse]:
@@ -255,18 +229,7 @@ def _body(row: HostedModel, order: GenerationOrder, seed: int, places: Sequence[
         "guidance": order.guidance,
         "seed": seed,
     }
-    return {
-        **row.fixed,
-        **{row.fields[word]: value for word, value in ours.items() if word in row.fields},
-        **order.extra,
-    }
-
-
-def _price(row: HostedModel, order: GenerationOrder, count: int) -> Estimate:
-    size = sum(use.byte_size for use in order.loras)
-    return estimate_pictures(
-        row, width=order.width, height=order.height, steps=order.steps, count=count, lora_bytes=size
-    )
+    return words_of(row, ours) | dict(order.extra)
 
 
 async def _asked(fal: FalClient, row: HostedModel, order: GenerationOrder) -> list[Finding]:

@@ -6,10 +6,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from limner.catalog.hosted import HostedModel, find_hosted
+from limner.catalog.hosted import HostedModel
 from limner.errors import (
     AccountRefused,
     ContentRefused,
@@ -19,19 +18,20 @@ from limner.errors import (
     OutOfCredit,
     Undecided,
 )
-from limner.findings import refuse
+from limner.findings import refusal, refuse
 from limner.generation.alternatives import elsewhere
-from limner.generation.checks import check_order, vendor_error
+from limner.generation.checks import vendor_error
 from limner.generation.fan_out import Brake, fan_out
 from limner.generation.generator import Drawn, GenerationOrder
-from limner.generation.huggingface.checks import main_problems, row_problems
+from limner.generation.hosted import Foreseen, HostedGenerator, price_pictures, row_problems, words_of
+from limner.generation.huggingface.checks import extra_problems, main_problems
 from limner.generation.vendor_picture import picture_type
+from limner.hosted import Hosted
 from limner.money.payments import Purchase, Receipt, announce
-from limner.money.prices import estimate_pictures, price_of
 from limner.settings import Settings
-from limner.types import BackEnd, Estimate, Finding, LoraUse, Need, Plan, PlannedCall, Price, Reach, Severity
+from limner.types import Finding, LoraUse, PlannedCall, Reach, Severity
 from limner.vendors.huggingface.hub import repo_at, router_url
-from limner.vendors.secrets.tokens import has_token, token_for
+from limner.vendors.secrets.tokens import token_for
 
 if TYPE_CHECKING:
     from limner.vendors.huggingface.inference_providers import RouterClient, Served, Standing
@@ -42,97 +42,60 @@ VENDOR = "huggingface"
 AT_ONCE = 8
 
 
-class HuggingFaceGenerator:
+class HuggingFaceGenerator(HostedGenerator):
     """Draws with one lora that is public on the Hub, by whichever provider the Hub maps its repo to.
 
     Providers always take what is at main, so main is looked at before anything is sent. They keep no list of pictures:
     where the answer to a paid call is lost, the user is asked.
     """
 
+    HOSTED = Hosted(
+        vendor=VENDOR,
+        does="generate",
+        title="Hugging Face Inference Providers",
+        summary="Draws with one public lora of the Hub, on fal's or Replicate's machines, billed by Hugging Face.",
+        sees_photos="no photos; Hugging Face and the provider get the prompt and the lora, and make the pictures",
+        account="a Hugging Face token that may call Inference Providers",
+        login="limner login huggingface, or set HF_TOKEN",
+        limits={"loras": 1, "pictures_at_once": AT_ONCE, "reproducible": False},
+        reach=(Reach.HUGGING_FACE,),
+    )
+
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self._hub_url = settings.huggingface_url.rstrip("/")
 
-    def describe(self) -> BackEnd:
-        rows = [row for row in find_hosted(VENDOR, "generate") if not row.withdrawn]
-        return BackEnd(
-            name=VENDOR,
-            title="Hugging Face Inference Providers",
-            summary="Draws with one public lora of the Hub, on fal's or Replicate's machines, billed by Hugging Face.",
-            bases=tuple(dict.fromkeys(row.base for row in rows)),
-            sees_photos="no photos; Hugging Face and the provider get the prompt and the lora, and make the pictures",
-            price=price_of(rows[0]) if rows else Price("per_megapixel", certain=False),
-            needs=(
-                Need(
-                    "a Hugging Face token that may call Inference Providers",
-                    has_token(VENDOR, self._settings),
-                    "limner login huggingface, or set HF_TOKEN",
-                ),
-            ),
-            limits={
-                "loras": 1,
-                "steps": max((row.most_steps for row in rows), default=0),
-                "pictures_at_once": AT_ONCE,
-                "reproducible": False,
-            },
-            vendor=VENDOR,
-            reach=(Reach.HUGGING_FACE,),
-            models=tuple(row.model for row in rows),
-        )
-
-    def check(self, order: GenerationOrder) -> Sequence[Finding]:
-        found = [
-            Finding("need", Severity.REFUSAL, f"Inference Providers need {need.name}.", need.how_to_get)
-            for need in self.describe().needs
-            if not need.met
-        ]
-        found += check_order(order, most_loras=1)
-        rows = self._rows(order)
-        if not rows:
-            named = f" with {order.model}" if order.model else ""
-            message = f"Inference Providers draw no {order.base.id} with loras{named}, by the catalog."
-            return [*found, Finding("no-model", Severity.REFUSAL, message, elsewhere(order.base, besides=VENDOR))]
+    def problems(self, order: GenerationOrder, row: HostedModel) -> Iterator[Finding]:
         used = _used(order)
         if not used:
             message = "Inference Providers draw here with exactly one lora, and the order has none."
-            found.append(Finding("lora-missing", Severity.REFUSAL, message, elsewhere(order.base, besides=VENDOR)))
+            yield refusal("lora-missing", message, elsewhere(order.base, besides=VENDOR))
         for use in used:
             if not repo_at(use.url, self._hub_url):
                 message = f"Inference Providers take loras from a public repo of the Hub, and {use.name} is in none."
-                mend = f"limner publish {use.name} --hub huggingface --public"
-                found.append(Finding("lora-out-of-reach", Severity.REFUSAL, message, mend))
-        known = {finding.code for finding in found}
-        return [*found, *(one for one in row_problems(order, rows[0]) if one.code not in known)]
+                yield refusal("lora-out-of-reach", message, f"limner publish {use.name} --hub huggingface --public")
+        yield from self._row_problems(order, row)
 
-    def estimate(self, order: GenerationOrder) -> Estimate:
-        rows = self._rows(order)
-        if not rows:
-            return Estimate(certain=False, note=f"Inference Providers have no model for {order.base.id}")
-        left = order.count - len(order.done)
-        found = _price(rows[0], order, left)
-        return found if found.seconds is None else replace(found, seconds=found.seconds / min(AT_ONCE, max(left, 1)))
+    def _row_problems(self, order: GenerationOrder, row: HostedModel) -> Iterator[Finding]:
+        yield from row_problems(order, row, self.HOSTED.title)
+        yield from extra_problems(order, row)
 
-    async def plan(self, order: GenerationOrder) -> Plan:
-        """Ask the Hub who serves the repo, and whether main still holds this lora. Nothing is paid."""
-        found = list(self.check(order))
-        rows = self._rows(order)
-        stopped = any(finding.severity is Severity.REFUSAL for finding in found)
-        if not rows or stopped:
-            return Plan(VENDOR, rows[0].model if rows else order.model, (), self.estimate(order), tuple(found))
+    async def foresee(self, order: GenerationOrder, row: HostedModel, found: list[Finding]) -> Foreseen:
+        """Ask the Hub who serves the repo, and whether main still holds this lora."""
+        if any(finding.severity is Severity.REFUSAL for finding in found):
+            return Foreseen(found, row)
         async with self._client() as client:
             problems, chosen = await self._ask(client, order)
         found += problems
         if chosen is None:
-            return Plan(VENDOR, rows[0].model, (), self.estimate(order), tuple(found))
+            return Foreseen(found, row)
         from limner.vendors.huggingface.inference_providers import call_of
 
         served, row, repo = chosen
         address = f"{router_url(self._settings)}/{call_of(served)}"
         body = self._body(order, row, served, repo, order.seed)
         left = order.count - len(order.done)
-        call = PlannedCall("POST", address, body, costs=True, times=left)
-        estimate = self.estimate(replace(order, model=row.model))
-        return Plan(VENDOR, row.model, (call,), estimate, tuple(found))
+        return Foreseen(found, row, (PlannedCall("POST", address, body, costs=True, times=left),))
 
     async def draw(self, order: GenerationOrder) -> AsyncIterator[Drawn]:
         """Draw what is not in ``order.done``, many at once. Cancelled, it still gives what was sent, then stops.
@@ -180,7 +143,7 @@ class HuggingFaceGenerator:
             given = await client.draw(served, body, before=going_out)
             return Receipt(given.url, answer=given.flagged)
 
-        price = _price(row, order, 1).amount
+        price = price_pictures(row, order, 1).amount
         tag = order.tag(index)
         purchase = Purchase(tag, VENDOR, "picture", row.model, price, {"input": body}, announced=True)
         receipt = await order.payments.once(purchase, send=send, settle=False)
@@ -216,8 +179,7 @@ class HuggingFaceGenerator:
         return RouterClient(self._hub_url, router_url(self._settings), token_for(VENDOR, self._settings))
 
     def _rows(self, order: GenerationOrder) -> list[HostedModel]:
-        rows = find_hosted(VENDOR, "generate", base=order.base.id, model=order.model)
-        return [row for row in rows if not row.withdrawn]
+        return [row for row in self.HOSTED.rows(order.base.id, order.model) if not row.withdrawn]
 
     async def _ask(
         self, client: RouterClient, order: GenerationOrder
@@ -236,7 +198,7 @@ class HuggingFaceGenerator:
             return found, None
         served, row = choice
         if row.id != self._rows(order)[0].id:
-            found += row_problems(order, row)
+            found += self._row_problems(order, row)
         if served.status not in ("live", "None"):
             message = f"The Hub marks {served.provider} as '{served.status}' for {repo.repo}."
             found.append(Finding("provider-not-live", Severity.WARNING, message, "It may fail; try another generator."))
@@ -258,8 +220,7 @@ class HuggingFaceGenerator:
             "seed": seed,
             **weights_field(served, self._hub_url, repo.repo, _used(order)[0].scale),
         }
-        body = {**row.fixed, **{row.fields[word]: value for word, value in ours.items() if word in row.fields}}
-        body |= dict(order.extra)
+        body = words_of(row, ours) | dict(order.extra)
         if served.provider != "replicate":
             return body
         version = served.model.partition(":")[2]
@@ -287,10 +248,3 @@ def _unserved(order: GenerationOrder, repo: Standing) -> Finding:
     known = f" It maps it to {others}, which Limner does not know." if others else ""
     message = f"The Hub maps {repo.repo} to no provider that draws {order.base.id} with it.{known}"
     return Finding("repo-not-served", Severity.REFUSAL, message, elsewhere(order.base, besides=VENDOR))
-
-
-def _price(row: HostedModel, order: GenerationOrder, count: int) -> Estimate:
-    size = sum(use.byte_size for use in order.loras)
-    return estimate_pictures(
-        row, width=order.width, height=order.height, steps=order.steps, count=count, lora_bytes=size
-    )

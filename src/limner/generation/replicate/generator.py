@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner.catalog.hosted import HostedModel, find_hosted
+from limner.catalog.hosted import HostedModel
 from limner.errors import (
     ContentRefused,
     InputRefused,
@@ -25,17 +25,16 @@ from limner.errors import (
     WorkFailed,
 )
 from limner.findings import refuse
-from limner.generation.checks import check_order
 from limner.generation.fan_out import Brake, fan_out
 from limner.generation.generator import Drawn, GenerationOrder
+from limner.generation.hosted import Foreseen, HostedGenerator, price_pictures, row_problems
 from limner.generation.metadata.pixels import media_type, opened
-from limner.generation.replicate.inputs import Way, check_way, choose_way, fill_inputs
+from limner.generation.replicate.inputs import AT_ONCE, HOSTED, Way, check_way, choose_way, fill_inputs
 from limner.money.payments import Purchase, Receipt, announce
-from limner.money.prices import estimate_pictures, price_of
-from limner.settings import Settings
-from limner.types import BackEnd, Estimate, Finding, Need, Plan, PlannedCall, Price, Reach, Severity
+from limner.money.prices import price_of
+from limner.types import Finding, PlannedCall, Severity
 from limner.vendors.replicate.error_words import is_content, is_credit
-from limner.vendors.secrets.tokens import has_token, redact, token_for
+from limner.vendors.secrets.tokens import redact, token_for
 
 if TYPE_CHECKING:
     from limner.generation.replicate.lookup import Lookup
@@ -45,8 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["ReplicateGenerator"]
 
 VENDOR = "replicate"
-AT_ONCE = 32
-MOST_LORAS = 2
 MOST_PICTURE_BYTES = 100_000_000
 LOOKS = (0.5, 1.0, 1.0, 1.5, 2.0, 3.0, 5.0)
 """Seconds before each look at a picture; the last again and again."""
@@ -66,58 +63,30 @@ class _Target:
     fields: Mapping[str, InputField]
 
 
-class ReplicateGenerator:
+class ReplicateGenerator(HostedGenerator):
     """Draws at Replicate. A lora that was trained there needs no publication: its own private model draws."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    HOSTED = HOSTED
 
-    def describe(self) -> BackEnd:
-        rows = [row for row in find_hosted(VENDOR, "generate") if not row.withdrawn]
-        account = Need("an account at Replicate", has_token(VENDOR, self._settings), "limner login replicate")
-        return BackEnd(
-            name=VENDOR,
-            title="Replicate",
-            summary="Draws in your account at Replicate, also with loras that were trained there and are private.",
-            bases=tuple(dict.fromkeys(row.base for row in rows)),
-            sees_photos="no photos; Replicate gets the prompt and the lora, and keeps each picture for about an hour",
-            price=price_of(rows[0]) if rows else Price("per_run", certain=False),
-            needs=(account,),
-            limits={
-                "loras": max((row.most_loras for row in rows), default=MOST_LORAS),
-                "steps": max((row.most_steps for row in rows), default=0),
-                "pictures_at_once": AT_ONCE,
-                "reproducible": False,
-            },
-            vendor=VENDOR,
-            reach=(Reach.HOSTED, Reach.HUGGING_FACE, Reach.URL),
-            models=tuple(dict.fromkeys(row.model for row in rows)),
-        )
-
-    def check(self, order: GenerationOrder) -> Sequence[Finding]:
-        found = [
-            Finding("need", Severity.REFUSAL, f"The generator replicate lacks {need.name}.", need.how_to_get)
-            for need in self.describe().needs
-            if not need.met
-        ]
+    def row_of(self, order: GenerationOrder) -> HostedModel | Finding:
         way = choose_way(order)
-        if isinstance(way, Finding):
-            return [*found, *check_order(order, most_loras=MOST_LORAS), way]
-        found += check_order(order, most_loras=way.row.most_loras or MOST_LORAS)
-        return [*found, *check_way(way, order)]
+        return way if isinstance(way, Finding) else way.row
 
-    def estimate(self, order: GenerationOrder) -> Estimate:
+    def problems(self, order: GenerationOrder, row: HostedModel) -> Iterator[Finding]:
+        yield from row_problems(order, row, self.HOSTED.title)
         way = choose_way(order)
-        if isinstance(way, Finding):
-            return Estimate(certain=False, note=way.message)
-        return _pictures(way.row, order, order.count - len(order.done))
+        if isinstance(way, Way):
+            yield from check_way(way, order)
 
-    async def plan(self, order: GenerationOrder) -> Plan:
-        found = list(await asyncio.to_thread(self.check, order))
+    def seconds(self, row: HostedModel, order: GenerationOrder, left: int, one_by_one: float) -> float:
+        del row, order, left
+        return one_by_one
+
+    async def foresee(self, order: GenerationOrder, row: HostedModel, found: list[Finding]) -> Foreseen:
+        """Ask for the account, and for the model's version with the input that it takes."""
         way = choose_way(order)
-        if isinstance(way, Finding):
-            return Plan(VENDOR, order.model, (), self.estimate(order), tuple(found))
         calls: tuple[PlannedCall, ...] = ()
+        assert isinstance(way, Way)  # noqa: S101 - the row is of one
         if self.describe().ready:
             try:
                 async with self._client() as client:
@@ -129,7 +98,7 @@ class ReplicateGenerator:
                 calls = (_planned(client.base_url, target, body, times),)
             except LimnerError as failure:
                 found.append(Finding("vendor", Severity.REFUSAL, failure.message, failure.remedy))
-        return Plan(VENDOR, way.model, calls, self.estimate(order), tuple(found))
+        return Foreseen(found, row, calls, way.model)
 
     async def draw(self, order: GenerationOrder) -> AsyncIterator[Drawn]:
         """Draw what is not in ``order.done``, many at once. Cancelled, it still gives what was sent, then stops.
@@ -196,7 +165,7 @@ class ReplicateGenerator:
             job = await lookup.find(tag, body)
             return Receipt(job.id, answer=job) if job is not None else None
 
-        price = _pictures(target.way.row, order, 1).amount
+        price = price_pictures(target.way.row, order, 1).amount
         purchase = Purchase(tag, VENDOR, "picture", target.model, price, body, announced=True)
         receipt = await order.payments.once(purchase, send=send, find=find, settle=False)
         job = await _ended(client, receipt.reference)
@@ -335,13 +304,6 @@ def _urls(output: Any) -> list[str]:
     if isinstance(output, Mapping):
         output = list(output.values())
     return [url for one in output for url in _urls(one)] if isinstance(output, list) else []
-
-
-def _pictures(row: HostedModel, order: GenerationOrder, count: int) -> Estimate:
-    size = sum(use.byte_size for use in order.loras)
-    return estimate_pictures(
-        row, width=order.width, height=order.height, steps=order.steps, count=count, lora_bytes=size
-    )
 
 
 def _cost(row: HostedModel, job: Job) -> Decimal | None:

@@ -8,15 +8,29 @@ from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
-from limner.catalog.hosted import HostedModel, find_hosted
+from limner.catalog.hosted import HostedModel
 from limner.generation.alternatives import elsewhere
 from limner.generation.generator import GenerationOrder
-from limner.types import Finding, LoraUse, Severity
+from limner.generation.hosted import no_row
+from limner.hosted import Hosted
+from limner.types import Finding, LoraUse, Reach, Severity
 from limner.vendors.replicate.input_schema import InputField, check_inputs, refuse_secrets
 
-__all__ = ["Way", "check_way", "choose_way", "fill_inputs"]
+__all__ = ["AT_ONCE", "HOSTED", "Way", "check_way", "choose_way", "fill_inputs"]
 
 VENDOR = "replicate"
+AT_ONCE = 32
+HOSTED = Hosted(
+    vendor=VENDOR,
+    does="generate",
+    title="Replicate",
+    summary="Draws in your account at Replicate, also with loras that were trained there and are private.",
+    sees_photos="no photos; Replicate gets the prompt and the lora, and keeps each picture for about an hour",
+    account="an account at Replicate",
+    login="limner login replicate",
+    limits={"pictures_at_once": AT_ONCE, "reproducible": False},
+    reach=(Reach.HOSTED, Reach.HUGGING_FACE, Reach.URL),
+)
 TRAINED = "trained/"
 """How the catalog names what a training made: which model that is, the lora says."""
 
@@ -37,7 +51,7 @@ class Way:
 
 def choose_way(order: GenerationOrder) -> Way | Finding:
     """The trained model itself where a lora was trained there, else a model that takes loras; or why there is none."""
-    rows = find_hosted(VENDOR, "generate", base=order.base.id, model=order.model)
+    rows = HOSTED.rows(order.base.id, order.model)
     trained = next((row for row in rows if row.model.startswith(TRAINED)), None)
     general = next((row for row in rows if not row.model.startswith(TRAINED)), None)
     main = next((use for use in order.loras if _hosted(use)), None)
@@ -49,14 +63,7 @@ def choose_way(order: GenerationOrder) -> Way | Finding:
     if trained is not None:
         message = "None of the loras was trained at Replicate, so there is no model of theirs to draw with."
         return Finding("model", Severity.REFUSAL, message, elsewhere(order.base, besides=VENDOR, model=trained.model))
-    if order.model:
-        known = [row.model for row in find_hosted(VENDOR, "generate", base=order.base.id)]
-        near = get_close_matches(order.model, known, n=1)
-        message = f"The catalog has no model '{order.model}' at Replicate for {order.base.id}."
-        remedy = f"Did you mean {near[0]}?" if near else f"It has {', '.join(known) or 'none'}."
-        return Finding("model", Severity.REFUSAL, message, remedy)
-    message = f"Replicate draws nothing of {order.base.id} with loras."
-    return Finding("no-model", Severity.REFUSAL, message, elsewhere(order.base, besides=VENDOR))
+    return no_row(HOSTED, order)
 
 
 def _addressable(order: GenerationOrder, main: LoraUse) -> bool:
@@ -155,42 +162,11 @@ def _size_words(row: HostedModel, order: GenerationOrder, fields: Mapping[str, I
 
 
 def check_way(way: Way, order: GenerationOrder) -> Iterator[Finding]:
-    """What can be said of an order without asking the vendor."""
-    row = way.row
-    if row.withdrawn:
-        message = f"Replicate took {row.model} away on {row.withdrawn}."
-        yield Finding("withdrawn", Severity.REFUSAL, message, elsewhere(order.base, besides=VENDOR, model=row.model))
-    if row.most_steps and order.steps > row.most_steps:
-        message = f"{order.steps} steps are too many: {way.model} takes {row.most_steps}."
-        yield Finding("steps", Severity.REFUSAL, message, f"Use {row.most_steps} or fewer.")
-    yield from _size(row, order)
-    for use in order.loras:
-        low, high = row.scales
-        if not low <= use.scale <= high:
-            message = f"The scale {use.scale:g} of {use.name} is not possible: {way.model} takes {low:g} to {high:g}."
-            yield Finding("scale", Severity.REFUSAL, message, "Use a scale in that range.")
+    """What Replicate itself forbids, or is not known to take."""
     for use in way.others:
         yield from _reach(use)
     yield from refuse_secrets(order.extra)
-    yield from _extra(row, order.extra)
-
-
-def _size(row: HostedModel, order: GenerationOrder) -> Iterator[Finding]:
-    lowest, highest, multiple = row.sizes
-    wanted = (order.width, order.height)
-    names = {name: size for name, size in row.size_names.items() if all(lowest <= one <= highest for one in size)}
-    if names and wanted not in names.values():
-        near = min(names.values(), key=lambda size: abs(size[0] / size[1] - wanted[0] / max(wanted[1], 1)))
-        message = f"{row.model} does not draw {wanted[0]} × {wanted[1]}: it knows a few sizes only."
-        yield Finding("size", Severity.REFUSAL, message, f"The nearest is {near[0]} × {near[1]}.")
-    elif not names:
-        for name, size in zip(("width", "height"), wanted, strict=True):
-            if size % multiple or not lowest <= size <= highest:
-                message = (
-                    f"The {name} {size} is not possible: it takes {lowest} to {highest} in multiples of {multiple}."
-                )
-                near_one = min(max(round(size / multiple) * multiple, lowest), highest)
-                yield Finding(name, Severity.REFUSAL, message, f"The nearest is {near_one}.")
+    yield from _extra(way.row, order.extra)
 
 
 def _reach(use: LoraUse) -> Iterator[Finding]:

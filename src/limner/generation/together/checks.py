@@ -13,7 +13,7 @@ from limner.catalog.hosted import HostedModel
 from limner.findings import refusal
 from limner.types import Finding, LoraUse, Severity
 
-__all__ = ["EXTRAS", "extra_problems", "is_loopback", "lora_problems"]
+__all__ = ["EXTRAS", "address_problems", "extra_problems", "is_loopback"]
 
 Check = Callable[[Any], bool]
 
@@ -85,31 +85,12 @@ def extra_problems(extra: Mapping[str, Any], row: HostedModel) -> Iterator[Findi
             )
 
 
-def lora_problems(use: LoraUse, row: HostedModel, *, hubs: frozenset[str], loopback: bool) -> Iterator[Finding]:
-    """Why the vendor could not use a lora: where it is, how it is named, its scale and its size.
+def address_problems(use: LoraUse, *, hubs: frozenset[str], loopback: bool) -> Iterator[Finding]:
+    """Why the vendor could not fetch a lora from where it is.
 
     ``hubs`` are the hosts with the addresses of the Hugging Face Hub. ``loopback``: the vendor is on this machine, so
     it can reach what is here, and over http.
     """
-    lowest, highest = row.scales
-    if not lowest <= use.scale <= highest:
-        message = f"The scale {use.scale:g} of {use.name} is not possible: {row.model} takes {lowest:g} to {highest:g}."
-        yield refusal("scale-out-of-range", message, "0.3 to 1.2 is usual.")
-    if row.most_lora_bytes and use.byte_size > row.most_lora_bytes:
-        message = f"{use.name} has {use.byte_size / 1e9:.1f} GB; {row.model} takes {row.most_lora_bytes / 1e9:.1f} GB."
-        yield refusal("lora-too-large", message, "Train one of a lower rank.")
-    if use.naming and row.namings and use.naming not in row.namings:
-        yield Finding(
-            "lora-naming",
-            Severity.WARNING,
-            f"The tensors of {use.name} are named as {use.naming} does; {row.model} is known to read "
-            f"{', '.join(row.namings)} only.",
-            "limner lora import converts it to the naming of diffusers; publish that.",
-        )
-    yield from _address_problems(use, hubs, loopback)
-
-
-def _address_problems(use: LoraUse, hubs: frozenset[str], loopback: bool) -> Iterator[Finding]:
     mend = f"limner publish {use.name} --public, or --hub s3 to keep it private."
     if not use.url:
         message = f"Together AI fetches loras from an https address that anyone can read, and {use.name} has none."

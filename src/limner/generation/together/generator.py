@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from limner.catalog.hosted import HostedModel, find_hosted, hosted
+from limner.catalog.hosted import HostedModel
 from limner.errors import (
     AccountRefused,
     InputRefused,
@@ -22,18 +21,20 @@ from limner.errors import (
 )
 from limner.findings import refuse
 from limner.generation.alternatives import elsewhere
-from limner.generation.checks import check_order, vendor_error
+from limner.generation.checks import vendor_error
 from limner.generation.fan_out import Brake, fan_out
 from limner.generation.generator import Drawn, GenerationOrder
-from limner.generation.together.checks import extra_problems, is_loopback, lora_problems
+from limner.generation.hosted import Foreseen, HostedGenerator, price_pictures, row_problems
+from limner.generation.together.checks import address_problems, extra_problems, is_loopback
 from limner.generation.vendor_picture import picture_type
+from limner.hosted import Hosted
 from limner.money.payments import Purchase, Receipt, announce
-from limner.money.prices import estimate_pictures, price_of
 from limner.settings import Settings
-from limner.types import BackEnd, Estimate, Finding, Need, Plan, PlannedCall, Price, Reach, Severity
-from limner.vendors.secrets.tokens import has_token, token_for
+from limner.types import Finding, PlannedCall, Reach, Severity
+from limner.vendors.secrets.tokens import token_for
 
 if TYPE_CHECKING:
+    from limner.vendors.secrets.redaction import Secret
     from limner.vendors.together import ListedModel, TogetherClient
 
 __all__ = ["TogetherGenerator"]
@@ -42,100 +43,62 @@ VENDOR = "together"
 AT_ONCE = 32
 USUAL_RATE = 8.0
 """Pictures a second that are asked for before the vendor says otherwise; for the estimate of the time."""
-MOST_LORAS = 2
 LOOK_SECONDS = 10.0
 LIST_SECONDS = 300.0
 """How long the vendor's list of models is believed."""
 
 
-class TogetherGenerator:
+class TogetherGenerator(HostedGenerator):
     """Draws with a model of Together AI. Which model is the catalog's for the base, if the vendor still lists it.
 
     The vendor keeps no list of pictures: where the answer to a paid call is lost, the user is asked.
     """
 
+    HOSTED = Hosted(
+        vendor=VENDOR,
+        does="generate",
+        title="Together AI",
+        summary="Draws in seconds with FLUX on Together AI's machines; fetches loras from public addresses.",
+        sees_photos="no photos; Together AI gets the prompt and the lora, and makes the pictures",
+        account="a token of Together AI",
+        login="limner login together, or set TOGETHER_API_KEY",
+        limits={"pictures_at_once": AT_ONCE, "reproducible": False},
+        reach=(Reach.URL, Reach.HUGGING_FACE),
+        asks_list=True,
+    )
+
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._listed: Mapping[str, ListedModel] = {}
-        self._looked = -math.inf
+        super().__init__(settings)
+        self._listed: tuple[Secret | None, float, Mapping[str, ListedModel]] = (None, -math.inf, {})
 
-    def describe(self) -> BackEnd:
-        rows = find_hosted(VENDOR, "generate")
-        offered = [row for row in rows if not row.withdrawn]
-        price = price_of(offered[0]) if offered else Price("per_megapixel_step", certain=False)
-        return BackEnd(
-            name=VENDOR,
-            title="Together AI",
-            summary="Draws in seconds with FLUX on Together AI's machines; fetches loras from public addresses.",
-            bases=tuple(dict.fromkeys(row.base for row in rows)),
-            sees_photos="no photos; Together AI gets the prompt and the lora, and makes the pictures",
-            price=price,
-            needs=(
-                Need(
-                    "a token of Together AI",
-                    has_token(VENDOR, self._settings),
-                    "limner login together, or set TOGETHER_API_KEY",
-                ),
-            ),
-            limits={
-                "loras": max((row.most_loras for row in offered), default=MOST_LORAS),
-                "steps": max((row.most_steps for row in offered), default=0),
-                "pictures_at_once": AT_ONCE,
-                "reproducible": False,
-            },
-            vendor=VENDOR,
-            reach=(Reach.URL, Reach.HUGGING_FACE),
-            models=tuple(row.model for row in rows),
-        )
+    def problems(self, order: GenerationOrder, row: HostedModel) -> Iterator[Finding]:
+        yield from row_problems(order, row, self.HOSTED.title, sized="aspect_ratio" not in order.extra, listed=True)
+        yield from extra_problems(order.extra, row)
+        loopback = is_loopback(self._settings.together_url)
+        hubs = frozenset({"huggingface.co", "hf.co", urlsplit(self._settings.huggingface_url).netloc.lower()})
+        for use in order.loras:
+            yield from address_problems(use, hubs=hubs, loopback=loopback)
 
-    def check(self, order: GenerationOrder) -> Sequence[Finding]:
-        found = [
-            Finding("need", Severity.REFUSAL, f"Together AI needs {need.name}.", need.how_to_get)
-            for need in self.describe().needs
-            if not need.met
-        ]
-        rows = self._rows(order)
-        found += check_order(order, most_loras=rows[0].most_loras if rows else MOST_LORAS)
-        if not rows:
-            return [*found, self._no_row(order)]
-        if rows[0].withdrawn:
-            message = f"Together AI took {rows[0].model} off its list on {rows[0].withdrawn}."
-            remedy = elsewhere(order.base, besides=VENDOR, model=rows[0].model)
-            found.append(Finding("model-withdrawn", Severity.WARNING, message, remedy))
-        return [*found, *self._row_problems(order, rows[0])]
+    def seconds(self, row: HostedModel, order: GenerationOrder, left: int, one_by_one: float) -> float:
+        del one_by_one
+        more = max(1.0, order.steps / row.steps) if row.steps else 1.0
+        return (row.seconds or 0.0) * more * math.ceil(left / AT_ONCE) + left / USUAL_RATE
 
-    def estimate(self, order: GenerationOrder) -> Estimate:
-        """What the pictures not in ``order.done`` cost. Together AI charges more than its usual steps in proportion."""
-        rows = self._rows(order)
-        if not rows:
-            return Estimate(certain=False, note=f"Together AI has no model for {order.base.id}")
-        left = order.count - len(order.done)
-        found = _pictures(rows[0], order, left)
-        if rows[0].seconds is None:
-            return found
-        more = max(1.0, order.steps / rows[0].steps) if rows[0].steps else 1.0
-        return replace(found, seconds=rows[0].seconds * more * math.ceil(left / AT_ONCE) + left / USUAL_RATE)
-
-    async def plan(self, order: GenerationOrder) -> Plan:
-        """Ask the vendor for its list, and look whether each lora can be fetched by anyone. Nothing is paid."""
-        found = list(self.check(order))
-        rows = self._rows(order)
-        if not rows:
-            return Plan(VENDOR, order.model, (), self.estimate(order), tuple(found))
-        row = rows[0]
+    async def foresee(self, order: GenerationOrder, row: HostedModel, found: list[Finding]) -> Foreseen:
+        """Ask the vendor for its list, and look whether each lora can be fetched by anyone."""
         if self.describe().ready:
             async with self._client() as client:
-                problems, row = await self._ask(client, order, rows)
+                problems, row = await self._ask(client, order)
                 found = [one for one in found if one.code != "model-withdrawn"] + problems
                 found += [one for use in order.loras if use.url for one in await self._look(client, use.name, use.url)]
-        body = self._body(order, row, order.seed)
         left = order.count - len(order.done)
         root = self._settings.together_url.rstrip("/").removesuffix("/v1")
+        body = self._body(order, row, order.seed)
         calls = (
             PlannedCall("GET", f"{root}/v1/models"),
             PlannedCall("POST", f"{root}/v1/images/generations", body, costs=True, times=left),
         )
-        return Plan(VENDOR, row.model, calls, self.estimate(replace(order, model=row.model)), tuple(found))
+        return Foreseen(found, row, calls)
 
     async def draw(self, order: GenerationOrder) -> AsyncIterator[Drawn]:
         """Draw what is not in ``order.done``, many at once. Cancelled, it still gives what was sent, then stops.
@@ -145,7 +108,7 @@ class TogetherGenerator:
         """
         refuse(self.check(order), InputRefused)
         async with self._client() as client:
-            problems, row = await self._ask(client, order, self._rows(order))
+            problems, row = await self._ask(client, order)
             for problem in problems:
                 if problem.severity is Severity.REFUSAL:
                     raise vendor_error(problem, VENDOR)
@@ -181,7 +144,7 @@ class TogetherGenerator:
                 raise self._gone(order, row, gone.message) from gone
             return Receipt(given.id, answer=given)
 
-        price = _pictures(row, order, 1).amount
+        price = price_pictures(row, order, 1).amount
         purchase = Purchase(order.tag(index), VENDOR, "picture", row.model, price, body, announced=True)
         receipt = await order.payments.once(purchase, send=send, settle=False)
         if not isinstance(receipt.answer, Given):
@@ -209,48 +172,11 @@ class TogetherGenerator:
 
         return TogetherClient(self._settings.together_url, token_for(VENDOR, self._settings))
 
-    def _rows(self, order: GenerationOrder) -> list[HostedModel]:
-        return find_hosted(VENDOR, "generate", base=order.base.id, model=order.model)
-
-    def _no_row(self, order: GenerationOrder) -> Finding:
-        """Why no row serves the order, and what would."""
-        remedy = elsewhere(order.base, besides=VENDOR)
-        others = [row for row in hosted().values() if row.vendor == VENDOR and order.model in (row.model, row.id)]
-        if order.model and others:
-            message = f"{others[0].model} draws {others[0].base}, and the order is for {order.base.id}."
-            return Finding("model-of-another-base", Severity.REFUSAL, message, remedy)
-        if order.model:
-            message = f"The catalog has no model '{order.model}' of Together AI."
-            known = ", ".join(row.model for row in find_hosted(VENDOR, "generate"))
-            return Finding("model-unknown", Severity.REFUSAL, message, f"It has {known}; or add a row of your own.")
-        message = f"Together AI draws nothing of {order.base.id} with loras."
-        return Finding("no-model", Severity.REFUSAL, message, remedy)
-
-    def _row_problems(self, order: GenerationOrder, row: HostedModel) -> Iterator[Finding]:
-        """What the model's own limits forbid."""
-        lowest, highest, multiple = row.sizes
-        for name, size in (("width", order.width), ("height", order.height)):
-            if "aspect_ratio" not in order.extra and (size % multiple or not lowest <= size <= highest):
-                near = min(max(round(size / multiple) * multiple, lowest), highest)
-                span = f"{lowest} to {highest} pixels, in multiples of {multiple}"
-                message = f"The {name} {size} is not possible: {row.model} draws {span}."
-                yield Finding(f"{name}-not-possible", Severity.REFUSAL, message, f"The nearest is {near}.")
-        if row.most_steps and order.steps > row.most_steps:
-            message = f"{order.steps} steps are not possible: {row.model} takes 1 to {row.most_steps}."
-            yield Finding("steps-out-of-range", Severity.REFUSAL, message, f"It takes {row.steps} by default.")
-        yield from extra_problems(order.extra, row)
-        loopback = is_loopback(self._settings.together_url)
-        hubs = frozenset({"huggingface.co", "hf.co", urlsplit(self._settings.huggingface_url).netloc.lower()})
-        for use in order.loras:
-            yield from lora_problems(use, row, hubs=hubs, loopback=loopback)
-
-    async def _ask(
-        self, client: TogetherClient, order: GenerationOrder, rows: Sequence[HostedModel]
-    ) -> tuple[list[Finding], HostedModel]:
+    async def _ask(self, client: TogetherClient, order: GenerationOrder) -> tuple[list[Finding], HostedModel]:
         """Which row the vendor's live list allows, and what is to be said of it."""
+        rows = self.HOSTED.rows(order.base.id, order.model)
         try:
-            if time.monotonic() - self._looked > LIST_SECONDS:
-                self._listed, self._looked = await client.models(), time.monotonic()
+            listed = await self._list(client)
         except (AccountRefused, OutOfCredit) as refused:
             return [Finding("account", Severity.REFUSAL, refused.message, refused.remedy)], rows[0]
         except LimnerError as failure:
@@ -258,9 +184,18 @@ class TogetherGenerator:
             gone = [self._withdrawn(order, rows[0])] if rows[0].withdrawn else []
             return [Finding("list-not-asked", Severity.WARNING, message, failure.remedy), *gone], rows[0]
         for row in rows:
-            if row.model in self._listed:
+            if row.model in listed:
                 return [], row
         return [self._withdrawn(order, rows[0])], rows[0]
+
+    async def _list(self, client: TogetherClient) -> Mapping[str, ListedModel]:
+        """What the vendor lists for this token, asked for every few minutes."""
+        token = token_for(VENDOR, self._settings)()
+        known, looked, listed = self._listed
+        if known != token or time.monotonic() - looked > LIST_SECONDS:
+            listed = await client.models()
+            self._listed = token, time.monotonic(), listed
+        return listed
 
     def _withdrawn(self, order: GenerationOrder, row: HostedModel) -> Finding:
         since = f" (it went on {row.withdrawn})" if row.withdrawn else ""
@@ -269,7 +204,7 @@ class TogetherGenerator:
         return Finding("model-withdrawn", Severity.REFUSAL, message, remedy)
 
     def _gone(self, order: GenerationOrder, row: HostedModel, said: str) -> VendorRefused:
-        self._looked = -math.inf
+        self._listed = (None, -math.inf, {})
         return VendorRefused(said, remedy=elsewhere(order.base, besides=VENDOR, model=row.model), thing=row.model)
 
     async def _look(self, client: TogetherClient, name: str, url: str) -> list[Finding]:
@@ -305,10 +240,3 @@ class TogetherGenerator:
         if "aspect_ratio" in order.extra:
             del body["width"], body["height"]
         return body | dict(order.extra)
-
-
-def _pictures(row: HostedModel, order: GenerationOrder, count: int) -> Estimate:
-    size = sum(use.byte_size for use in order.loras)
-    return estimate_pictures(
-        row, width=order.width, height=order.height, steps=order.steps, count=count, lora_bytes=size
-    )

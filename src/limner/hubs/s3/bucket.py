@@ -75,7 +75,7 @@ class Bucket:
         aws = f"https://{self.name}.s3.{self.region}.amazonaws.com"
         self.direct_url = f"{self.endpoint}/{self.name}" if endpoint else aws
         self.public_url = settings.s3_public_url.rstrip("/") or self.direct_url
-        self._store: Any = None
+        self._made: tuple[Mapping[str, Secret], Any] | None = None
 
     def check_setup(self) -> None:
         """NotReady: no bucket, prefix or credentials; InputRefused: an address that must not be used."""
@@ -95,28 +95,30 @@ class Bucket:
                 )
 
     def store(self) -> Any:
-        """obstore's client. NotReady or AccountRefused: it cannot be made."""
-        if self._store is None:
-            from obstore.store import S3Store
+        """obstore's client, anew for other credentials. NotReady or AccountRefused: it cannot be made."""
+        keys = credentials()
+        if self._made is not None and self._made[0] == keys:
+            return self._made[1]
+        from obstore.store import S3Store
 
-            self.check_setup()
-            keys = credentials()
-            if keys is None:
-                raise AccountRefused(
-                    "There are no credentials for the bucket.",
-                    remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or fill ~/.aws/credentials.",
-                    thing="s3",
-                )
-            self._store = S3Store(
-                self.name,
-                region=self.region,
-                endpoint=self.endpoint,
-                aws_endpoint_url_s3=self.endpoint,
-                virtual_hosted_style_request=False,
-                client_options={"allow_http": self.endpoint.startswith("http://"), "timeout": "300s"},
-                **{name: key.reveal() for name, key in keys.items()},
+        self.check_setup()
+        if keys is None:
+            raise AccountRefused(
+                "There are no credentials for the bucket.",
+                remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or fill ~/.aws/credentials.",
+                thing="s3",
             )
-        return self._store
+        store = S3Store(
+            self.name,
+            region=self.region,
+            endpoint=self.endpoint,
+            aws_endpoint_url_s3=self.endpoint,
+            virtual_hosted_style_request=False,
+            client_options={"allow_http": self.endpoint.startswith("http://"), "timeout": "300s"},
+            **{name: key.reveal() for name, key in keys.items()},
+        )
+        self._made = keys, store
+        return store
 
     def url(self, key: str) -> str:
         """Where anyone would read an object, if it is open."""

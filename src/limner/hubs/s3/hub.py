@@ -40,7 +40,6 @@ class S3Hub:
         self._bucket = Bucket(settings)
         self._grants = Grants(self._bucket, settings.home)
         self._owner = settings.hub_namespace or "limner"
-        self._probed: set[str] = set()
 
     def describe(self) -> BackEnd:
         """Say what this hub is, and whether a bucket and credentials are set."""
@@ -243,24 +242,22 @@ class S3Hub:
 
     def _check_access(self, visibility: Visibility) -> None:
         """NotReady: the bucket shows everything to everyone, or nothing to anyone where a public repo is wanted."""
-        if "private" not in self._probed:
-            self._bucket.write("repos/probe.txt", b"nobody without credentials may read this\n")
-            if self._bucket.open_to_all("repos/probe.txt"):
-                raise NotReady(
-                    f"Anyone can read everything in the bucket '{self._bucket.name}', without credentials.",
-                    remedy="Block public access to it (all but the folder open/), then publish again.",
-                    thing="s3",
-                )
-            self._probed.add("private")
-        if visibility is Visibility.PUBLIC and "public" not in self._probed:
-            self._bucket.write("open/probe.txt", b"anyone may read this\n")
-            if problem := self._bucket.readable_at(self._bucket.url("open/probe.txt")):
-                raise NotReady(
-                    f"The bucket '{self._bucket.name}' shows nothing to anyone, so no repo can be public: {problem}.",
-                    remedy=f"Allow it for {self._bucket.prefix}/open/ only: {open_policy(self._bucket)}",
-                    thing="s3",
-                )
-            self._probed.add("public")
+        self._bucket.write("repos/probe.txt", b"nobody without credentials may read this\n")
+        if self._bucket.open_to_all("repos/probe.txt"):
+            raise NotReady(
+                f"Anyone can read everything in the bucket '{self._bucket.name}', without credentials.",
+                remedy="Block public access to it (all but the folder open/), then publish again.",
+                thing="s3",
+            )
+        if visibility is Visibility.PRIVATE:
+            return
+        self._bucket.write("open/probe.txt", b"anyone may read this\n")
+        if problem := self._bucket.readable_at(self._bucket.url("open/probe.txt")):
+            raise NotReady(
+                f"The bucket '{self._bucket.name}' shows nothing to anyone, so no repo can be public: {problem}.",
+                remedy=f"Allow it for {self._bucket.prefix}/open/ only: {open_policy(self._bucket)}",
+                thing="s3",
+            )
 
     def _fill(self, refs: Refs, revision: str, package: LoraPackage, digests: Mapping[str, str]) -> dict[str, File]:
         """Have all files of a revision in the bucket; those that are there unchanged are not sent again."""

@@ -34,15 +34,10 @@ class Datasets(Facet):
         """Freeze the subject's photos, captions and crops. The same content gives the same dataset."""
         from limner.operations.datasets import job as freezing
 
-        return freezing.freeze(
-            self._workspace,
-            slug,
-            base=base,
-            resolution=resolution,
-            template=template,
-            captioner=captioner,
-            allow_few=allow_few,
+        options = freezing.FreezeOptions(
+            base=base, resolution=resolution, template=template, captioner=captioner, allow_few=allow_few
         )
+        return freezing.freeze(self._workspace, slug, options)
 
     def all(self, slug: str = "") -> list[Dataset]:
         """The frozen datasets, newest first."""

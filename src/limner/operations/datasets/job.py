@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 
-from limner import plugins
 from limner.catalog import find_base
 from limner.datasets import manifest, sheet
 from limner.datasets.captions import captioning
@@ -21,6 +21,7 @@ from limner.operations.datasets import queries as dataset_queries
 from limner.operations.datasets.queries import find_dataset_row
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs.context import StageContext
+from limner.operations.jobs.request import StageRequest
 from limner.operations.photos import queries as photo_queries
 from limner.operations.photos.caption_health import cut_captions
 from limner.operations.subjects import queries as reading
@@ -28,32 +29,36 @@ from limner.records import Dataset
 from limner.store.models import BlobRow, DatasetPhotoRow, DatasetRow, PhotoRow
 from limner.types import Crop, DatasetManifest, Finding, Progress
 
-__all__ = ["crop_sheet", "freeze", "package_dataset", "stage", "would_freeze"]
+__all__ = ["FreezeOptions", "FreezeRequest", "crop_sheet", "freeze", "package_dataset", "stage", "would_freeze"]
 
 
-def freeze(
-    workspace: Workspace,
-    slug: str,
-    *,
-    base: str = "",
-    resolution: int | None = None,
-    template: str = "",
-    captioner: str = "",
-    allow_few: bool = False,
-) -> Dataset:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeOptions:
+    """How photos are frozen: for which base and size, and what becomes the caption of those that have none."""
+
+    base: str = ""
+    resolution: int | None = None
+    template: str = ""
+    captioner: str = ""
+    allow_few: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeRequest(StageRequest):
+    """One dataset, of a subject's photos as they are when the stage runs."""
+
+    stage: ClassVar[str] = "freeze"
+
+    subject: str
+    options: FreezeOptions = FreezeOptions()
+
+
+def freeze(workspace: Workspace, slug: str, options: FreezeOptions) -> Dataset:
     """Freeze a subject's photos for a base; the same photos and captions give the same dataset.
 
     A photo without a caption of its own gets the captioner's, or the template's (``{trigger}`` and ``{class_word}``).
     """
-    frozen, findings = would_freeze(
-        workspace,
-        slug,
-        base=base,
-        resolution=resolution,
-        template=template,
-        captioner=captioner,
-        allow_few=allow_few,
-    )
+    frozen, findings = would_freeze(workspace, slug, options)
     with workspace.database.write() as session:
         frozen_photos = {item.photo for item in frozen.items}
         if frozen_photos - set(session.scalars(select(PhotoRow.digest).where(PhotoRow.subject == slug))):
@@ -82,18 +87,9 @@ def freeze(
     return Dataset(**{f: getattr(record, f) for f in record.__dataclass_fields__} | {"findings": tuple(findings)})
 
 
-def would_freeze(
-    workspace: Workspace,
-    slug: str,
-    *,
-    base: str = "",
-    resolution: int | None = None,
-    template: str = "",
-    captioner: str = "",
-    allow_few: bool = False,
-) -> tuple[DatasetManifest, Sequence[Finding]]:
+def would_freeze(workspace: Workspace, slug: str, options: FreezeOptions) -> tuple[DatasetManifest, Sequence[Finding]]:
     """The dataset that ``freeze`` would make, without keeping it, and what is noticed of it."""
-    row = find_base(base or workspace.settings.base)
+    row = find_base(options.base or workspace.settings.base)
     with workspace.database.read() as session:
         subject = reading.subject_facts(reading.find_subject_row(session, slug))
         found = session.execute(
@@ -103,31 +99,30 @@ def would_freeze(
         own = {photo.digest: photo.caption for photo, _ in found}
         crops = {photo.digest: Crop(**photo.crop) for photo, _ in found if photo.crop}
     bare = [digest for digest, caption in own.items() if not caption]
-    if captioner and bare:
-        back_end = plugins.back_end("limner.captioners", captioner, settings=workspace.settings)
+    if options.captioner and bare:
+        back_end = workspace.back_ends.captioner(options.captioner)
         made = captioning.apply_captioner(back_end, [workspace.blobs.path(digest) for digest in bare], subject)
         own.update(zip(bare, made, strict=True))
-    captions = {digest: fill(caption or template or DEFAULT_TEMPLATE, subject) for digest, caption in own.items()}
+    template = options.template or DEFAULT_TEMPLATE
+    captions = {digest: fill(caption or template, subject) for digest, caption in own.items()}
     frozen, findings = manifest.freeze(
         subject,
         photos,
         captions,
         photo_path=workspace.blobs.path,
-        resolution=resolution or row.size,
+        resolution=options.resolution or row.size,
         resolutions=row.resolutions,
         crops=crops,
-        min_photos=1 if allow_few else manifest.MIN_PHOTOS,
+        min_photos=1 if options.allow_few else manifest.MIN_PHOTOS,
     )
     written = [plain_braces(item.caption) for item in frozen.items]
     return frozen, [*findings, *cut_captions(workspace, subject, written, row)]
 
 
-async def stage(context: StageContext, request: dict[str, Any]) -> dict[str, Any]:
+async def stage(context: StageContext, request: FreezeRequest) -> Mapping[str, object]:
     """Freeze as part of a job."""
     context.report(Progress("freeze", message="Freezing the dataset"))
-    dataset = await asyncio.to_thread(
-        lambda: freeze(context.workspace, request["subject"], **request.get("options", {}))
-    )
+    dataset = await asyncio.to_thread(freeze, context.workspace, request.subject, request.options)
     return {"dataset": dataset.digest, "photos": dataset.photos}
 
 

@@ -11,12 +11,11 @@ from typing import Any
 from sqlalchemy import Select, and_, delete, false, or_, select, union
 from sqlalchemy.orm import Session
 
-from limner import plugins
 from limner.errors import Conflict, LimnerError, NotFound
 from limner.operations.home import blob_erasure as erasing
 from limner.operations.home.blob_erasure import Kind
 from limner.operations.home.workspace import Workspace
-from limner.operations.jobs import idempotency as wishes
+from limner.operations.jobs import idempotency
 from limner.operations.jobs import queries as job_queries
 from limner.operations.jobs.lifecycle import new_id
 from limner.operations.payments import intents
@@ -137,7 +136,7 @@ def _unpublish(workspace: Workspace, owner: str | None, published: Iterable[tupl
         try:
             # somebody was faster, or an earlier run was killed before its rows went
             with suppress(NotFound):
-                plugins.back_end("limner.hubs", hub, settings=workspace.settings).delete(repo)
+                workspace.back_ends.hub(hub).delete(repo)
         except LimnerError as failure:
             left.append(f"{repo} on the hub '{hub}': {failure}")
             continue
@@ -250,10 +249,10 @@ def _forget_answers(session: Session, slug: str, ids: Sequence[str]) -> None:
     named = re.escape(slug.encode())
     tells = re.compile(rb'"(?:slug|subject)": ?"%b"|"%b@v|/subjects/%b(?![a-z0-9_-])' % (named, named, named))
     made = set(ids)
-    # The row of a wish names a job and nothing else, and sees to it that nothing is bought twice.
+    # The row of a job's key names a job and nothing else, and sees to it that nothing is bought twice.
     kept = select(AnswerRow.owner, AnswerRow.key, AnswerRow.route, AnswerRow.headers, AnswerRow.body)
     gone = []
-    for owner, key, route, headers, body in session.execute(kept.where(AnswerRow.route != wishes.ROUTE)):
+    for owner, key, route, headers, body in session.execute(kept.where(AnswerRow.route != idempotency.ROUTE)):
         told = b" ".join([route.encode(), str(headers.get("location", "")).encode(), body])
         if tells.search(told) or not made.isdisjoint(found.decode() for found in MADE.findall(told)):
             gone.append((owner, key))

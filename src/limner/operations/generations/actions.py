@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Unpack, overload
+from typing import Literal, Unpack, overload
 
 from limner.errors import NotFound
 from limner.operations.generations.queries import images_of, to_generation, to_image
@@ -52,8 +52,10 @@ class Generations(Facet):
         from limner.operations.generations import submission as generating
 
         named = [generating.parse_lora(words) for words in options.get("loras", ())]
-        others: dict[str, Any] = {**options, "loras": named}
-        return self._started(generating.submit(self._workspace, prompt=prompt, yes=yes, what_if=what_if, **others))
+        made = generating.submit(
+            self._workspace, prompt=prompt, yes=yes, what_if=what_if, **{**options, "loras": named}
+        )
+        return self._started(made)
 
     def offers(self, prompt: str = "", **options: Unpack[GenerateOptions]) -> Choices:
         """Every generator for a wish: what it would cost and take, or why it cannot draw it here and what mends that.
@@ -64,8 +66,7 @@ class Generations(Facet):
         from limner.operations.generations import submission as generating
 
         named = [generating.parse_lora(words) for words in options.get("loras", ())]
-        others: dict[str, Any] = {**options, "loras": named}
-        return choices.choices(self._workspace, prompt=prompt, **others)
+        return choices.choices(self._workspace, prompt=prompt, **{**options, "loras": named})
 
     def request_of(self, thing: int | str) -> Wish:
         """What was asked for when a picture (its number) or a generation (its id) was made, to ask for it again."""

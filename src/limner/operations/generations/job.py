@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 
-from limner import plugins
 from limner._version import __version__
 from limner.errors import (
     Cancelled,
@@ -30,6 +29,8 @@ from limner.generation.generator import Drawn, GenerationOrder, Generator
 from limner.generation.metadata import provenance
 from limner.generation.metadata.pixels import opened
 from limner.operations.generations import orders as ordering
+from limner.operations.generations import reach
+from limner.operations.generations.request import GenerateRequest
 from limner.operations.generations.submission import generators_of
 from limner.operations.home import blob_erasure as erasing
 from limner.operations.home.workspace import Workspace
@@ -42,20 +43,22 @@ from limner.types import ImageRecord, JobState, LoraUse, Progress, Severity
 
 __all__ = ["stage"]
 
+HUB_SECONDS = 300.0
+"""How long a hub may take to say where a lora can be fetched: nobody waits before a page."""
 GLANCE_SECONDS = 0.5  # between two looks at whether the user wants to stop
 FINAL = (Cancelled, StorageFailed, Undecided, SpendingRefused, ContentRefused)
 """Failures after which no other generator is tried: the next would pay again, or be asked for what one refused."""
 
 
-async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
+async def stage(context: StageContext, request: GenerateRequest) -> Mapping[str, object]:
     """Draw what is not stored yet. A drawn picture is a file before it is a row, so a crash never draws it twice."""
     workspace = context.workspace
-    folder = workspace.directory(wanted["generation"])
+    folder = workspace.directory(request.generation)
     tried: list[str] = []
     try:
-        for name in (names := generators_of(wanted["generator"])):
+        for name in (names := generators_of(request.generator)):
             try:
-                warnings = await _draw_with(context, name, wanted, folder)
+                warnings = await _draw_with(context, name, request, folder)
                 break
             except FINAL:
                 raise
@@ -66,28 +69,33 @@ async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]
                         failure.message = " ".join(tried)
                     raise
     except Exception as failure:
-        await asyncio.to_thread(_end, workspace, wanted["generation"], failure)
+        await asyncio.to_thread(_end, workspace, request.generation, failure)
         raise
-    await asyncio.to_thread(_end, workspace, wanted["generation"], None)
+    await asyncio.to_thread(_end, workspace, request.generation, None)
     shutil.rmtree(folder, ignore_errors=True)
-    result: dict[str, Any] = {"generation": wanted["generation"], "images": wanted["count"]}
     told = {"passed_over": tried, "warnings": warnings}
-    return result | {key: said for key, said in told.items() if said}
+    said = {name: words for name, words in told.items() if words}
+    return {"generation": request.generation, "images": request.count, **said}
 
 
-async def _draw_with(context: StageContext, name: str, wanted: dict[str, Any], folder: Path) -> list[str]:
+async def _draw_with(context: StageContext, name: str, request: GenerateRequest, folder: Path) -> list[str]:
     """Draw what is left with one generator, after it said that it can; what it warned of, in sentences."""
     workspace = context.workspace
-    generator: Generator = plugins.back_end("limner.generators", name, settings=workspace.settings)
+    generator = workspace.back_ends.generator(name)
     about = generator.describe()
     asking.refuse_unready(about)
-    order, subjects = await asyncio.to_thread(ordering.order_of, workspace, wanted, context.earlier, name)
+    drawing = await asyncio.to_thread(
+        ordering.find_drawing, workspace, request, [about], made=context.earlier.get("lora", ""), seconds=HUB_SECONDS
+    )
+    reach.refuse_unknown(drawing.loras, about)
+    order, subjects = drawing.order(about, among="," in request.generator), drawing.subjects
+    publish = request.publish_if_needed
     warnings = [f"{f.message} {f.remedy}".strip() for f in generator.check(order) if f.severity is Severity.WARNING]
     for use in order.loras:
         if use.path is not None:
             await asyncio.to_thread(workspace.blobs.path, use.digest)  # a damaged one must not be drawn with, or sent
     payments = StoredPayments(workspace, context.job, subjects[0] if subjects else None)
-    await asyncio.to_thread(_begin, workspace, wanted, order, subjects)
+    await asyncio.to_thread(_begin, workspace, request, order, subjects)
     without = await asyncio.to_thread(given_up, workspace, order.id)
     stored = await asyncio.to_thread(_stored, workspace, order, folder, without)
     for index in stored:
@@ -97,12 +105,14 @@ async def _draw_with(context: StageContext, name: str, wanted: dict[str, Any], f
     context.report(Progress("generate", len(stored), order.count, "picture"))
     if len(stored) >= order.count:
         return warnings
-    if not all(ordering.reaches(about, use) for use in order.loras):
+    if not all(reach.reaches(about, use) for use in order.loras):
         # What is published for everyone cannot be taken back: all else that would be refused is refused before.
         found = (await generator.plan(replace(order, done=frozenset(stored)))).findings
-        refuse(await asyncio.to_thread(ordering.reach_findings, workspace, wanted, order, about, found), InputRefused)
-    async with ordering.within_reach(context, wanted, order, about) as (reachable, told):
-        ready = replace(reachable, done=frozenset(stored), payments=payments)
+        done_about_it = partial(reach.reach_findings, publish_if_needed=publish)
+        refuse(await asyncio.to_thread(done_about_it, workspace, drawing.loras, about, found), InputRefused)
+    opened = reach.within_reach(workspace, drawing.loras, about, order.id, publish_if_needed=publish)
+    async with opened as (reachable, told):
+        ready = replace(order, loras=reachable, done=frozenset(stored), payments=payments)
         refuse((await generator.plan(ready)).findings, InputRefused)
         await _draw(context, generator, name, ready, told, folder, stored)
     return warnings
@@ -194,10 +204,10 @@ def _wish(context: StageContext) -> Cancelled | None:
     return None
 
 
-def _begin(workspace: Workspace, wanted: dict[str, Any], order: GenerationOrder, subjects: Sequence[str]) -> None:
+def _begin(workspace: Workspace, request: GenerateRequest, order: GenerationOrder, subjects: Sequence[str]) -> None:
     """Make the row, if it is not there yet, and mark it as running."""
     with workspace.database.write() as session:
-        ordering.add_row(session, wanted, order, subjects)
+        ordering.add_row(session, request, order, subjects)
         row = session.get_one(GenerationRow, order.id)
         row.state, row.error, row.ended_at = JobState.RUNNING, None, None
 

@@ -1,12 +1,12 @@
 """Choices: which generators could draw a wish here and now, at what price, and if not, why and what mends it.
 
-Nobody is asked over the network, except for the start of a lora's file that is not here: whether a vendor still lists a
-model is asked right before it is used.
+No vendor is asked: whether it still lists a model is asked right before that is used. Hubs are asked once where
+the loras can be fetched, for a few seconds at most, and for the start of a lora's file that is not here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,17 +22,19 @@ from limner.money.budgets import check_budgets
 from limner.money.consent import check_consent
 from limner.operations import ids as lookups
 from limner.operations.generations import orders as ordering
+from limner.operations.generations import reach
 from limner.operations.generations import submission as generating
+from limner.operations.generations.orders import Drawing
 from limner.operations.home.workspace import Workspace
 from limner.operations.payments import ledger as costs
 from limner.records import Choice, Choices, LoraAsked, Wish
 from limner.store.models import LARGEST, GenerationRow, ImageRow, JobRow
-from limner.types import BackEnd, Estimate, Finding, Severity
+from limner.types import BackEnd, Budget, Estimate, Finding, Severity
 
 __all__ = ["choices", "wish_of"]
 
 GROUP = "limner.generators"
-DECISIVE = ("broken", "no-model", "model", "base", "lora-does-not-fit")
+DECISIVE = ("broken", "no-model", "model", "model-unknown", "model-of-another-base", "base", "lora-does-not-fit")
 """What no token and no publishing mends: said first."""
 BLANK = "a picture"
 """Stands in for a prompt that is not written yet, so that all else can be judged."""
@@ -45,20 +47,22 @@ def choices(workspace: Workspace, **options: Any) -> Choices:
 
     InputRefused, NotFound: the loras do not go together or are not here, or the count is not possible.
     """
-    wanted = generating.request(workspace, **{**options, "generator": ""})
-    written: str = wanted["prompt"]
+    request = generating.make_request(workspace, **{**options, "generator": ""}, again=False)
+    written = request.prompt
     about_prompt: list[Finding] = []
-    first = generating.generators_of(wanted["generator"])[0]
-    order, subjects = ordering.order_of(workspace, {**wanted, "filled": True}, {}, first)
+    ends, found = _ends(workspace)
+    drawing = ordering.find_drawing(workspace, request, [about for _, about in ends], again=False)
     prompt = written
     try:
-        prompt = ordering.order_of(workspace, wanted, {}, first)[0].prompt
+        prompt = drawing.prompt
     except InputRefused as refusal:
         about_prompt.append(Finding("prompt-slot", Severity.REFUSAL, refusal.message, refusal.remedy))
-    ready = {**wanted, "prompt": prompt if prompt.strip() else BLANK, "filled": True}
-    found: list[Choice] = []
-    for name in plugins.names(GROUP):
-        choice, said = _choice(workspace, ready, name, subjects[0] if subjects else "")
+    order = replace(drawing.bare, prompt=prompt if prompt.strip() else BLANK)
+    drawing = replace(drawing, bare=order, filled=True)
+    budgets = costs.budgets(workspace, drawing.subjects[0] if drawing.subjects else "")
+    publish = request.publish_if_needed
+    for generator, about in ends:
+        choice, said = _choice(workspace, drawing, generator, about, budgets, publish=publish)
         found.append(choice)
         about_prompt += said
     return Choices(
@@ -88,61 +92,60 @@ def _order(choice: Choice) -> tuple[Any, ...]:
     return not choice.usable, choice.mended_by == "", choice.cost, choice.generator
 
 
-def _choice(workspace: Workspace, wanted: dict[str, Any], name: str, subject: str) -> tuple[Choice, list[Finding]]:
+def _ends(workspace: Workspace) -> tuple[list[tuple[Generator, BackEnd]], list[Choice]]:
+    """The installed generators with what they say of themselves, and as choices those that are broken here."""
+    ends: list[tuple[Generator, BackEnd]] = []
+    broken: list[Choice] = []
+    for name in plugins.names(GROUP):
+        try:
+            generator = workspace.back_ends.generator(name)
+            ends.append((generator, generator.describe()))
+        except LimnerError as failure:
+            refused = Finding("broken", Severity.REFUSAL, failure.message, failure.remedy)
+            broken.append(_told(BackEnd(name, name, ""), "", Estimate(certain=False), [refused]))
+    return ends, broken
+
+
+def _choice(
+    workspace: Workspace,
+    drawing: Drawing,
+    generator: Generator,
+    about: BackEnd,
+    budgets: Sequence[Budget],
+    *,
+    publish: bool,
+) -> tuple[Choice, list[Finding]]:
     """One generator for the wish, and what it finds in the prompt."""
-    try:
-        generator: Generator = plugins.back_end(GROUP, name, settings=workspace.settings)
-        about = generator.describe()
-    except LimnerError as broken:
-        refused = Finding("broken", Severity.REFUSAL, broken.message, broken.remedy)
-        return _told(BackEnd(name, name, ""), "", Estimate(certain=False), [refused]), []
-    model = wanted.get("model", "")
-    mine = {**wanted, "generator": name, "model": model if model in about.models else ""}
-    order, _ = ordering.order_of(workspace, mine, {}, name)
-    found = _findings(workspace, mine, order, generator)
-    estimate = generator.estimate(order)
-    rows = find_hosted(about.vendor, "generate", base=order.base.id) if about.vendor else []
-    model = order.model or next((row.model for row in rows if not row.withdrawn), "")
+    order = drawing.order(about, among=True)
+    checked = generator.check(order)
+
+    def findings(*, publish: bool) -> list[Finding]:
+        return reach.reach_findings(workspace, drawing.loras, about, checked, publish_if_needed=publish)
+
+    found = findings(publish=publish)
     # What a prompt that is not written yet lacks is no news.
     said = [one for one in found if one.code in OF_PROMPT]
     rest = [one for one in found if one.code not in OF_PROMPT]
+    stands = _refusals(rest)
     mended = ""
-    if any(one.severity is Severity.REFUSAL for one in rest):
-        mended = _mended_by(workspace, mine, order, generator, rest)
-    told = _told(about, model, estimate, [*rest, *_budget(workspace, estimate, subject)], mended)
+    if stands == {"need"}:
+        mended = "account" if about.vendor else ""
+    elif stands and stands <= {"need", *reach.ADDRESS_CODES} and not publish:
+        mended = "" if _refusals(findings(publish=True)) - {*OF_PROMPT} else "publishing"
+    estimate = generator.estimate(order)
+    rows = find_hosted(about.vendor, "generate", base=order.base.id) if about.vendor else []
+    model = order.model or next((row.model for row in rows if not row.withdrawn), "")
+    told = _told(about, model, estimate, [*rest, *_budget(budgets, estimate)], mended)
     return replace(told, asks=_asks(workspace, estimate)), said
 
 
-def _findings(
-    workspace: Workspace, wanted: dict[str, Any], order: GenerationOrder, generator: Generator
-) -> list[Finding]:
-    about = generator.describe()
-    needs = [
-        Finding("need", Severity.REFUSAL, f"{about.title} needs {need.name}.", need.how_to_get)
-        for need in about.needs
-        if not need.met
-    ]
-    found = [one for one in generator.check(order) if one.code != "need"]
-    return [*needs, *ordering.reach_findings(workspace, wanted, order, about, found)]
+def _refusals(found: Sequence[Finding]) -> set[str]:
+    return {one.code for one in found if one.severity is Severity.REFUSAL}
 
 
-def _mended_by(
-    workspace: Workspace, wanted: dict[str, Any], order: GenerationOrder, generator: Generator, found: Sequence[Finding]
-) -> str:
-    """What alone would mend all that stands in the way: a token, or to publish the lora for everyone."""
-    refusals = {one.code for one in found if one.severity is Severity.REFUSAL}
-    if refusals == {"need"}:
-        return "account" if generator.describe().vendor else ""
-    if not refusals <= {"need", *ordering.ADDRESS_CODES} or wanted.get("publish_if_needed"):
-        return ""
-    published = _findings(workspace, {**wanted, "publish_if_needed": True}, order, generator)
-    left = {one.code for one in published if one.severity is Severity.REFUSAL and one.code not in OF_PROMPT}
-    return "publishing" if not left else ""
-
-
-def _budget(workspace: Workspace, estimate: Estimate, subject: str) -> list[Finding]:
+def _budget(budgets: Sequence[Budget], estimate: Estimate) -> list[Finding]:
     try:
-        check_budgets(costs.budgets(workspace, subject), estimate.amount, what="generation")
+        check_budgets(budgets, estimate.amount, what="generation")
     except LimnerError as refusal:
         return [Finding("budget", Severity.REFUSAL, refusal.message, refusal.remedy)]
     return []
@@ -193,15 +196,15 @@ def wish_of(workspace: Workspace, thing: int | str) -> Wish:
         row = lookups.by_id(session, "generation", GenerationRow, name)
         if row is None:
             raise NotFound(f"There is no generation '{name}'.", remedy="List images: limner images list", thing=name)
-        asked = _asked(session, row.id)
+        request = _request(session, row.id)
         # A generation's row names its loras as they were found; a picture made within a longer job has only those.
         loras = [LoraAsked(str(use["name"]), float(use["scale"])) for use in row.loras]
         return Wish(
-            prompt=str(asked.get("prompt", row.prompt)),
+            prompt=str(request.get("prompt", row.prompt)),
             loras=tuple(loras),
             base=row.base,
             generator=row.generator,
-            model=str(asked.get("model", "")),
+            model=str(request.get("model", "")),
             width=row.width,
             height=row.height,
             steps=row.steps,
@@ -211,12 +214,12 @@ def wish_of(workspace: Workspace, thing: int | str) -> Wish:
         )
 
 
-def _asked(session: Session, generation: str) -> dict[str, Any]:
+def _request(session: Session, generation: str) -> Mapping[str, Any]:
     """The request that a job keeps of a generation; {} where the job is gone."""
     row = session.scalars(select(JobRow).where(JobRow.target == generation).limit(1)).first()
     if row is None:
         # Within a longer job the generation is one of its stages.
         query = select(JobRow).where(cast(JobRow.request, String).contains(generation)).limit(1)
         row = session.scalars(query).first()
-    stages: list[dict[str, Any]] = row.request["stages"] if row is not None else []
-    return next((stage for stage in stages if stage.get("generation") == generation), {})
+    stages = row.request["stages"] if row is not None else ()
+    return next((one for one in stages if one.get("generation") == generation), {})

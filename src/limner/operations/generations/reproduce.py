@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import select
 
@@ -12,6 +11,7 @@ from limner.errors import Conflict, NotFound, NotReady
 from limner.generation.metadata import provenance
 from limner.operations.generations import queries as generation_queries
 from limner.operations.generations import submission as generating
+from limner.operations.generations.request import GenerateRequest
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.payments import preflight as asking
@@ -25,53 +25,50 @@ __all__ = ["reproduced", "submit"]
 def submit(workspace: Workspace, picture: Path, *, yes: bool = False, what_if: bool = False) -> Job | WhatIf:
     """Enqueue the drawing of a picture again, from what it says of itself; with ``what_if`` only say what that is."""
     record = provenance.read_record(picture)
-    loras: list[list[Any]] = []
-    remote: dict[str, Any] = {}
+    loras: list[tuple[str, float]] = []
+    strange: list[str] = []
     with workspace.database.read() as session:
         for use in record.loras:
             row = session.scalars(select(LoraRow).where(LoraRow.digest == use.digest)).first()
-            if row is None and (checkpoint := picking.checkpoint_of_digest(session, use.digest)):
-                loras.append([checkpoint, use.scale])
-                continue
-            if row is None and "/" in use.name:
-                remote[use.name] = generating.describe(workspace, use.name)
-                loras.append([use.name, use.scale])
-                continue
-            if row is None:
+            if row is not None:
+                loras.append((f"{row.subject}@v{row.version}", use.scale))
+            elif checkpoint := picking.checkpoint_of_digest(session, use.digest):
+                loras.append((checkpoint, use.scale))
+            elif "/" in use.name:
+                strange.append(use.name)
+                loras.append((use.name, use.scale))
+            else:
                 raise NotFound(
                     f"The lora {use.name} ({use.digest[:12]}…) that made {picture.name} is not here.",
                     remedy="Draw it again in the home folder where this lora is.",
                     thing=use.name,
                 )
-            loras.append([f"{row.subject}@v{row.version}", use.scale])
     if record.generator not in plugins.names("limner.generators"):
         raise NotReady(
             f"{picture.name} was drawn by the generator '{record.generator}', which is not installed here.",
             remedy="Install the package that brings it; `limner backends` lists what is there.",
             thing=record.generator,
         )
-    about = plugins.back_end("limner.generators", record.generator, settings=workspace.settings).describe()
+    about = workspace.back_ends.generator(record.generator).describe()
     model = record.versions.get("model", "")
-    wanted = {
-        "model": model if model in about.models else "",
-        "remote": remote,
-        "stage": "generate",
-        "generation": jobs.new_id("generation"),
-        "prompt": record.prompt,
-        "loras": loras,
-        "base": record.base,
-        "generator": record.generator,
-        "width": record.width,
-        "height": record.height,
-        "steps": record.steps,
-        "guidance": record.guidance,
-        "seed": record.seed,
-        "count": 1,
-        "filled": True,
-    }
+    request = GenerateRequest(
+        generation=jobs.new_id("generation"),
+        prompt=record.prompt,
+        loras=tuple(loras),
+        base=record.base,
+        generator=record.generator,
+        width=record.width,
+        height=record.height,
+        steps=record.steps,
+        guidance=record.guidance,
+        seed=record.seed,
+        model=model if model in about.models else "",
+        remote={name: generating.describe(workspace, name) for name in strange},
+        filled=True,
+    )
     if what_if:
-        return asking.what_if(generating.plans(workspace, wanted))
-    return generating.submit_wanted(workspace, wanted, yes=yes)
+        return asking.what_if(generating.plans(workspace, request))
+    return generating.submit_request(workspace, request, yes=yes)
 
 
 def reproduced(workspace: Workspace, picture: Path, job: Job) -> Reproduction:

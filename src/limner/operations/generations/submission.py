@@ -5,19 +5,23 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
 from limner import plugins
 from limner.catalog import find_base
-from limner.errors import BaseUnclear, InputRefused, LimnerError
+from limner.errors import BaseUnclear, InputRefused, LimnerError, VendorFailed
 from limner.findings import refuse
 from limner.generation.generator import GenerationOrder, Generator
 from limner.generation.prompts import lora_tags, without_tags
 from limner.money.sums import dearest
 from limner.operations.generations import orders as ordering
+from limner.operations.generations import reach
+from limner.operations.generations.orders import Drawing
+from limner.operations.generations.request import GenerateRequest
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs import queries as job_queries
@@ -28,7 +32,7 @@ from limner.operations.payments import preflight as asking
 from limner.operations.trainings import actions as picking
 from limner.records import Job, WhatIf
 from limner.store.models import JobRow
-from limner.types import Estimate, Plan
+from limner.types import BackEnd, Estimate, LoraUse, Plan
 
 if TYPE_CHECKING:
     from limner.operations.home.dbos_engine import Submitter
@@ -39,15 +43,17 @@ __all__ = [
     "enqueue",
     "estimate",
     "generators_of",
+    "make_request",
     "parse_lora",
     "plans",
     "prepare",
-    "request",
     "submit",
-    "submit_wanted",
+    "submit_request",
 ]
 
 SEEDS = 2**31
+DESCRIBE_SECONDS = 25.0
+"""How long the start of a lora's file that is not here may take, with the hub's word of it."""
 LONGEST_LORA = 2_000
 """Characters that name a lora: the longest address that the web takes everywhere."""
 _LORA = re.compile(r"(?P<name>[a-z]{1,20}://.+?|[^:]+?)(?::(?P<scale>[-+]?(?:\d{1,9}(?:\.\d{1,30})?|\.\d{1,30})))?")
@@ -77,7 +83,7 @@ def generators_of(words: str) -> list[str]:
     return names
 
 
-def request(
+def make_request(
     workspace: Workspace,
     *,
     prompt: str,
@@ -93,7 +99,8 @@ def request(
     count: int = 1,
     extra: Mapping[str, Any] | None = None,
     publish_if_needed: bool = False,
-) -> dict[str, Any]:
+    again: bool = True,
+) -> GenerateRequest:
     """The stage's request, with the base's own values where none are given. A lora named ``""`` is the job's own.
 
     A tag in the prompt, ``<lora:NAME:0.8>``, that names a lora of this home is taken out and adds that lora.
@@ -102,24 +109,24 @@ def request(
         raise InputRefused(f"{count} pictures cannot be asked for at once.", remedy="Ask for 1 to 1000.", thing="count")
     words = generator or workspace.settings.generator
     generators_of(words)
-    remote = {name: describe(workspace, name) for name, _ in loras if "/" in name}
-    pinned: list[list[Any]] = []
-    bases = {facts["base"] for facts in remote.values() if facts["base"]}
-    unclear = {name: facts for name, facts in remote.items() if not facts["base"] and facts["candidates"]}
+    remote = {name: describe(workspace, name, again=again) for name, _ in loras if "/" in name}
+    pinned: list[tuple[str, float]] = []
+    bases = {use.base for use in remote.values() if use.base}
+    unclear = {name: use.candidates for name, use in remote.items() if not use.base and use.candidates}
     with workspace.database.read() as session:
         prompt, tagged = _tagged(session, prompt, [name for name, _ in loras])
         for name, scale in (*loras, *tagged):
             if not name or name in remote:
-                pinned.append([name, scale])
+                pinned.append((name, scale))
                 continue
             if picking.is_checkpoint(name):
                 training, checkpoint = picking.find_checkpoint(session, name)
                 bases.add(training.base)
-                pinned.append([picking.name_of(training.id, checkpoint.step), scale])
+                pinned.append((picking.name_of(training.id, checkpoint.step), scale))
                 continue
             row = lora_queries.find_lora_row(session, name)
             bases.add(row.base)
-            pinned.append([f"{row.subject}@v{row.version}", scale])
+            pinned.append((f"{row.subject}@v{row.version}", scale))
     if len(bases) > 1 and not base:
         raise InputRefused(
             f"These loras belong to different bases: {', '.join(sorted(bases))}.",
@@ -127,32 +134,33 @@ def request(
             thing="loras",
         )
     chosen_base = find_base(base or next(iter(bases), "") or workspace.settings.base)
-    for name, facts in unclear.items():
-        if chosen_base.id not in facts["candidates"]:
+    for name, candidates in unclear.items():
+        if chosen_base.id not in candidates:
             named = f", not {chosen_base.id}" if base else ", and nothing in it says which it was made for"
             raise BaseUnclear(
-                f"{name} fits {' or '.join(facts['candidates'])}{named}.",
-                remedy=f"Say which base: {' or '.join(facts['candidates'])} (--base).",
+                f"{name} fits {' or '.join(candidates)}{named}.",
+                remedy=f"Say which base: {' or '.join(candidates)} (--base).",
                 thing="base",
-                candidates=facts["candidates"],
+                candidates=candidates,
             )
-        remote[name] = facts | {"base": chosen_base.id}
-    wanted = {
-        "stage": "generate",
-        "generation": jobs.new_id("generation"),
-        "prompt": prompt,
-        "loras": pinned,
-        "base": chosen_base.id,
-        "generator": words,
-        "width": chosen_base.size if width is None else width,
-        "height": chosen_base.size if height is None else height,
-        "steps": chosen_base.steps if steps is None else steps,
-        "guidance": chosen_base.guidance if guidance is None else guidance,
-        "seed": secrets.randbelow(SEEDS) if seed is None else seed,
-        "count": count,
-    }
-    chosen = {"model": model, "extra": dict(extra or {}), "publish_if_needed": publish_if_needed, "remote": remote}
-    return wanted | {name: value for name, value in chosen.items() if value}
+        remote[name] = replace(remote[name], base=chosen_base.id)
+    return GenerateRequest(
+        generation=jobs.new_id("generation"),
+        prompt=prompt,
+        loras=tuple(pinned),
+        base=chosen_base.id,
+        generator=words,
+        width=chosen_base.size if width is None else width,
+        height=chosen_base.size if height is None else height,
+        steps=chosen_base.steps if steps is None else steps,
+        guidance=chosen_base.guidance if guidance is None else guidance,
+        seed=secrets.randbelow(SEEDS) if seed is None else seed,
+        count=count,
+        model=model,
+        extra=dict(extra or {}),
+        publish_if_needed=publish_if_needed,
+        remote=remote,
+    )
 
 
 def _tagged(session: Session, prompt: str, named: Sequence[str]) -> tuple[str, list[tuple[str, float]]]:
@@ -171,13 +179,22 @@ def _tagged(session: Session, prompt: str, named: Sequence[str]) -> tuple[str, l
     return without_tags(prompt, gone), list(found.items())
 
 
-def describe(workspace: Workspace, name: str) -> dict[str, Any]:
-    """What is known of a lora that is not ours, from the start of its file."""
+def describe(workspace: Workspace, name: str, *, again: bool = True) -> LoraUse:
+    """What is known of a lora that is not ours, from the start of its file; ``again``: and not from a moment ago."""
     from limner.operations.members import actions as members
 
     anonymous = not members.manages(workspace)
-    described = remote.describe_remote(name, workspace.settings, from_here=workspace.from_here, anonymous=anonymous)
-    return asdict(described)
+    believed = {"good": 0.0, "bad": 0.0} if again else {}
+    key = ("remote", name, anonymous, workspace.from_here)
+    question = partial(
+        remote.describe_remote, name, workspace.settings, from_here=workspace.from_here, anonymous=anonymous
+    )
+    answers = workspace.back_ends.remembered.ask({key: question}, seconds=DESCRIBE_SECONDS, **believed)
+    late = VendorFailed(f"{name} could not be read in {DESCRIBE_SECONDS:g} seconds.", remedy="Try again.", thing=name)
+    described: LoraUse | LimnerError = answers.get(key, late)
+    if isinstance(described, LimnerError):
+        raise described
+    return described
 
 
 def submit(workspace: Workspace, *, yes: bool = False, what_if: bool = False, **options: Any) -> Job | WhatIf:
@@ -186,34 +203,42 @@ def submit(workspace: Workspace, *, yes: bool = False, what_if: bool = False, **
     ConsentNeeded: it costs more than goes without asking, and ``yes`` was not said. With ``what_if`` nothing is
     enqueued and nothing sent that costs: it gives what would be.
     """
-    wanted = request(workspace, **options)
+    request = make_request(workspace, **options)
     if what_if:
-        return asking.what_if(plans(workspace, wanted))
-    return submit_wanted(workspace, wanted, yes=yes)
+        return asking.what_if(plans(workspace, request))
+    return submit_request(workspace, request, yes=yes)
 
 
 def plans(
-    workspace: Workspace, wanted: dict[str, Any], *, done: frozenset[int] = frozenset()
+    workspace: Workspace, request: GenerateRequest, *, done: frozenset[int] = frozenset()
 ) -> list[Coroutine[Any, Any, Plan]]:
     """What each generator of a request would do, to be asked for by ``asking.what_if``; ``done`` are drawn already."""
-    orders = [
-        (generator, replace(ordering.order_of(workspace, wanted, {}, name)[0], done=done))
-        for name, generator in _named(workspace, wanted)
-    ]
-    return [_plan(workspace, wanted, generator, order) for generator, order in orders]
+    named = _named(workspace, request)
+    drawing = ordering.find_drawing(workspace, request, [about for _, about in named])
+    among = len(named) > 1
+    return [_plan(workspace, request, drawing, generator, about, among=among, done=done) for generator, about in named]
 
 
-async def _plan(workspace: Workspace, wanted: dict[str, Any], generator: Generator, order: GenerationOrder) -> Plan:
-    plan = await generator.plan(order)
-    about = generator.describe()
-    return replace(plan, findings=tuple(ordering.reach_findings(workspace, wanted, order, about, plan.findings)))
+async def _plan(
+    workspace: Workspace,
+    request: GenerateRequest,
+    drawing: Drawing,
+    generator: Generator,
+    about: BackEnd,
+    *,
+    among: bool,
+    done: frozenset[int],
+) -> Plan:
+    plan = await generator.plan(replace(drawing.order(about, among=among), done=done))
+    publish = request.publish_if_needed
+    findings = reach.reach_findings(workspace, drawing.loras, about, plan.findings, publish_if_needed=publish)
+    return replace(plan, findings=tuple(findings))
 
 
-def _named(workspace: Workspace, wanted: dict[str, Any]) -> list[tuple[str, Generator]]:
-    return [
-        (name, plugins.back_end("limner.generators", name, settings=workspace.settings))
-        for name in generators_of(wanted["generator"])
-    ]
+def _named(workspace: Workspace, request: GenerateRequest) -> list[tuple[Generator, BackEnd]]:
+    """The generators of a request, and what they say of themselves."""
+    found = [workspace.back_ends.generator(name) for name in generators_of(request.generator)]
+    return [(generator, generator.describe()) for generator in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,78 +248,84 @@ class Prepared:
     ``waits``: it will mostly wait for a vendor.
     """
 
-    wanted: dict[str, Any]
+    request: GenerateRequest
     order: GenerationOrder
     subjects: tuple[str, ...]
     estimate: Estimate
     waits: bool
 
 
-def prepare(workspace: Workspace, wanted: dict[str, Any]) -> Prepared:
+def prepare(workspace: Workspace, request: GenerateRequest) -> Prepared:
     """Check a request that is complete. The first generator's refusal is raised where none of them can draw it."""
-    usable: list[tuple[Generator, GenerationOrder]] = []
+    named = _named(workspace, request)
+    drawing = ordering.find_drawing(workspace, request, [about for _, about in named])
+    publish = request.publish_if_needed
+    usable: list[GenerationOrder] = []
+    estimates: list[Estimate] = []
     refusals: list[LimnerError] = []
-    subjects: list[str] = []
-    for name, generator in _named(workspace, wanted):
-        order, subjects = ordering.order_of(workspace, wanted, {}, name)
+    waits = True
+    for generator, about in named:
+        order = drawing.order(about, among=len(named) > 1)
         try:
-            asking.refuse_unready(generator.describe())
-            about, found = generator.describe(), generator.check(order)
-            refuse(ordering.reach_findings(workspace, wanted, order, about, found), InputRefused)
-            usable.append((generator, order))
+            asking.refuse_unready(about)
+            found = generator.check(order)
+            reach.refuse_unknown(drawing.loras, about)
+            refuse(
+                reach.reach_findings(workspace, drawing.loras, about, found, publish_if_needed=publish), InputRefused
+            )
         except LimnerError as refusal:
             refusals.append(refusal)
+            continue
+        usable.append(order)
+        estimates.append(generator.estimate(order))
+        waits = waits and bool(about.vendor)
     if not usable:
         raise refusals[0]
-    return Prepared(
-        wanted,
-        usable[0][1],
-        tuple(subjects),
-        dearest(generator.estimate(order) for generator, order in usable),
-        waits=all(generator.describe().vendor for generator, _ in usable),
-    )
+    return Prepared(request, usable[0], drawing.subjects, dearest(estimates), waits)
 
 
 def enqueue(workspace: Workspace, session: Session, submitter: Submitter, ready: Prepared) -> JobRow:
     """Add a checked request's generation and job to the caller's transaction."""
     subject = ready.subjects[0] if ready.subjects else None
-    ordering.add_row(session, ready.wanted, ready.order, ready.subjects)
+    ordering.add_row(session, ready.request, ready.order, ready.subjects)
     job = jobs.add_job(
         session,
         kind="generate",
-        stages=[ready.wanted],
+        stages=[ready.request],
         subject=subject,
-        target=ready.wanted["generation"],
+        target=ready.request.generation,
         owner=workspace.owner,
     )
     submitter.submit(session, job.id, 1, waits=ready.waits)
     return job
 
 
-def submit_wanted(workspace: Workspace, wanted: dict[str, Any], *, yes: bool = False) -> Job:
+def submit_request(workspace: Workspace, request: GenerateRequest, *, yes: bool = False) -> Job:
     """Enqueue a request that is complete."""
-    ready = prepare(workspace, wanted)
+    ready = prepare(workspace, request)
     costs.allow(workspace, ready.estimate, subject=next(iter(ready.subjects), ""), yes=yes, what="generation")
     submitter = workspace.submitter
     with workspace.database.write() as session:
         return job_queries.to_job(enqueue(workspace, session, submitter, ready))
 
 
-def estimate(workspace: Workspace, wanted: dict[str, Any]) -> Estimate:
+def estimate(workspace: Workspace, request: GenerateRequest) -> Estimate:
     """What pictures will cost with a lora that is not there yet: the dearest generator that could be asked."""
     asked: list[Estimate] = []
     refusals: list[LimnerError] = []
-    for name, generator in _named(workspace, wanted):
-        about = generator.describe()
+    bare = ordering.bare_order(workspace, request)
+    named = _named(workspace, request)
+    for generator, about in named:
+        order = replace(bare, model=ordering.model_for(bare.model, about, among=len(named) > 1))
         try:
             asking.refuse_unready(about)
-            if about.bases and wanted["base"] not in about.bases:
+            if about.bases and request.base not in about.bases:
                 raise InputRefused(
-                    f"The generator '{name}' draws nothing of the base '{wanted['base']}'.",
-                    remedy=f"It draws {', '.join(about.bases)}; see: limner routes --base {wanted['base']}",
-                    thing=name,
+                    f"The generator '{about.name}' draws nothing of the base '{request.base}'.",
+                    remedy=f"It draws {', '.join(about.bases)}; see: limner routes --base {request.base}",
+                    thing=about.name,
                 )
-            asked.append(generator.estimate(ordering.bare_order(workspace, wanted, name)))
+            asked.append(generator.estimate(order))
         except LimnerError as refusal:
             refusals.append(refusal)
     if not asked:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -18,8 +18,9 @@ from limner.money.sums import total
 from limner.operations import ids as lookups
 from limner.operations.generations import queries as generation_queries
 from limner.operations.generations import submission as generating
+from limner.operations.generations.request import GenerateRequest
 from limner.operations.grids import voting
-from limner.operations.grids.axes import Wanted, as_axis, cells_of
+from limner.operations.grids.axes import GridRequest, as_axis, cells_of
 from limner.operations.home.facet import Facet
 from limner.operations.jobs.actions import Jobs
 from limner.operations.payments import ledger as costs
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Grids", "forget"]
 
 Axis = tuple[str, Sequence[Any]]
-Requests = list[list[list[dict[str, Any]]]]
-"""Of the drawing stage, by row, column and prompt."""
+Requests = list[list[list[GenerateRequest]]]
+"""By row, column and prompt."""
 READ_AT_ONCE = 100
 """Grids whose pictures are looked up by one query: a database takes some 30,000 names."""
 
@@ -63,7 +64,7 @@ class Grids(Facet):
 
         InputRefused, NotFound: it cannot be at all. What stands in the way of single cells is among the findings.
         """
-        requests = self._requests(self._wanted(prompt, x, y, training, dict(options)))
+        requests = self._requests(self._plan(prompt, x, y, training, dict(options)))
         flat = [request for row in requests for cell in row for request in cell]
         asked = asking.what_if(generating.plans(self._workspace, flat[0]))
         ready, found = [], []
@@ -78,7 +79,7 @@ class Grids(Facet):
         more = tuple(one for one in told.values() if one.message not in had)
         plans = (type(first)(first.back_end, first.model, first.calls, first.estimate, (*first.findings, *more)), *rest)
         cost = total(one.estimate for one in ready) if ready else asked.estimate
-        return GridPlan(len(flat), sum(request["count"] for request in flat), WhatIf(plans, cost))
+        return GridPlan(len(flat), sum(request.count for request in flat), WhatIf(plans, cost))
 
     def price(
         self,
@@ -93,9 +94,9 @@ class Grids(Facet):
 
         InputRefused, NotFound, NotReady: a cell cannot be drawn.
         """
-        requests = self._requests(self._wanted(prompt, x, y, training, dict(options)))
+        requests = self._requests(self._plan(prompt, x, y, training, dict(options)))
         ready = [generating.prepare(self._workspace, one) for row in requests for cell in row for one in cell]
-        return sum(one.wanted["count"] for one in ready), total(one.estimate for one in ready)
+        return sum(one.request.count for one in ready), total(one.estimate for one in ready)
 
     def start(
         self,
@@ -117,10 +118,10 @@ class Grids(Facet):
         name = _id(workspace.owner, wish)
         if wish and (known := self._known(name)) is not None:
             return known
-        wanted = self._wanted(prompt, x, y, training, dict(options))
-        requests = self._requests(wanted)
+        plan = self._plan(prompt, x, y, training, dict(options))
+        requests = self._requests(plan)
         ready = {
-            request["generation"]: generating.prepare(workspace, request)
+            request.generation: generating.prepare(workspace, request)
             for row in requests
             for cell in row
             for request in cell
@@ -130,7 +131,7 @@ class Grids(Facet):
         submitter = workspace.submitter
         try:
             with workspace.database.write() as session:
-                session.add(_row(name, wanted, requests))
+                session.add(_row(name, plan, requests))
                 session.flush()
                 for one in ready.values():
                     generating.enqueue(workspace, session, submitter, one)
@@ -276,23 +277,23 @@ class Grids(Facet):
                 self._workspace.blobs.path(image.digest)
         return grid
 
-    def _wanted(
+    def _plan(
         self,
         prompt: str | Sequence[str],
         x: Axis | GridAxis,
         y: Axis | GridAxis | None,
         training: str,
-        options: dict[str, Any],
-    ) -> Wanted:
+        options: Mapping[str, Any],
+    ) -> GridRequest:
         prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
         of = Trainings(self._workspace).get(training).id if training else ""
-        wanted = Wanted(tuple(dict.fromkeys(prompts)), as_axis(x), as_axis(y), of, options)
-        return wanted.with_seed(secrets.randbelow(generating.SEEDS))
+        plan = GridRequest(tuple(dict.fromkeys(prompts)), as_axis(x), as_axis(y), of, options)
+        return plan.with_seed(secrets.randbelow(generating.SEEDS))
 
-    def _requests(self, wanted: Wanted) -> Requests:
+    def _requests(self, plan: GridRequest) -> Requests:
         return [
-            [[generating.request(self._workspace, **options) for options in cell] for cell in row]
-            for row in cells_of(wanted)
+            [[generating.make_request(self._workspace, **options, again=False) for options in cell] for cell in row]
+            for row in cells_of(plan)
         ]
 
     def _known(self, name: str) -> Grid | None:
@@ -322,18 +323,18 @@ def _id(owner: str | None, wish: str) -> str:
     return "grid_" + hashlib.sha256(f"{owner or ''} {wish}".encode()).hexdigest()[:16]
 
 
-def _row(name: str, wanted: Wanted, requests: Requests) -> GridRow:
+def _row(name: str, plan: GridRequest, requests: Requests) -> GridRow:
     first = requests[0][0][0]
-    kept = {key: first[key] for key in ("base", "generator", "width", "height", "steps", "guidance", "seed", "count")}
-    prompts = [request["prompt"] for request in requests[0][0]]
+    names = ("base", "generator", "width", "height", "steps", "guidance", "seed", "count", "loras", "model")
+    prompts = [request.prompt for request in requests[0][0]]
     return GridRow(
         id=name,
-        training=wanted.training or None,
+        training=plan.training or None,
         prompt=prompts[0],
-        request={**kept, "loras": first["loras"], "model": first.get("model", ""), "prompts": prompts},
-        x={"axis": wanted.x.name, "values": [*wanted.x.values]},
-        y={"axis": wanted.y.name, "values": [*wanted.y.values]},
-        cells=[[[request["generation"] for request in cell] for cell in row] for row in requests],
+        request={**{key: getattr(first, key) for key in names}, "prompts": prompts},
+        x={"axis": plan.x.name, "values": [*plan.x.values]},
+        y={"axis": plan.y.name, "values": [*plan.y.values]},
+        cells=[[[request.generation for request in cell] for cell in row] for row in requests],
     )
 
 

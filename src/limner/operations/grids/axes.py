@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from limner.operations.generations import submission as generating
 from limner.operations.trainings import actions as picking
 from limner.records import GridAxis
 
-__all__ = ["AXES", "MOST_CELLS", "Wanted", "as_axis", "cells_of"]
+__all__ = ["AXES", "MOST_CELLS", "GridRequest", "as_axis", "cells_of"]
 
 MOST_CELLS = 64
 """Generations of one grid: more than can be looked at side by side."""
@@ -80,66 +80,67 @@ def as_axis(given: tuple[str, Sequence[Any]] | GridAxis | None) -> GridAxis:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A grid that is wished for, its axes read; ``options`` are those of ``Studio.generate``."""
+class GridRequest:
+    """A grid that is asked for, its axes read; ``options`` are those of ``Studio.generate``."""
 
     prompts: tuple[str, ...]
     x: GridAxis
     y: GridAxis
     training: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
-    def with_seed(self, seed: int) -> Wanted:
+    def with_seed(self, seed: int) -> GridRequest:
         """The same with a seed where none is given: cells are compared, so chance must not differ."""
         options = self.options if self.options.get("seed") is not None else {**self.options, "seed": seed}
         return replace(self, options=options)
 
 
-def cells_of(wanted: Wanted) -> list[list[list[dict[str, Any]]]]:
-    """The options of ``generating.request`` by row, column and prompt. InputRefused: the axes do not go together."""
-    named = [axis.name for axis in (wanted.x, wanted.y) if axis.name]
+def cells_of(request: GridRequest) -> list[list[list[Mapping[str, Any]]]]:
+    """The options of each cell's request by row, column and prompt. InputRefused: the axes do not go together."""
+    named = [axis.name for axis in (request.x, request.y) if axis.name]
     if len(set(named)) < len(named):
         raise InputRefused(f"Both axes are '{named[0]}'.", remedy="Let two different things differ.", thing=named[0])
     if {"checkpoint", "lora"} <= set(named):
         raise InputRefused("A checkpoint is the lora: both cannot differ.", remedy="Choose one of them.", thing="lora")
-    if "checkpoint" in named and not wanted.training:
+    if "checkpoint" in named and not request.training:
         raise InputRefused("Checkpoints of which training?", remedy="Name the training.", thing="checkpoint")
-    prompts = ("",) if "prompt" in named else wanted.prompts
+    prompts = ("",) if "prompt" in named else request.prompts
     if not prompts or ("prompt" not in named and not all(prompt.strip() for prompt in prompts)):
         raise InputRefused("A grid needs a prompt.", remedy="Write what to draw.", thing="prompt")
-    count = len(wanted.x.values) * len(wanted.y.values) * len(prompts)
+    count = len(request.x.values) * len(request.y.values) * len(prompts)
     if count > MOST_CELLS:
         raise InputRefused(
             f"This grid has {count} cells; {MOST_CELLS} is the most.",
             remedy="Take fewer values, or fewer prompts.",
             thing="grid",
         )
-    loras = [generating.parse_lora(words) for words in wanted.options.get("loras", ())]
+    loras = [generating.parse_lora(words) for words in request.options.get("loras", ())]
     if "scale" in named and not loras and not {"checkpoint", "lora"} & set(named):
         raise InputRefused("The scale of which lora?", remedy="Name a lora.", thing="scale")
     return [
-        [[_cell(wanted, prompt, loras, x, y) for prompt in prompts] for x in wanted.x.values] for y in wanted.y.values
+        [[_cell(request, prompt, loras, x, y) for prompt in prompts] for x in request.x.values]
+        for y in request.y.values
     ]
 
 
-def _cell(wanted: Wanted, prompt: str, loras: Sequence[tuple[str, float]], x: Any, y: Any) -> dict[str, Any]:
-    varied = dict(_varied(wanted, x, y))
+def _cell(request: GridRequest, prompt: str, loras: Sequence[tuple[str, float]], x: Any, y: Any) -> Mapping[str, Any]:
+    varied = dict(_varied(request, x, y))
     first, scale = loras[0] if loras else ("", 1.0)
     if "checkpoint" in varied:
-        first = picking.name_of(wanted.training, varied.pop("checkpoint"))
+        first = picking.name_of(request.training, varied.pop("checkpoint"))
     elif "lora" in varied:
         first, given = generating.parse_lora(varied.pop("lora"))
         scale = scale if given == 1.0 else given
     scale = varied.pop("scale", scale)
     return {
-        **wanted.options,
+        **request.options,
         "prompt": varied.pop("prompt", prompt),
         "loras": [(first, scale), *loras[1:]] if first else [],
         **varied,
     }
 
 
-def _varied(wanted: Wanted, x: Any, y: Any) -> Iterator[tuple[str, Any]]:
-    for axis, value in ((wanted.x, x), (wanted.y, y)):
+def _varied(request: GridRequest, x: Any, y: Any) -> Iterator[tuple[str, Any]]:
+    for axis, value in ((request.x, x), (request.y, y)):
         if axis.name:
             yield axis.name, value

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from limner.catalog import use_catalog
 from limner.errors import LimnerError, StorageFailed, WorkerFailed
 from limner.money.prices import use_home
+from limner.operations.home.back_ends import BackEnds
 from limner.setting_groups import RESTART
 from limner.settings import FILE, Settings, read_settings
 from limner.store import Blobs, Database
@@ -44,6 +45,7 @@ class Workspace:
         self._file = _SettingsFile(settings)
         self._opening = threading.Lock()
         self.home = settings.home
+        self.back_ends = BackEnds(lambda: self.settings)
         if settings.catalog is not None:
             use_catalog(settings.catalog)
         use_home(self.home)

@@ -132,9 +132,9 @@ class Jobs(Facet):
 
         The same wish again gives the same job. If ``make`` raises nothing was started, and it may be tried again.
         """
-        from limner.operations.jobs import idempotency as wishes
+        from limner.operations.jobs import idempotency
 
-        return wishes.once(self._workspace, wish, make)
+        return idempotency.once(self._workspace, wish, make)
 
     def changes(self) -> Changes:
         """A cheap look at whether anything has changed at all, for who follows many things at once. Close it."""

@@ -11,22 +11,24 @@ from sqlalchemy.orm import Session
 from limner.errors import Conflict
 from limner.store.web_models import AnswerRow
 
-__all__ = ["fulfil"]
+__all__ = ["ClaimedKey", "current_key", "note_job"]
 
 
 @dataclass(slots=True)
-class _Wish:
+class ClaimedKey:
+    """Whose key it is, and the job that was made for it, once there is one."""
+
     owner: str
     key: str
     job: str = ""
 
 
-_current: ContextVar[_Wish | None] = ContextVar("limner_wish", default=None)
+current_key: ContextVar[ClaimedKey | None] = ContextVar("limner_wish", default=None)
 
 
-def fulfil(session: Session, job: str) -> None:
-    """In the transaction that adds a job: note it as what the wish under way has made."""
-    held = _current.get()
+def note_job(session: Session, job: str) -> None:
+    """In the transaction that adds a job: note it as what the key in hand has made."""
+    held = current_key.get()
     if held is None or held.job:
         return
     found = session.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from limner.operations.home.workspace import Workspace
@@ -14,7 +15,7 @@ __all__ = ["StageContext"]
 class StageContext:
     """What a stage is given: the workspace, its job, the results of the stages before it, and the way to report."""
 
-    def __init__(self, workspace: Workspace, job: str, earlier: dict[str, Any]) -> None:
+    def __init__(self, workspace: Workspace, job: str, earlier: Mapping[str, Any]) -> None:
         self.workspace = workspace
         self.job = job
         self.earlier = earlier

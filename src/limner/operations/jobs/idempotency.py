@@ -1,6 +1,6 @@
-"""Wishes: a form or a request that is sent twice makes one job, whatever happens between the two.
+"""Idempotency: a form or a request that is sent twice makes one job, whatever happens between the two.
 
-A wish is an id that was made when the form was shown. Its row is written before the work of submitting begins, and the
+The key is an id that was made when the form was shown. Its row is written before the work of submitting begins, and the
 transaction that adds the job writes the job's id into it: so a crash leaves either both or neither.
 """
 
@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite import insert
 from limner.errors import InputRefused
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import queries as job_queries
-from limner.operations.jobs.claimed_key import _current, _Wish
+from limner.operations.jobs.claimed_key import ClaimedKey, current_key
 from limner.records import Job
 from limner.store.web_models import AnswerRow
 
@@ -25,24 +25,24 @@ __all__ = ["once"]
 ROUTE = "wish"
 SHAPE = re.compile(r"[A-Za-z0-9_-]{8,100}")
 PATIENCE_SECONDS = 30.0
-"""How long the second of two equal wishes waits for the first, before it takes its place."""
+"""How long the second of two equal requests waits for the first, before it takes its place."""
 LOOK_SECONDS = 0.1
 
 
-def once(workspace: Workspace, wish: str, make: Callable[[], Job]) -> Job:
-    """Make a job for a wish, or give the one that was made for it before. InputRefused: the wish is no id.
+def once(workspace: Workspace, key: str, make: Callable[[], Job]) -> Job:
+    """Make a job for a key, or give the one that was made for it before. InputRefused: the key is no id.
 
-    ``make`` may raise: then nothing was made, and the same wish may be tried again. Where it adds several jobs the
+    ``make`` may raise: then nothing was made, and the same key may be tried again. Where it adds several jobs the
     first one counts.
     """
 
-    if not SHAPE.fullmatch(wish):
+    if not SHAPE.fullmatch(key):
         raise InputRefused("The form's id cannot be used.", remedy="Load the page again, then send it.", thing="wish")
-    held = _Wish(workspace.owner or "", f"wish:{wish}")
+    held = ClaimedKey(workspace.owner or "", f"wish:{key}")
     made = _claim(workspace, held)
     if made:
         return job_queries.job(workspace, made)
-    mark = _current.set(held)
+    mark = current_key.set(held)
     try:
         return make()
     except BaseException:
@@ -50,11 +50,11 @@ def once(workspace: Workspace, wish: str, make: Callable[[], Job]) -> Job:
             _forget(workspace, held)
         raise
     finally:
-        _current.reset(mark)
+        current_key.reset(mark)
 
 
-def _claim(workspace: Workspace, held: _Wish) -> str:
-    """The job that the wish made; "" if it is for us to make it."""
+def _claim(workspace: Workspace, held: ClaimedKey) -> str:
+    """The job that was made for the key; "" if it is for us to make it."""
     where = (held.owner, held.key)
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -76,7 +76,7 @@ def _claim(workspace: Workspace, held: _Wish) -> str:
         time.sleep(LOOK_SECONDS)
 
 
-def _forget(workspace: Workspace, held: _Wish) -> None:
+def _forget(workspace: Workspace, held: ClaimedKey) -> None:
     with workspace.database.write() as session:
         session.execute(
             delete(AnswerRow).where(

@@ -1,7 +1,7 @@
 """Answers that are kept: the same request with the same idempotency key is done once, and answered alike.
 
 What was begun and never ended, because the server died, may be begun again: work that costs is made once for its wish
-whatever happens (``wishes``), and the rest does no harm twice.
+whatever happens (``idempotency``), and the rest does no harm twice.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from limner.errors import BaseUnclear, Cancelled, Conflict, LimnerError, NotFound
 from limner.operations.jobs import claimed_key
+from limner.operations.jobs.request import StageRequest
 from limner.operations.webhooks import queue
 from limner.store import Database
 from limner.store.models import GenerationRow, JobRow, SubjectRow, TrainingRow, now
@@ -30,6 +31,7 @@ __all__ = [
     "note_resumed",
     "refuse_twice",
     "request_cancel",
+    "resume_job",
     "waiting_jobs",
 ]
 
@@ -45,19 +47,53 @@ def add_job(
     session: Session,
     *,
     kind: str,
-    stages: Sequence[dict[str, Any]],
+    stages: Sequence[StageRequest],
     subject: str | None,
     target: str = "",
     owner: str | None = None,
 ) -> JobRow:
-    """Add a waiting job with its stages to the caller's transaction. Conflict: its wish was fulfilled by another."""
+    """Add a waiting job with its stages to the caller's transaction. Conflict: another one was made for its key."""
+    requests = [one.to_json() for one in stages]
+    return _add(session, kind=kind, requests=requests, subject=subject, target=target, owner=owner)
+
+
+def resume_job(session: Session, stopped: JobRow) -> JobRow:
+    """Add a job that goes on with a stopped one, from the stage in which that stopped.
+
+    Conflict: another one does so already.
+    """
+    requests = [{**one, "reopen": True} for one in stopped.request["stages"]]
+    _refuse_twice(session, stopped.target, requests)
+    again = _add(
+        session,
+        kind=stopped.kind,
+        requests=requests,
+        subject=stopped.subject,
+        target=stopped.target,
+        owner=stopped.owner,
+    )
+    note_resumed(stopped, again)
+    # The stages that had ended keep their results and are not run again.
+    again.stages = [entry for entry in stopped.stages if entry["state"] == JobState.DONE]
+    return again
+
+
+def _add(
+    session: Session,
+    *,
+    kind: str,
+    requests: Sequence[Mapping[str, Any]],
+    subject: str | None,
+    target: str,
+    owner: str | None,
+) -> JobRow:
     row = JobRow(
         id=new_id("job"),
         kind=kind,
         subject=subject,
         target=target,
         owner=owner or session.scalar(select(SubjectRow.owner).where(SubjectRow.slug == subject)),
-        request={"stages": list(stages)},
+        request={"stages": list(requests)},
         state=JobState.WAITING,
         progress={},
         stages=[],
@@ -67,16 +103,20 @@ def add_job(
     for made in _made_by(session, row):
         made.state, made.error, made.ended_at = JobState.WAITING, None, None
     _say(session, row)
-    claimed_key.fulfil(session, row.id)
+    claimed_key.note_job(session, row.id)
     return row
 
 
-def refuse_twice(session: Session, target: str, stages: Sequence[dict[str, Any]]) -> None:
+def refuse_twice(session: Session, target: str, stages: Sequence[StageRequest]) -> None:
     """Conflict: a job that has not ended does the same. Two at one training or generation would pay for it twice."""
-    wanted = _makes(stages)
+    _refuse_twice(session, target, [one.to_json() for one in stages])
+
+
+def _refuse_twice(session: Session, target: str, requests: Sequence[Mapping[str, Any]]) -> None:
+    makes = _makes(requests)
     alive = select(JobRow).where(JobRow.state.in_(UNDER_WAY), JobRow.target == target)
     for row in session.scalars(alive):
-        if wanted & _makes(row.request["stages"]):
+        if makes & _makes(row.request["stages"]):
             thing = target or row.id
             raise Conflict(
                 f"{thing} is running already, as {row.id}.", remedy=f"Watch it: limner jobs watch {row.id}", thing=thing
@@ -88,11 +128,11 @@ def note_resumed(stopped: JobRow, again: JobRow) -> None:
     stopped.request = {**stopped.request, "resumed_as": again.id}
 
 
-def _makes(stages: Sequence[dict[str, Any]]) -> set[str]:
+def _makes(requests: Sequence[Mapping[str, Any]]) -> set[str]:
     """What stages make: trainings and generations by their ids, all else by what was asked for."""
     return {
-        stage.get("training") or stage.get("generation") or json.dumps({**stage, "reopen": True}, sort_keys=True)
-        for stage in stages
+        one.get("training") or one.get("generation") or json.dumps({**one, "reopen": True}, sort_keys=True)
+        for one in requests
     }
 
 
@@ -103,7 +143,7 @@ def _say(session: Session, row: JobRow) -> None:
     queue.queue(session, event)
 
 
-def as_error(failure: BaseException) -> dict[str, Any]:
+def as_error(failure: BaseException) -> dict[str, object]:
     """An error as rows keep it: the class's code, message, remedy, thing and exit code."""
     if isinstance(failure, LimnerError):
         return {
@@ -179,7 +219,7 @@ class JobProgress:
             raise Cancelled("Stopped as you asked; what was done so far is kept.", thing=self._job)
 
 
-def start_stage(database: Database, job: str, stage: int) -> tuple[dict[str, Any], list[Any], bool] | None:
+def start_stage(database: Database, job: str, stage: int) -> tuple[Mapping[str, Any], list[Any], bool] | None:
     """Mark a stage as running; give its request, the results of those before it, and whether it had ended already.
 
     None: the job itself has ended, as one that failed because no worker could be started.
@@ -207,7 +247,7 @@ def end_stage(
     job: str,
     stage: int,
     *,
-    result: dict[str, Any] | None = None,
+    result: Mapping[str, Any] | None = None,
     error: BaseException | None = None,
 ) -> bool:
     """Record how a stage ended; True if the job goes on."""
@@ -217,7 +257,7 @@ def end_stage(
         entry = stages[stage]
         entry["ended_at"] = now().isoformat()
         if error is None:
-            entry["state"], entry["result"] = JobState.DONE, result or {}
+            entry["state"], entry["result"] = JobState.DONE, dict(result or {})
         else:
             entry["state"] = JobState.CANCELLED if isinstance(error, Cancelled) else JobState.FAILED
             row.error = as_error(error)

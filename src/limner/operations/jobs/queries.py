@@ -46,11 +46,11 @@ def job(workspace: Workspace, name: str) -> Job:
 PROGRESS: TypeAdapter[Progress] = TypeAdapter(Progress)
 
 
-def _progress(data: dict[str, Any] | None) -> Progress | None:
+def _progress(data: Mapping[str, Any] | None) -> Progress | None:
     return PROGRESS.validate_python(data) if data else None
 
 
-def _stage_run(entry: dict[str, Any]) -> StageRun:
+def _stage_run(entry: Mapping[str, Any]) -> StageRun:
     started, ended = entry.get("started_at"), entry.get("ended_at")
     seconds = None
     if started and ended:

@@ -38,15 +38,15 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 STAGES = {
-    "intake": "limner.operations.photos.job",
-    "import": "limner.operations.loras.job",
-    "freeze": "limner.operations.datasets.job",
-    "train": "limner.operations.trainings.job",
-    "publish": "limner.operations.publications.job",
-    "generate": "limner.operations.generations.job",
-    "verify": "limner.operations.maintenance.verification",
+    "intake": ("limner.operations.photos.job", "IntakeRequest"),
+    "import": ("limner.operations.loras.job", "ImportRequest"),
+    "freeze": ("limner.operations.datasets.job", "FreezeRequest"),
+    "train": ("limner.operations.trainings.job", "TrainRequest"),
+    "publish": ("limner.operations.publications.job", "PublishRequest"),
+    "generate": ("limner.operations.generations.job", "GenerateRequest"),
+    "verify": ("limner.operations.maintenance.verification", "VerifyRequest"),
 }
-"""The module of each stage; its ``stage(context, request)`` does the work and gives a JSON result."""
+"""The module and the request of each stage; its ``stage(context, request)`` does the work and gives a JSON result."""
 
 LOOK_SECONDS = 0.5
 
@@ -57,14 +57,15 @@ def _runner(workspace: Workspace) -> Callable[[str, int], Awaitable[bool]]:
             begun = await asyncio.to_thread(jobs.start_stage, workspace.database, job, stage)
             if begun is None:
                 return False
-            request, earlier, ended = begun
+            row, earlier, ended = begun
             if ended:
                 return True
             results = {k: v for entry in earlier for k, v in (entry.get("result") or {}).items()}
             context = StageContext(workspace, job, results)
-            module = importlib.import_module(STAGES[request["stage"]])
+            place, kind = STAGES[row["stage"]]
+            module = importlib.import_module(place)
             context.progress.check_cancelled()
-            result = await module.stage(context, request)
+            result = await module.stage(context, getattr(module, kind).from_json(row))
         except LimnerError as failure:
             log.warning("job %s stopped: %s", job, failure.code)
             return await asyncio.to_thread(jobs.end_stage, workspace.database, job, stage, error=failure)

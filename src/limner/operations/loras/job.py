@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 from limner.catalog import find_base
@@ -19,6 +20,7 @@ from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs import queries as job_queries
 from limner.operations.jobs.context import StageContext
+from limner.operations.jobs.request import StageRequest
 from limner.operations.loras import adopt as importing
 from limner.operations.loras import sources as lora_sources
 from limner.operations.loras.sources import Found
@@ -28,13 +30,41 @@ from limner.records import Job
 from limner.store.models import JobRow
 from limner.types import Progress, SubjectKind
 
-__all__ = ["stage", "submit"]
+__all__ = ["ImportRequest", "stage", "submit"]
 
 AT_ONCE = 4
 """Imports that fetch at the same time; slow servers must not take the threads of other work."""
 GLANCE_SECONDS = 0.5
 LEAST_SECONDS = 0.2
 """Of less than that no rate is told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRequest(StageRequest):
+    """One file to be fetched, and what it becomes here. ``folder`` is that of the job that began to fetch it.
+
+    ``owned``: whoever asked sees only their own; ``from_here``: addresses of this machine may be named.
+    """
+
+    stage: ClassVar[str] = "import"
+
+    found: Found
+    from_here: bool
+    owned: bool
+    subject: str
+    kind: SubjectKind
+    trigger: str = ""
+    name: str = ""
+    base: str = ""
+    rank: int = 0
+    drop_additions: bool = False
+    folder: str = ""
+
+    @property
+    def adoption(self) -> importing.Adoption:
+        return importing.Adoption(
+            self.subject, self.kind, self.trigger, self.name, self.base, self.rank, self.drop_additions
+        )
 
 
 _gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
@@ -62,7 +92,6 @@ def submit(
     check_slug(subject)
     if base:
         find_base(base)
-    adoption = importing.Adoption(subject, subjects.find_kind(kind), trigger, name, base, rank, drop_additions)
     inside = workspace.from_here if from_here is None else from_here
     place = lora_sources.parse(str(source), workspace.settings, files=inside)
     if isinstance(place, Path):
@@ -78,17 +107,28 @@ def submit(
     anonymous = not members.manages(workspace)
     found = lora_sources.find(place, workspace.settings, anonymous=anonymous)
     lora_sources.web_for(workspace.settings, loopback=inside, anonymous=anonymous).check(found.url)
-    wanted = {"stage": "import", "found": asdict(found), "from_here": inside, "owned": workspace.owner is not None}
+    request = ImportRequest(
+        found=found,
+        from_here=inside,
+        owned=workspace.owner is not None,
+        subject=subject,
+        kind=subjects.find_kind(kind),
+        trigger=trigger,
+        name=name,
+        base=base,
+        rank=rank,
+        drop_additions=drop_additions,
+    )
     submitter = workspace.submitter
     with workspace.database.write() as session:
-        row = jobs.add_job(session, kind="import", stages=[wanted], subject=subject, owner=workspace.owner)
+        row = jobs.add_job(session, kind="import", stages=[request], subject=subject, owner=workspace.owner)
         # A job that goes on with this one goes on with what it had fetched.
-        row.request = {"stages": [{**wanted, **asdict(adoption), "folder": row.id}]}
+        row.request = {"stages": [replace(request, folder=row.id).to_json()]}
         submitter.submit(session, row.id, 1, waits=True)
         return job_queries.to_job(row)
 
 
-async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
+async def stage(context: StageContext, request: ImportRequest) -> Mapping[str, object]:
     """Fetch and adopt. Run again it goes on with what was fetched, where the server says that it is still the same."""
     gate = _gates.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE))
     context.report(Progress("import", message="Waiting for another import"))
@@ -101,20 +141,16 @@ async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]
         except TimeoutError:
             continue
     try:
-        return await asyncio.to_thread(_import, context, wanted)
+        return await asyncio.to_thread(_import, context, request)
     finally:
         gate.release()
 
 
-def _import(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
-    workspace = _asker(context, wanted)
-    found = Found(**wanted["found"])
-    options = {field.name: wanted[field.name] for field in fields(importing.Adoption) if field.name in wanted}
-    adoption = importing.Adoption(**options)
-    folder = context.workspace.directory(wanted["folder"])
-    web = lora_sources.web_for(
-        workspace.settings, loopback=wanted["from_here"], anonymous=not members.manages(workspace)
-    )
+def _import(context: StageContext, request: ImportRequest) -> Mapping[str, object]:
+    workspace = _asker(context, request)
+    found = request.found
+    folder = context.workspace.directory(request.folder)
+    web = lora_sources.web_for(workspace.settings, loopback=request.from_here, anonymous=not members.manages(workspace))
     try:
         importing.bring_config(web, found, folder)
         path = web.download(
@@ -126,7 +162,7 @@ def _import(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
             told=_Meter(context, found),
         )
         context.report(Progress("import", message="Checking the weights"))
-        made = importing.adopt(workspace, path, found, adoption, folder)
+        made = importing.adopt(workspace, path, found, request.adoption, folder)
     except (Cancelled, VendorBusy, VendorFailed):
         raise  # what came is gone on with
     except BaseUnclear as question:
@@ -140,11 +176,11 @@ def _import(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
     return {"lora": made.name}
 
 
-def _asker(context: StageContext, wanted: dict[str, Any]) -> Workspace:
+def _asker(context: StageContext, request: ImportRequest) -> Workspace:
     """The home as whoever asked for the import sees it: what is another user's, and the home's token, is not theirs."""
     with context.workspace.database.read() as session:
         owner = session.get_one(JobRow, context.job).owner
-    return context.workspace.owned_by(owner) if wanted["owned"] and owner else context.workspace
+    return context.workspace.owned_by(owner) if request.owned and owner else context.workspace
 
 
 class _Meter:

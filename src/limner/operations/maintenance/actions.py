@@ -34,7 +34,7 @@ class Maintenance(Facet):
         """What each installed trainer, hub, generator and captioner says of itself."""
         from limner.operations.maintenance import doctor
 
-        return doctor.back_ends(self._workspace.settings)
+        return doctor.back_ends(self._workspace)
 
     def verify(self, *, remove_stray: bool = False) -> Job:
         """Read every file of the home again and hold rows and files against each other; ``verification`` says the rest.

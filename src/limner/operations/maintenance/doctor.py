@@ -19,7 +19,6 @@ from limner.operations.home.worker_start import last_failure
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs.queries import last_verification
 from limner.records import Check, DoctorReport
-from limner.settings import Settings
 from limner.store.home import open_to_others
 from limner.types import BackEnd
 from limner.vendors.secrets.tokens import has_token
@@ -40,14 +39,14 @@ PARTS = {
 }
 
 
-def back_ends(settings: Settings) -> Mapping[str, tuple[BackEnd, ...]]:
+def back_ends(workspace: Workspace) -> Mapping[str, tuple[BackEnd, ...]]:
     """What every installed back end says of itself, by kind; one that cannot be loaded is left out."""
     found: dict[str, tuple[BackEnd, ...]] = {}
     for group in plugins.GROUPS:
         described = []
         for name in plugins.names(group):
             try:
-                described.append(plugins.back_end(group, name, settings=settings).describe())
+                described.append(workspace.back_ends.of(group, name).describe())
             except LimnerError:
                 continue
         found[group.removeprefix("limner.")] = tuple(described)
@@ -155,7 +154,8 @@ def _bases(workspace: Workspace) -> list[Check]:
     return checks
 
 
-def _defaults(settings: Settings) -> list[Check]:
+def _defaults(workspace: Workspace) -> list[Check]:
+    settings = workspace.settings
     checks = []
     try:
         base_location(find_base(settings.base), settings.base_paths)
@@ -166,7 +166,7 @@ def _defaults(settings: Settings) -> list[Check]:
         )
     for kind, name in (("trainer", settings.trainer), ("hub", settings.hub), ("generator", settings.generator)):
         try:
-            about: BackEnd = plugins.back_end(f"limner.{kind}s", name, settings=settings).describe()
+            about: BackEnd = workspace.back_ends.of(f"limner.{kind}s", name).describe()
         except LimnerError as failure:
             remedy = f"{failure.remedy} Set LIMNER_{kind.upper()} to another."
             checks.append(Check("used by default", kind, "problem", failure.message, remedy))
@@ -179,13 +179,13 @@ def _defaults(settings: Settings) -> list[Check]:
     return checks
 
 
-def _broken(settings: Settings) -> list[Check]:
+def _broken(workspace: Workspace) -> list[Check]:
     """Back ends that are installed and cannot be loaded; other people's may be."""
     checks = []
     for group in plugins.GROUPS:
         for name in plugins.names(group):
             try:
-                plugins.back_end(group, name, settings=settings)
+                workspace.back_ends.of(group, name)
             except LimnerError as failure:
                 kind = group.removeprefix("limner.").removesuffix("s")
                 checks.append(Check("broken back ends", f"{kind} {name}", "missing", failure.message, failure.remedy))
@@ -200,13 +200,13 @@ def examine(workspace: Workspace, *, live: bool = False) -> DoctorReport:
     settings = workspace.settings
     system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     checks = [
-        *_defaults(settings),
+        *_defaults(workspace),
         Check("machine", "system", "ok", system),
         _device(),
         *_home(workspace),
         *_parts(),
-        *_broken(settings),
+        *_broken(workspace),
         *_bases(workspace),
         *accounts.checks(settings, live),
     ]
-    return DoctorReport(__version__, workspace.home, tuple(checks), back_ends(settings))
+    return DoctorReport(__version__, workspace.home, tuple(checks), back_ends(workspace))

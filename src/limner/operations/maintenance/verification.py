@@ -7,20 +7,20 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from limner import plugins
 from limner.errors import LimnerError
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs import queries as job_queries
 from limner.operations.jobs.context import StageContext
+from limner.operations.jobs.request import StageRequest
 from limner.records import Job, VerifyFinding
 from limner.store.blobs import file_digest
 from limner.store.models import (
@@ -55,21 +55,31 @@ SMOOTHING = 0.1
 """Weight of the newest piece in the bytes a second that the estimate is made of."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyRequest(StageRequest):
+    """One look at the whole home. ``folder`` is the job's that began it: one that goes on with it goes on there."""
+
+    stage: ClassVar[str] = KIND
+
+    remove_stray: bool = False
+    folder: str = ""
+
+
 def submit(workspace: Workspace, *, remove_stray: bool = False) -> Job:
     """Enqueue a verification of the whole home. ``remove_stray``: delete what belongs to nothing, and only that."""
-    wanted = {"stage": KIND, "remove_stray": remove_stray}
+    request = VerifyRequest(remove_stray=remove_stray)
     submitter = workspace.submitter
     with workspace.database.write() as session:
-        row = jobs.add_job(session, kind=KIND, stages=[wanted], subject=None, owner=workspace.owner)
+        row = jobs.add_job(session, kind=KIND, stages=[request], subject=None, owner=workspace.owner)
         # A job that goes on with this one goes on where it stopped.
-        row.request = {"stages": [{**wanted, "folder": row.id}]}
+        row.request = {"stages": [replace(request, folder=row.id).to_json()]}
         submitter.submit(session, row.id, 1)
         return job_queries.to_job(row)
 
 
-async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
+async def stage(context: StageContext, request: VerifyRequest) -> Mapping[str, object]:
     """Verify. Run again it goes on after the last blob that was noted."""
-    return await asyncio.to_thread(_verify, context, wanted)
+    return await asyncio.to_thread(_verify, context, request)
 
 
 @dataclass(slots=True)
@@ -102,10 +112,10 @@ class _State:
             self.findings.append(finding)
 
 
-def _verify(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
+def _verify(context: StageContext, request: VerifyRequest) -> Mapping[str, object]:
     workspace = context.workspace
     began = time.time()
-    note = workspace.directory(wanted["folder"]) / "verified.json"
+    note = workspace.directory(request.folder) / "verified.json"
     state = _State.read(note)
     if not state.upto:
         for finding in _database(workspace):
@@ -115,10 +125,10 @@ def _verify(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
         state.add(finding)
     for finding in (*_stray(workspace, began), *_of_hub(workspace)):
         state.add(finding)
-    if wanted["remove_stray"]:
+    if request.remove_stray:
         _remove(state)
     note.unlink(missing_ok=True)
-    return {**asdict(state), "folder": wanted["folder"]}
+    return {**asdict(state), "folder": request.folder}
 
 
 def _blobs(context: StageContext, state: _State, note: Path, began: float) -> None:
@@ -258,7 +268,7 @@ def _of_hub(workspace: Workspace) -> Iterator[VerifyFinding]:
         published = sorted({(repo, revision) for repo, revision in session.execute(query)})
     if not published:
         return
-    hub = plugins.back_end("limner.hubs", "folder", settings=workspace.settings)
+    hub = workspace.back_ends.hub("folder")
     for repo, revision in published:
         try:
             problems = hub.status(repo, revision=revision).problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -39,7 +40,7 @@ def replace_outdone(workspace: Workspace, job: str, slug: str, result: IntakeRes
 
 
 def _take_place(
-    session: Session, slug: str, photo: Photo, worse: Outdone, report: dict[str, Any], caption: tuple[str, str]
+    session: Session, slug: str, photo: Photo, worse: Outdone, report: Mapping[str, Any], caption: tuple[str, str]
 ) -> None:
     rows = select(PhotoRow).where(PhotoRow.subject == slug)
     old = session.scalars(rows.where(PhotoRow.digest == worse.digest)).one_or_none()
@@ -58,7 +59,7 @@ def _take_place(
         return
     old.crop = _scaled(old, photo)
     old.digest, old.width, old.height = photo.digest, photo.width, photo.height
-    old.source, old.report = report["source"], report
+    old.source, old.report = report["source"], dict(report)
     session.flush()
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,27 +27,28 @@ from limner.operations.photos.better_copies import replace_outdone
 from limner.operations.photos.intake_captions import IntakeCaptions
 from limner.operations.subjects import queries as reading
 from limner.operations.uploads import actions as uploads
+from limner.operations.uploads.request import IntakeRequest
 from limner.operations.uploads.safe_layout import Renamed
 from limner.photos import IntakeLimits, IntakeResult, KnownPhoto, find_sources, installed_detector, take_in
 from limner.records import Job
 from limner.store.models import DatasetPhotoRow, DatasetRow, IntakeRow, PhotoRow
 from limner.types import Finding, Severity, Verdict
 
-__all__ = ["request", "stage", "submit"]
+__all__ = ["make_request", "stage", "submit"]
 
 NOTHING_THERE = ("not-there", "no-photos")
 """Findings about what was named rather than about a photo; if there is nothing else, the job fails."""
 
 
-def request(
+def make_request(
     slug: str,
     paths: Sequence[str | Path],
     captions: Sequence[str | Path] = (),
     *,
     replace_captions: bool = False,
     captions_from_photos: bool = False,
-) -> dict[str, Any]:
-    """The stage's request: absolute paths, because the worker runs elsewhere.
+) -> IntakeRequest:
+    """The stage's request.
 
     CaptionRefused: a file of captions is not there, or of no kind that is read.
     """
@@ -56,14 +57,13 @@ def request(
     tables = [Path(path).expanduser().absolute() for path in captions]
     for table in tables:
         _refuse_unreadable(table)
-    return {
-        "stage": "intake",
-        "subject": slug,
-        "paths": [str(Path(path).expanduser().absolute()) for path in paths],
-        "captions": [str(table) for table in tables],
-        "replace_captions": replace_captions,
-        "captions_from_photos": captions_from_photos,
-    }
+    return IntakeRequest(
+        subject=slug,
+        paths=tuple(str(Path(path).expanduser().absolute()) for path in paths),
+        captions=tuple(map(str, tables)),
+        replace_captions=replace_captions,
+        captions_from_photos=captions_from_photos,
+    )
 
 
 def _refuse_unreadable(table: Path) -> None:
@@ -87,25 +87,25 @@ def submit(
     replace_captions: bool = False,
     captions_from_photos: bool = False,
 ) -> Job:
-    """Enqueue the intake of files, folders, zips and globs for a subject. Errors of ``request``."""
-    wanted = request(
+    """Enqueue the intake of files, folders, zips and globs for a subject. Errors of ``make_request``."""
+    request = make_request(
         slug, paths, captions, replace_captions=replace_captions, captions_from_photos=captions_from_photos
     )
     submitter = workspace.submitter
     with workspace.database.write() as session:
         reading.find_subject_row(session, slug)
-        row = jobs.add_job(session, kind="intake", stages=[wanted], subject=slug, owner=workspace.owner)
+        row = jobs.add_job(session, kind="intake", stages=[request], subject=slug, owner=workspace.owner)
         submitter.submit(session, row.id, 1)
         return job_queries.to_job(row)
 
 
-async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
+async def stage(context: StageContext, request: IntakeRequest) -> Mapping[str, object]:
     """Take the files in. Each photo is stored as soon as it is checked, so a stop keeps what was done."""
-    return await asyncio.to_thread(_take_in, context, wanted)
+    return await asyncio.to_thread(_take_in, context, request)
 
 
-def _take_in(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
-    workspace, slug = context.workspace, wanted["subject"]
+def _take_in(context: StageContext, request: IntakeRequest) -> Mapping[str, Any]:
+    workspace, slug = context.workspace, request.subject
     limits = IntakeLimits(
         max_pixels=workspace.settings.max_photo_pixels, max_zip_bytes=workspace.settings.max_zip_bytes
     )
@@ -113,14 +113,14 @@ def _take_in(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
     # What a crash left here is cheap to make again and unsafe to trust half-written.
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    batch, taken = wanted.get("batch", ""), workspace.directory(context.job) / "taken.json"
+    batch, taken = request.batch, workspace.directory(context.job) / "taken.json"
     if batch and taken.exists():
         # It had ended but for its row, and its files are gone.
         uploads.finish(workspace, slug, batch)
-        done: dict[str, Any] = json.loads(taken.read_text(encoding="utf-8"))
+        done: Mapping[str, Any] = json.loads(taken.read_text(encoding="utf-8"))
         return done
     drop = uploads.prepare(workspace, slug, batch, scratch / "dropped") if batch else None
-    paths, captions = (drop.paths, drop.captions) if drop else (wanted["paths"], wanted["captions"])
+    paths, captions = (drop.paths, drop.captions) if drop else (request.paths, request.captions)
     known = _known(workspace, slug, context.job)
     captions_of = IntakeCaptions(read_captions([Path(path) for path in [*paths, *captions]]))
     tally = _Tally()
@@ -135,7 +135,7 @@ def _take_in(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
         detector=installed_detector(),
         on_progress=context.report,
         cancelled=lambda: context.progress.cancelled,
-        captions=wanted.get("captions_from_photos", False),
+        captions=request.captions_from_photos,
     )
     for position, result in enumerate(results):
         context.progress.check_cancelled()
@@ -150,7 +150,7 @@ def _take_in(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
             continue
         _keep(workspace, context.job, slug, position, result, captions_of.choose(path, result))
     context.progress.check_cancelled()
-    brought = captions_of.settle(workspace, slug, replace=wanted.get("replace_captions", False))
+    brought = captions_of.settle(workspace, slug, replace=request.replace_captions)
     if brought.paired:
         # A folder of captions alone is no failure if they are for photos that are there.
         tally.leave_out(position for position, _ in empty)
@@ -159,7 +159,7 @@ def _take_in(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
             _keep(workspace, context.job, slug, position, result, None)
     shutil.rmtree(scratch, ignore_errors=True)
     if tally.is_empty and not brought.paired:
-        _refuse_nothing(wanted, [*tally.nothing_there, *captions_of.findings(brought)])
+        _refuse_nothing(request, [*tally.nothing_there, *captions_of.findings(brought)])
     said = [*sources.notes, *captions_of.findings(brought)]
     if drop:
         said = [replace(one, message=drop.as_said(one.message)) for one in said]
@@ -208,13 +208,13 @@ class _Tally:
         }
 
 
-def _refuse_nothing(wanted: dict[str, Any], findings: Sequence[Finding]) -> None:
+def _refuse_nothing(request: IntakeRequest, findings: Sequence[Finding]) -> None:
     told = [one for one in findings if one.code in NOTHING_THERE or one.severity is Severity.REFUSAL]
     why = " ".join(dict.fromkeys(finding.message for finding in told))
     raise PhotoRefused(
         f"No photo was found in what you named. {why}".strip(),
         remedy="Name picture files, or a folder or zip that holds some.",
-        thing=", ".join([*wanted["paths"], *wanted["captions"]])[:300],
+        thing=", ".join([*request.paths, *request.captions])[:300],
     )
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -36,7 +35,7 @@ class Brought:
     paired: bool = False
     """Whether a caption that came without its photo found one."""
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Mapping[str, object]:
         """For the result of the job."""
         return {"captions_filled": len(self.filled), "captions_replaced": len(self.replaced), OFFERED: self.offered}
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from limner import plugins
 from limner.errors import Conflict, InputRefused, NotFound
 from limner.hubs.card import model_card
 from limner.hubs.hub import Hub
@@ -214,8 +213,7 @@ def _refuse_shared(workspace: Workspace, subject: str, places: list[tuple[str, s
 
 
 def _hub(workspace: Workspace, name: str) -> Hub:
-    hub: Hub = plugins.back_end("limner.hubs", name, settings=workspace.settings)
-    return hub
+    return workspace.back_ends.hub(name)
 
 
 def _places(workspace: Workspace, lora: str, hub: str) -> tuple[str, list[tuple[str, str]]]:

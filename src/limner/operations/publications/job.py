@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from sqlalchemy import select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from limner import plugins
 from limner._version import __version__
 from limner.catalog import find_base
 from limner.errors import Conflict
@@ -22,6 +21,7 @@ from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs import queries as job_queries
 from limner.operations.jobs.context import StageContext
+from limner.operations.jobs.request import StageRequest
 from limner.operations.loras import queries as lora_queries
 from limner.operations.payments import preflight as asking
 from limner.operations.publications import repo_owners as repos
@@ -31,11 +31,12 @@ from limner.store.models import ConsentRow, DatasetRow, PublicationRow, SampleRo
 from limner.types import Consent, Health, Progress, SubjectKind, Visibility
 
 __all__ = [
+    "PublishRequest",
     "card_of",
+    "make_request",
     "publish_now",
     "refuse_without_consent",
     "refuse_without_consents",
-    "request",
     "stage",
     "status",
     "submit",
@@ -43,31 +44,38 @@ __all__ = [
 
 MOST_SAMPLES = 6
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishRequest(StageRequest):
+    """One publication. ``lora`` is "" where an earlier stage of the job makes it; the hub completes the ``repo``."""
+
+    stage: ClassVar[str] = "publish"
+
+    lora: str = ""
+    hub: str
+    repo: str
+    visibility: Visibility
+
+
 _busy: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
 """One publication at a time in a repo, all by one worker: until its row is there nobody can tell whose the repo is."""
 
 
-def request(
+def make_request(
     workspace: Workspace, *, subject: str, lora: str = "", hub: str = "", repo: str = "", visibility: str = "private"
-) -> dict[str, Any]:
+) -> PublishRequest:
     """The stage's request. Without a repo name one is made from the subject's slug; the hub completes it.
 
     Conflict: the repo is another user's, or it shall be public and of a person in it no consent is on record.
     """
     hub = hub or workspace.settings.hub
     repo = repo or repos.usual_name(subject)
-    keeper: Hub = plugins.back_end("limner.hubs", hub, settings=workspace.settings)
+    keeper = workspace.back_ends.hub(hub)
     asking.refuse_unready(keeper.describe())
     # The hub may be far away: it is asked for the whole name only where that can matter.
     full = keeper.full_name(repo) if repos.is_known(workspace, hub, repo) else repo
     _refuse_repo(workspace, subject, hub, full, Visibility(visibility))
-    return {
-        "stage": "publish",
-        "lora": lora,
-        "hub": hub,
-        "repo": repo,
-        "visibility": Visibility(visibility),
-    }
+    return PublishRequest(lora=lora, hub=hub, repo=repo, visibility=Visibility(visibility))
 
 
 def refuse_without_consent(workspace: Workspace, subject: str) -> None:
@@ -96,12 +104,14 @@ def _refuse_repo(workspace: Workspace, subject: str, hub: str, repo: str, visibi
         refuse_without_consents(workspace, hub, repo)
 
 
-def publish_now(workspace: Workspace, lora: str, *, hub: str, visibility: Visibility) -> dict[str, Any]:
+def publish_now(workspace: Workspace, lora: str, *, hub: str, visibility: Visibility) -> Mapping[str, str]:
     """Publish within another job's stage. A hub makes no second revision of the same content."""
     with workspace.database.read() as session:
         row = lora_queries.find_lora_row(session, lora)
         name, subject = f"{row.subject}@v{row.version}", row.subject
-    return _publish(workspace, request(workspace, subject=subject, lora=name, hub=hub, visibility=visibility), name)
+    return _publish(
+        workspace, make_request(workspace, subject=subject, lora=name, hub=hub, visibility=visibility), name
+    )
 
 
 def submit(
@@ -111,34 +121,34 @@ def submit(
     with workspace.database.read() as session:
         row = lora_queries.find_lora_row(session, lora)
         name, subject = f"{row.subject}@v{row.version}", row.subject
-    wanted = request(workspace, subject=subject, lora=name, hub=hub, repo=repo, visibility=visibility)
+    request = make_request(workspace, subject=subject, lora=name, hub=hub, repo=repo, visibility=visibility)
     submitter = workspace.submitter
     with workspace.database.write() as session:
         job = jobs.add_job(
-            session, kind="publish", stages=[wanted], subject=subject, target=name, owner=workspace.owner
+            session, kind="publish", stages=[request], subject=subject, target=name, owner=workspace.owner
         )
         submitter.submit(session, job.id, 1)
         return job_queries.to_job(job)
 
 
-async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
+async def stage(context: StageContext, request: PublishRequest) -> Mapping[str, object]:
     """Publish. A hub makes no second revision of the same content, so a re-run changes nothing."""
-    context.report(Progress("publish", message=f"Publishing to {wanted['hub']}"))
-    return await asyncio.to_thread(_publish, context.workspace, wanted, wanted["lora"] or context.earlier["lora"])
+    context.report(Progress("publish", message=f"Publishing to {request.hub}"))
+    return await asyncio.to_thread(_publish, context.workspace, request, request.lora or context.earlier["lora"])
 
 
-def _publish(workspace: Workspace, wanted: dict[str, Any], name: str) -> dict[str, Any]:
-    hub: Hub = plugins.back_end("limner.hubs", wanted["hub"], settings=workspace.settings)
-    wanted = {**wanted, "repo": hub.full_name(wanted["repo"])}
-    card, samples = card_of(workspace, name, wanted["repo"])
+def _publish(workspace: Workspace, request: PublishRequest, name: str) -> Mapping[str, str]:
+    hub = workspace.back_ends.hub(request.hub)
+    request = replace(request, repo=hub.full_name(request.repo))
+    card, samples = card_of(workspace, name, request.repo)
     with workspace.database.read() as session:
         lora = lora_queries.find_lora_row(session, name)
-    with _busy[wanted["hub"], wanted["repo"]]:
+    with _busy[request.hub, request.repo]:
         # Once more: the request may have waited for days, while others published and consents were withdrawn.
-        _refuse_repo(workspace, lora.subject, wanted["hub"], wanted["repo"], Visibility(wanted["visibility"]))
+        _refuse_repo(workspace, lora.subject, request.hub, request.repo, request.visibility)
         published = _first_free(
             hub,
-            wanted,
+            request,
             lora.version,
             lambda tag: LoraPackage(
                 weights=workspace.blobs.path(lora.digest),
@@ -148,8 +158,8 @@ def _publish(workspace: Workspace, wanted: dict[str, Any], name: str) -> dict[st
             ),
             message=f"{card.title} v{lora.version}",
         )
-        _keep(workspace, lora.id, wanted["hub"], published)
-    return {"repo": published.repo, "revision": published.revision, "url": published.url, "hub": wanted["hub"]}
+        _keep(workspace, lora.id, request.hub, published)
+    return {"repo": published.repo, "revision": published.revision, "url": published.url, "hub": request.hub}
 
 
 def _keep(workspace: Workspace, lora: int, hub: str, published: Published) -> None:
@@ -214,16 +224,14 @@ def card_of(workspace: Workspace, name: str, repo: str) -> tuple[CardFacts, dict
 
 
 def _first_free(
-    hub: Hub, wanted: dict[str, Any], version: int, package: Callable[[str], LoraPackage], message: str
+    hub: Hub, request: PublishRequest, version: int, package: Callable[[str], LoraPackage], message: str
 ) -> Published:
     """Publish as v2, or, where the card has changed since, as v2.2, v2.3 ...: tags never move."""
     number = 1
     while True:
         tag = f"v{version}" if number == 1 else f"v{version}.{number}"
         try:
-            return hub.publish(
-                wanted["repo"], package(tag), visibility=Visibility(wanted["visibility"]), tag=tag, message=message
-            )
+            return hub.publish(request.repo, package(tag), visibility=request.visibility, tag=tag, message=message)
         except TagTaken:
             number += 1
 
@@ -235,7 +243,7 @@ def status(workspace: Workspace, lora: str) -> list[tuple[str, str, Health]]:
         places = session.scalars(select(PublicationRow).where(PublicationRow.lora == row.id)).all()
     found = []
     for place in places:
-        hub = plugins.back_end("limner.hubs", place.hub, settings=workspace.settings)
+        hub = workspace.back_ends.hub(place.hub)
         found.append(
             (place.hub, place.repo, hub.status(place.repo, revision=place.revision, weights_digest=row.digest))
         )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from limner.errors import Conflict
 from limner.money.consent import check_consent
 from limner.money.sums import total
 from limner.operations.generations import queries as generation_queries
+from limner.operations.generations.request import GenerateRequest
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs import queries as job_queries
+from limner.operations.trainings.request import TrainRequest
 from limner.records import Job, WhatIf
 from limner.store.models import JobRow
 from limner.types import JobState
@@ -36,33 +37,22 @@ def resume(workspace: Workspace, job: str, *, yes: bool = False, what_if: bool =
         )
     with workspace.database.read() as session:
         row = session.get_one(JobRow, found.id)
-        stages = [{**stage, "reopen": True} for stage in row.request["stages"]]
-        done = [entry for entry in row.stages if entry["state"] == JobState.DONE]
+        done = sum(entry["state"] == JobState.DONE for entry in row.stages)
+        left = row.request["stages"][done:]
+    training = [TrainRequest.from_json(one) for one in left if one["stage"] == "train"]
     if what_if:
-        return _what_if(workspace, found.kind, stages[len(done) :])
-    training = [stage for stage in stages[len(done) :] if stage["stage"] == "train"]
-    cost = total(trainings.estimate(workspace, stage) for stage in training)
+        pictures = [GenerateRequest.from_json(one) for one in left if one["stage"] == "generate"]
+        return _what_if(workspace, found.kind, [*training, *pictures])
+    cost = total(trainings.estimate(workspace, one) for one in training)
     check_consent(cost, workspace.settings.consent_above, yes=yes)
     with workspace.database.write() as session:
-        jobs.refuse_twice(session, found.target, stages)
-        stopped = session.get_one(JobRow, found.id)
-        again = jobs.add_job(
-            session,
-            kind=found.kind,
-            stages=stages,
-            subject=found.subject,
-            target=found.target,
-            owner=stopped.owner,
-        )
-        jobs.note_resumed(stopped, again)
-        # The stages that had ended keep their results and are not run again.
-        again.stages = done
+        again = jobs.resume_job(session, session.get_one(JobRow, found.id))
         waits = found.kind == "import" or any(trainings.waits(workspace, one) for one in training)
-        submitter.submit(session, again.id, len(stages), waits=waits)
+        submitter.submit(session, again.id, len(again.request["stages"]), waits=waits)
         return job_queries.to_job(again)
 
 
-def _what_if(workspace: Workspace, kind: str, stages: Sequence[dict[str, Any]]) -> WhatIf:
+def _what_if(workspace: Workspace, kind: str, stages: Sequence[TrainRequest | GenerateRequest]) -> WhatIf:
     """What the stages that are left would do, and cost at most."""
     from limner.operations.generations import submission as generating
     from limner.operations.payments import preflight as asking
@@ -72,9 +62,8 @@ def _what_if(workspace: Workspace, kind: str, stages: Sequence[dict[str, Any]]) 
     if kind != "generate":
         return asking.what_if(*whole.plans(workspace, stages))
     steps = []
-    for stage in stages:
-        done = paying.given_up(workspace, stage["generation"]) | generation_queries.drawn(
-            workspace, stage["generation"]
-        )
-        steps.append(generating.plans(workspace, stage, done=done))
+    for one in stages:
+        if isinstance(one, GenerateRequest):
+            done = paying.given_up(workspace, one.generation) | generation_queries.drawn(workspace, one.generation)
+            steps.append(generating.plans(workspace, one, done=done))
     return asking.what_if(*steps)

@@ -72,7 +72,7 @@ def routes(workspace: Workspace, *, base: str = "", subject: str = "") -> list[R
         with workspace.database.read() as session:
             kind = SubjectKind(reading.find_subject_row(session, subject).kind)
     row = find_base(base or workspace.settings.base)
-    trainers, hubs, generators = (_parts(workspace.settings, kind, does, row) for does in ("train", "keep", "generate"))
+    trainers, hubs, generators = (_parts(workspace, kind, does, row) for does in ("train", "keep", "generate"))
     found = [
         _route(row, kind, trainer, hub, generator, reach)
         for trainer in trainers
@@ -100,20 +100,20 @@ def alternatives(workspace: Workspace, base: str, vendor: str = "", *, most: int
 # --- parts ------------------------------------------------------------------------------------------------------
 
 
-def _parts(settings: Settings, kind: SubjectKind | None, does: str, base: Base) -> list[_Part]:
+def _parts(workspace: Workspace, kind: SubjectKind | None, does: str, base: Base) -> list[_Part]:
     """All installed back ends of one sort; one that cannot be loaded is none, as `limner doctor` says."""
     group = {"train": "limner.trainers", "keep": "limner.hubs", "generate": "limner.generators"}[does]
     found = []
     for name in plugins.names(group):
         try:
-            end = plugins.back_end(group, name, settings=settings)
+            end = workspace.back_ends.of(group, name)
             about: BackEnd = end.describe()
         except LimnerError:
             continue
         row, missing = (None, "") if does == "keep" else _row(about, does, base)
         never = [missing] if missing else []
         needs = tuple(f"{about.title} needs {need.name}: {need.how_to_get}" for need in about.needs if not need.met)
-        if does != "keep" and not about.vendor and base.parameters > BIG_BASE and not _has_gpu(settings):
+        if does != "keep" and not about.vendor and base.parameters > BIG_BASE and not _has_gpu(workspace.settings):
             never.append(f"{about.title} has no GPU, and on a CPU {base.title} would take days.")
         estimate = Estimate() if does == "keep" or missing else _estimate(about, row, kind, does, base)
         found.append(_Part(about, row, needs, tuple(never), estimate, isinstance(end, Granting)))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from limner import plugins
 from limner.errors import InputRefused
 from limner.money.sums import total
+from limner.operations.datasets.job import FreezeOptions, FreezeRequest
 from limner.operations.generations import orders as ordering
+from limner.operations.generations import reach
 from limner.operations.generations import submission as generating
+from limner.operations.generations.request import GenerateRequest
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs import queries as job_queries
@@ -19,8 +22,10 @@ from limner.operations.payments import ledger as costs
 from limner.operations.payments import preflight as asking
 from limner.operations.photos import job as intake
 from limner.operations.publications import job as publishing
+from limner.operations.publications.job import PublishRequest
 from limner.operations.subjects import queries as reading
 from limner.operations.trainings import submission as trainings
+from limner.operations.trainings.request import TrainRequest
 from limner.records import Job, WhatIf
 from limner.types import BackEnd, Plan, Reach, Visibility
 
@@ -49,26 +54,26 @@ def submit(
     """
     with workspace.database.read() as session:
         kind = reading.find_subject_row(session, slug).kind
-    training = trainings.request(workspace, subject=slug, kind=kind, **dict(train or {}))
-    publication = publishing.request(workspace, subject=slug, **dict(publish or {}))
-    drawing = {"base": training["base"], **dict(generate or {})}
+    training = trainings.make_request(workspace, subject=slug, kind=kind, **dict(train or {}))
+    publication = publishing.make_request(workspace, subject=slug, **dict(publish or {}))
+    drawing = {"base": training.base, **dict(generate or {})}
     scale = float(drawing.pop("scale", 1.0))
     loras = [("", scale), *(generating.parse_lora(words) for words in drawing.pop("loras", ()))]
-    pictures: list[dict[str, Any]] = []
+    pictures: list[GenerateRequest] = []
     for prompt in prompts:
-        if with_base:
-            pictures.append(generating.request(workspace, prompt=prompt, **drawing) | {"subject": slug})
-        pictures.append(generating.request(workspace, prompt=prompt, loras=loras, **drawing) | {"subject": slug})
-    for wanted in pictures:
-        _refuse_unreachable(workspace, slug, training, publication, wanted)
+        for some in ([], loras) if with_base else (loras,):
+            request = generating.make_request(workspace, prompt=prompt, loras=some, **drawing)
+            pictures.append(replace(request, subject=slug))
+    for request in pictures:
+        _refuse_unreachable(workspace, training, publication, request)
     if what_if:
         return asking.what_if(*plans(workspace, [training, *pictures]))
     cost = total([trainings.estimate(workspace, training), *(generating.estimate(workspace, one) for one in pictures)])
     costs.allow(workspace, cost, subject=slug, yes=yes, what="whole run")
-    options = {"base": training["base"], "resolution": training["recipe"]["resolution"], **dict(freeze or {})}
+    options = {"base": training.base, "resolution": training.recipe.resolution, **dict(freeze or {})}
     stages = [
-        intake.request(slug, paths, captions),
-        {"stage": "freeze", "subject": slug, "options": options},
+        intake.make_request(slug, paths, captions),
+        FreezeRequest(subject=slug, options=FreezeOptions(**options)),
         training,
         publication,
         *pictures,
@@ -76,62 +81,63 @@ def submit(
     submitter = workspace.submitter
     with workspace.database.write() as session:
         row = jobs.add_job(
-            session, kind="run", stages=stages, subject=slug, target=training["training"], owner=workspace.owner
+            session, kind="run", stages=stages, subject=slug, target=training.training, owner=workspace.owner
         )
         submitter.submit(session, row.id, len(stages), waits=trainings.waits(workspace, training))
         return job_queries.to_job(row)
 
 
 def _refuse_unreachable(
-    workspace: Workspace, slug: str, training: dict[str, Any], publication: dict[str, Any], wanted: dict[str, Any]
+    workspace: Workspace, training: TrainRequest, publication: PublishRequest, request: GenerateRequest
 ) -> None:
     """Say before anything is paid that a generator could not get at what the hub keeps."""
-    if not any(name == "" for name, _ in wanted["loras"]):
+    if not any(name == "" for name, _ in request.loras):
         return
-    hub = plugins.back_end("limner.hubs", publication["hub"], settings=workspace.settings)
-    trainer = plugins.back_end("limner.trainers", training["trainer"], settings=workspace.settings).describe()
-    public = publication["visibility"] == Visibility.PUBLIC
+    hub = workspace.back_ends.hub(publication.hub)
+    trainer = workspace.back_ends.trainer(training.trainer).describe()
+    public = publication.visibility is Visibility.PUBLIC
     out_of_reach: list[BackEnd] = []
-    for name in generating.generators_of(wanted["generator"]):
-        about = plugins.back_end("limner.generators", name, settings=workspace.settings).describe()
+    for name in generating.generators_of(request.generator):
+        about = workspace.back_ends.generator(name).describe()
         at_home = Reach.HOSTED in about.reach and bool(about.vendor) and about.vendor == trainer.vendor
-        opened = ordering.grants(hub) and Reach.URL in about.reach
-        if Reach.FILE in about.reach or at_home or opened or (public and ordering.can_read(about, hub.describe())):
+        opened = reach.grants(hub) and Reach.URL in about.reach
+        if Reach.FILE in about.reach or at_home or opened or (public and reach.can_read(about, hub.describe())):
             return
         out_of_reach.append(about)
-    if wanted.get("publish_if_needed"):
-        publishing.refuse_without_consent(workspace, slug)
+    if request.publish_if_needed:
+        publishing.refuse_without_consent(workspace, request.subject)
         return
     raise InputRefused(
         f"{out_of_reach[0].title} fetches loras from an address that anyone can read; on the hub "
-        f"'{publication['hub']}' this one would be {publication['visibility']}.",
+        f"'{publication.hub}' this one would be {publication.visibility}.",
         remedy="Publish with --hub huggingface --public, or --hub s3 to keep it private; or --generator local.",
         thing=out_of_reach[0].name,
     )
 
 
-async def _training_plan(workspace: Workspace, wanted: dict[str, Any]) -> Plan:
-    trainer, order = trainings.order_without_photos(workspace, wanted)
+async def _training_plan(workspace: Workspace, request: TrainRequest) -> Plan:
+    trainer, order = trainings.order_without_photos(workspace, request)
     plan: Plan = await trainer.plan(order)
     # The photos come later: that there are none yet is no reason.
     return replace(plan, findings=tuple(finding for finding in plan.findings if finding.code != "dataset"))
 
 
-def plans(workspace: Workspace, stages: Sequence[dict[str, Any]]) -> list[list[Coroutine[Any, Any, Plan]]]:
+def plans(
+    workspace: Workspace, stages: Sequence[TrainRequest | GenerateRequest]
+) -> list[list[Coroutine[Any, Any, Plan]]]:
     """What the stages that may cost would do, where the dataset and the lora are yet to be made."""
-    found = []
-    for wanted in stages:
-        if wanted["stage"] == "train":
-            found.append([_training_plan(workspace, wanted)])
-        elif wanted["stage"] == "generate":
-            names = generating.generators_of(wanted["generator"])
-            found.append([_picture_plan(workspace, wanted, name) for name in names])
-    return found
+    return [
+        [_training_plan(workspace, one)]
+        if isinstance(one, TrainRequest)
+        else [_picture_plan(workspace, one, name) for name in generating.generators_of(one.generator)]
+        for one in stages
+    ]
 
 
-async def _picture_plan(workspace: Workspace, wanted: dict[str, Any], name: str) -> Plan:
+async def _picture_plan(workspace: Workspace, request: GenerateRequest, name: str) -> Plan:
     """The plan of pictures with a lora that is yet to be made: it has no file, address or digest so far."""
-    order, _ = ordering.order_of(workspace, wanted, {}, name)
-    generator = plugins.back_end("limner.generators", name, settings=workspace.settings)
-    plan: Plan = await generator.plan(order)
-    return replace(plan, findings=tuple(one for one in plan.findings if one.code not in ordering.ADDRESS_CODES))
+    generator = workspace.back_ends.generator(name)
+    about = generator.describe()
+    drawing = await asyncio.to_thread(ordering.find_drawing, workspace, request, [about])
+    plan = await generator.plan(drawing.order(about, among="," in request.generator))
+    return replace(plan, findings=tuple(one for one in plan.findings if one.code not in reach.ADDRESS_CODES))

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
-from limner import plugins
 from limner.catalog import base_location, find_base
 from limner.datasets.packages import package
 from limner.datasets.render import write_rendered
@@ -34,6 +32,7 @@ from limner.operations.loras.normalise import in_our_naming
 from limner.operations.loras.versions import add_lora
 from limner.operations.payments.purchases import StoredPayments
 from limner.operations.trainings.artifacts import Arrivals, add_rows, joined, positions, thin
+from limner.operations.trainings.request import TrainRequest
 from limner.store.models import DatasetRow, LoraRow, TrainingRow, now
 from limner.training import recipe as recipes
 from limner.training.trainer import Collected, Trainer, TrainingOrder, TrainingReport
@@ -49,13 +48,13 @@ POLLS_A_SECOND = 10.0
 """How often all trainings of a process together ask one vendor, so that hundreds leave room for starting others."""
 
 
-def order_of(workspace: Workspace, wanted: dict[str, Any], manifest: DatasetManifest) -> TrainingOrder:
+def order_of(workspace: Workspace, request: TrainRequest, manifest: DatasetManifest) -> TrainingOrder:
     """The order of a request, on a dataset."""
-    base = find_base(wanted["base"])
+    base = find_base(request.base)
     trigger, class_word = manifest.subject.trigger, manifest.subject.class_word
-    prompts = wanted["sample_prompts"] or [f"a photo of {trigger} {class_word}"]
-    directory = workspace.home / "runs" / wanted["training"]
-    about = plugins.back_end("limner.trainers", wanted["trainer"], settings=workspace.settings).describe()
+    prompts = request.sample_prompts or [f"a photo of {trigger} {class_word}"]
+    directory = workspace.home / "runs" / request.training
+    about = workspace.back_ends.trainer(request.trainer).describe()
 
     def packed() -> Path:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -63,61 +62,61 @@ def order_of(workspace: Workspace, wanted: dict[str, Any], manifest: DatasetMani
 
     public = workspace.settings.public_url.rstrip("/")
     return TrainingOrder(
-        id=wanted["training"],
+        id=request.training,
         run_directory=directory,
         manifest=manifest,
         photo_path=workspace.blobs.path,
-        recipe=recipes.from_mapping(wanted["recipe"]),
+        recipe=request.recipe,
         base=base,
         base_path=base_location(base, workspace.settings.base_paths),
         sample_prompts=tuple(
             prompt.replace("{trigger}", trigger).replace("{class_word}", class_word) for prompt in prompts
         ),
         package=packed if about.package else None,
-        webhook_url=f"{public}/webhooks/{about.vendor}/{wanted['training']}" if public and about.vendor else "",
+        webhook_url=f"{public}/webhooks/{about.vendor}/{request.training}" if public and about.vendor else "",
     )
 
 
-def add_row(session: Session, wanted: dict[str, Any], dataset: str) -> None:
+def add_row(session: Session, request: TrainRequest, dataset: str) -> None:
     """The training's row, unless it is there."""
     session.execute(
         insert(TrainingRow)
         .values(
-            id=wanted["training"],
-            subject=wanted["subject"],
+            id=request.training,
+            subject=request.subject,
             dataset=dataset,
-            base=wanted["base"],
-            trainer=wanted["trainer"],
-            recipe=wanted["recipe"],
-            sample_prompts=wanted["sample_prompts"],
+            base=request.base,
+            trainer=request.trainer,
+            recipe=recipes.plain(request.recipe),
+            sample_prompts=list(request.sample_prompts),
             state=JobState.WAITING,
         )
         .on_conflict_do_nothing()
     )
 
 
-async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
+async def stage(context: StageContext, request: TrainRequest) -> Mapping[str, object]:
     """Drive the training to its end. Run again after a crash it finds the training that runs, or goes on from it."""
-    workspace, training = context.workspace, wanted["training"]
-    dataset = wanted["dataset"] or context.earlier["dataset"]
-    made, known = await asyncio.to_thread(_begin, workspace, wanted, dataset)
+    workspace, training = context.workspace, request.training
+    dataset = request.dataset or context.earlier["dataset"]
+    made, known = await asyncio.to_thread(_begin, workspace, request, dataset)
     if made:
         return made
-    trainer: Trainer = plugins.back_end("limner.trainers", wanted["trainer"], settings=workspace.settings)
+    trainer = workspace.back_ends.trainer(request.trainer)
     try:
         async with _gate("start", STARTS_AT_ONCE):
             await asyncio.to_thread(context.progress.check_cancelled)
-            order = await asyncio.to_thread(_prepared, context, trainer, wanted, dataset)
+            order = await asyncio.to_thread(_prepared, context, trainer, request, dataset)
             if not known:
                 # Once it is started a model that went, or a list that cannot be read, must not keep us from collecting.
                 refuse((await trainer.plan(order)).findings, RecipeRefused)
-            reference = await (trainer.reopen(order) if wanted.get("reopen") else trainer.start(order))
+            reference = await (trainer.reopen(order) if request.reopen else trainer.start(order))
             await asyncio.to_thread(_note_reference, workspace, training, reference)
         with _following(trainer.describe().vendor):
             await _follow(context, trainer, order, reference)
         async with _gate("end", ENDS_AT_ONCE):
             collected = await trainer.collect(order, reference)
-            made = await asyncio.to_thread(_keep, workspace, wanted, order, collected)
+            made = await asyncio.to_thread(_keep, workspace, request, order, collected)
     except BaseException as failure:
         state = JobState.CANCELLED if isinstance(failure, Cancelled) else JobState.FAILED
         if isinstance(failure, Exception):
@@ -136,11 +135,11 @@ def _gate(name: str, most: int) -> asyncio.Semaphore:
     return _gates.setdefault(asyncio.get_running_loop(), {}).setdefault(name, asyncio.Semaphore(most))
 
 
-def _begin(workspace: Workspace, wanted: dict[str, Any], dataset: str) -> tuple[dict[str, Any] | None, str]:
+def _begin(workspace: Workspace, request: TrainRequest, dataset: str) -> tuple[Mapping[str, object] | None, str]:
     """Mark the training as running; give its result if an earlier run of this stage had kept it, and its reference."""
     with workspace.database.write() as session:
-        add_row(session, wanted, dataset)
-        row = session.get_one(TrainingRow, wanted["training"])
+        add_row(session, request, dataset)
+        row = session.get_one(TrainingRow, request.training)
         lora = session.scalars(select(LoraRow).where(LoraRow.training == row.id)).first()
         if lora is not None:
             return _result(row, lora), row.reference
@@ -149,17 +148,16 @@ def _begin(workspace: Workspace, wanted: dict[str, Any], dataset: str) -> tuple[
         return None, row.reference
 
 
-def _prepared(context: StageContext, trainer: Trainer, wanted: dict[str, Any], dataset: str) -> TrainingOrder:
+def _prepared(context: StageContext, trainer: Trainer, request: TrainRequest, dataset: str) -> TrainingOrder:
     """The order with its folder, the dataset rendered into it where the trainer wants it so, and the payments."""
     workspace = context.workspace
     with workspace.database.read() as session:
         manifest = dataset_queries.to_dataset(session.get_one(DatasetRow, dataset)).manifest
-    directory = workspace.directory(wanted["training"])
+    directory = workspace.directory(request.training)
     if not trainer.describe().package and not (directory / "dataset" / "dataset.jsonl").is_file():
         write_rendered(manifest, workspace.blobs.path, directory / "dataset")
-    order = order_of(workspace, wanted, manifest)
-    payments = StoredPayments(workspace, context.job, wanted["subject"])
-    return TrainingOrder(**{name: getattr(order, name) for name in order.__slots__} | {"payments": payments})
+    order = order_of(workspace, request, manifest)
+    return replace(order, payments=StoredPayments(workspace, context.job, request.subject))
 
 
 async def _follow(context: StageContext, trainer: Trainer, order: TrainingOrder, reference: str) -> None:
@@ -262,7 +260,9 @@ def _end(workspace: Workspace, training: str, state: JobState, failure: Exceptio
             row.error = jobs.as_error(failure) if failure else None
 
 
-def _keep(workspace: Workspace, wanted: dict[str, Any], order: TrainingOrder, collected: Collected) -> dict[str, Any]:
+def _keep(
+    workspace: Workspace, request: TrainRequest, order: TrainingOrder, collected: Collected
+) -> Mapping[str, object]:
     """Check the weights, write our header, and store everything as the subject's next version, all rows at once."""
     sealed = order.run_directory / "lora.safetensors"
     metadata = lora_metadata(
@@ -270,7 +270,7 @@ def _keep(workspace: Workspace, wanted: dict[str, Any], order: TrainingOrder, co
         title=order.manifest.subject.name,
         trigger=order.manifest.subject.trigger,
         dataset_digest=order.manifest.digest,
-        recipe=wanted["recipe"],
+        recipe=recipes.plain(request.recipe),
         resolution=order.recipe.resolution,
     )
     weights = in_our_naming(collected.weights, order.run_directory / "converted.safetensors", order.base)
@@ -283,7 +283,7 @@ def _keep(workspace: Workspace, wanted: dict[str, Any], order: TrainingOrder, co
     with workspace.database.write() as session:
         erasing.add_blob(session, workspace, sealed_digest, "application/safetensors", sealed)
         add_rows(session, workspace, order.id, digests, collected.checkpoints, samples)
-        lora = add_lora(session, wanted["subject"], facts, training=order.id, hosted=dict(collected.hosted))
+        lora = add_lora(session, request.subject, facts, training=order.id, hosted=dict(collected.hosted))
         row = session.get_one(TrainingRow, order.id)
         row.state, row.ended_at, row.error = JobState.DONE, now(), None
         if collected.losses:
@@ -293,5 +293,5 @@ def _keep(workspace: Workspace, wanted: dict[str, Any], order: TrainingOrder, co
         return _result(row, lora)
 
 
-def _result(row: TrainingRow, lora: LoraRow) -> dict[str, Any]:
+def _result(row: TrainingRow, lora: LoraRow) -> Mapping[str, object]:
     return {"training": row.id, "lora": f"{lora.subject}@v{lora.version}", "lora_digest": lora.digest}

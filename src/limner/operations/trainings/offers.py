@@ -6,6 +6,7 @@ Nobody is asked over the network: whether a vendor still lists a model is asked 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
@@ -25,11 +26,11 @@ from limner.operations.photos.caption_health import cut_captions
 from limner.operations.subjects import queries as reading
 from limner.operations.trainings import job as training_stage
 from limner.operations.trainings import submission as trainings
+from limner.operations.trainings.request import TrainRequest
 from limner.records import RecipeField, Subject, TrainerChoice, TrainingChoices
 from limner.store.models import BlobRow, PhotoRow, TrainingRow
 from limner.training import recipe as recipes
 from limner.training.recipe_fields import recipe_fields
-from limner.training.trainer import Trainer
 from limner.types import (
     BackEnd,
     Base,
@@ -97,15 +98,17 @@ def choices(
     # What is frozen has its captions filled in.
     written = [plain_braces(item.caption) for item in frozen.items] if frozen else [one.caption for one, _ in photos]
     trained = {item.photo for item in manifest.items}
-    wanted = {
-        "training": "training_planned",
-        "base": row.id,
-        "recipe": recipes.plain(recipe),
-        "sample_prompts": list(others.get("sample_prompts") or ()),
-    }
+    request = TrainRequest(
+        subject=slug,
+        training="training_planned",
+        base=row.id,
+        trainer="",
+        recipe=recipe,
+        sample_prompts=tuple(others.get("sample_prompts") or ()),
+    )
     budgets = costs.budgets(workspace, slug)
     offered = sorted(
-        (_choice(workspace, wanted | {"trainer": one}, manifest, budgets) for one in plugins.names(GROUP)),
+        (_choice(workspace, replace(request, trainer=one), manifest, budgets) for one in plugins.names(GROUP)),
         key=lambda one: (not one.usable, one.cost, one.trainer),
     )
     asked = trainer or (workspace.settings.trainer if not trainer else "")
@@ -138,7 +141,7 @@ def fields(workspace: Workspace, *, base: str = "", preset: str = "") -> tuple[R
 
 
 def _recipe(
-    base: Base, preset: str, kind: SubjectKind, settings: dict[str, Any]
+    base: Base, preset: str, kind: SubjectKind, settings: Mapping[str, Any]
 ) -> tuple[recipes.Recipe, str, Mapping[str, str]]:
     """The recipe, the preset's name, and what is wrong with single settings; those are left out."""
     name = preset if preset in recipes.PRESETS else trainings.DEFAULT_PRESET
@@ -185,35 +188,32 @@ def _of_photos(subject: Subject, photos: int, allow_few: bool) -> list[Finding]:
 
 
 def _choice(
-    workspace: Workspace, wanted: dict[str, Any], manifest: DatasetManifest, budgets: list[Budget]
+    workspace: Workspace, request: TrainRequest, manifest: DatasetManifest, budgets: list[Budget]
 ) -> TrainerChoice:
-    name = wanted["trainer"]
+    name = request.trainer
     try:
-        trainer: Trainer = plugins.back_end(GROUP, name, settings=workspace.settings)
+        trainer = workspace.back_ends.trainer(name)
         about = trainer.describe()
     except LimnerError as failure:
         broken = Finding("trainer", Severity.REFUSAL, failure.message, failure.remedy)
         return _record(BackEnd(name, name, ""), Estimate(certain=False), [broken])
-    refusals = [
-        Finding("need", Severity.REFUSAL, f"{about.title} needs {need.name}.", need.how_to_get)
-        for need in about.needs
-        if not need.met
-    ]
-    if about.bases and wanted["base"] not in about.bases:
-        words = f"{about.title} trains nothing of {wanted['base']}."
-        refusals.append(Finding("base", Severity.REFUSAL, words, f"It trains {', '.join(about.bases)}."))
-        return _record(about, Estimate(certain=False), refusals)
-    estimate, warnings = Estimate(certain=False), []
+    estimate = Estimate(certain=False)
+    said: list[Finding] = []
+    serves = not about.bases or request.base in about.bases
     try:
-        order = training_stage.order_of(workspace, wanted, manifest)
-        # That there are no photos is said once, and a need has been said.
-        said = [one for one in trainer.check(order) if one.code not in ("need", "dataset", "photos")]
-        refusals += [one for one in said if one.severity is Severity.REFUSAL]
-        warnings = [one for one in said if one.severity is Severity.WARNING]
-        if not any(one.code in ("trainer", "base") for one in refusals):
+        order = training_stage.order_of(workspace, request, manifest)
+        # That there are no photos is said once.
+        said = [one for one in trainer.check(order) if one.code not in ("dataset", "photos")]
+        if serves and not any(one.code in ("trainer", "base") for one in said if one.severity is Severity.REFUSAL):
             estimate = trainer.estimate(order)
     except LimnerError as failure:
-        refusals.append(Finding(failure.code, Severity.REFUSAL, failure.message, failure.remedy))
+        said.append(Finding(failure.code, Severity.REFUSAL, failure.message, failure.remedy))
+    if not serves:
+        words = f"{about.title} trains nothing of {request.base}."
+        base = Finding("base", Severity.REFUSAL, words, f"It trains {', '.join(about.bases)}.")
+        return _record(about, estimate, [*(one for one in said if one.code == "need"), base])
+    refusals = [one for one in said if one.severity is Severity.REFUSAL]
+    warnings = [one for one in said if one.severity is Severity.WARNING]
     try:
         check_budgets(budgets, estimate.amount, what="training")
     except SpendingRefused as failure:
@@ -223,8 +223,8 @@ def _choice(
         check_consent(estimate, workspace.settings.consent_above, yes=False)
     except ConsentNeeded:
         asks = True
-    seconds = None if estimate.seconds is not None else _seen(workspace, wanted)
-    return _record(about, estimate, refusals, warnings, asks=asks, seen=seconds)
+    seconds = None if estimate.seconds is not None else _measured(workspace, request)
+    return _record(about, estimate, refusals, warnings, asks=asks, measured=seconds)
 
 
 def _record(
@@ -234,7 +234,7 @@ def _record(
     warnings: list[Finding] | None = None,
     *,
     asks: bool = False,
-    seen: float | None = None,
+    measured: float | None = None,
 ) -> TrainerChoice:
     return TrainerChoice(
         trainer=about.name,
@@ -242,8 +242,8 @@ def _record(
         summary=about.summary,
         vendor=about.vendor,
         cost=estimate.amount,
-        seconds=seen if estimate.seconds is None else estimate.seconds,
-        measured=estimate.seconds is None and seen is not None,
+        seconds=measured if estimate.seconds is None else estimate.seconds,
+        measured=estimate.seconds is None and measured is not None,
         certain=estimate.certain,
         note=estimate.note,
         sees_photos=about.sees_photos,
@@ -255,30 +255,30 @@ def _record(
     )
 
 
-def _seen(workspace: Workspace, wanted: dict[str, Any]) -> float | None:
+def _measured(workspace: Workspace, request: TrainRequest) -> float | None:
     """Seconds that a training takes by the newest ones of its trainer, base and resolution; None: there are none."""
     query = (
         select(TrainingRow)
         .where(
-            TrainingRow.trainer == wanted["trainer"],
-            TrainingRow.base == wanted["base"],
+            TrainingRow.trainer == request.trainer,
+            TrainingRow.base == request.base,
             TrainingRow.state == JobState.DONE,
         )
         .order_by(TrainingRow.created_at.desc())
         .limit(MEASURED * 4)
     )
-    recipe = wanted["recipe"]
     with workspace.database.read() as session:
         runs: list[float] = [
-            (row.ended_at - row.started_at).total_seconds() / (row.recipe["steps"] * _pictures_a_step(row.recipe))
+            (row.ended_at - row.started_at).total_seconds() / _pictures(recipes.from_mapping(row.recipe))
             for row in session.scalars(query)
             if row.started_at and row.ended_at and row.recipe["steps"] >= LEAST_STEPS
-            if row.recipe["resolution"] == recipe["resolution"]
+            if row.recipe["resolution"] == request.recipe.resolution
         ][:MEASURED]
     if not runs:
         return None
-    return sorted(runs)[len(runs) // 2] * int(recipe["steps"]) * _pictures_a_step(recipe)
+    return sorted(runs)[len(runs) // 2] * _pictures(request.recipe)
 
 
-def _pictures_a_step(recipe: Mapping[str, Any]) -> int:
-    return int(recipe["batch_size"]) * int(recipe["gradient_accumulation"])
+def _pictures(recipe: recipes.Recipe) -> int:
+    """How many pictures a training looks at."""
+    return recipe.steps * recipe.batch_size * recipe.gradient_accumulation

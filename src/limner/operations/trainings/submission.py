@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from limner import plugins
 from limner.catalog import find_base
 from limner.errors import Conflict, InputRefused, NotFound, RecipeRefused
 from limner.findings import refuse
 from limner.money.consent import check_consent
 from limner.operations.datasets import job as freezing
 from limner.operations.datasets import queries as dataset_queries
+from limner.operations.datasets.job import FreezeOptions
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs import queries as job_queries
@@ -22,18 +23,19 @@ from limner.operations.payments import ledger as costs
 from limner.operations.payments import preflight as asking
 from limner.operations.subjects import queries as reading
 from limner.operations.trainings import job as training_stage
+from limner.operations.trainings.request import TrainRequest
 from limner.records import Job, WhatIf
 from limner.store.models import DatasetRow, JobRow, TrainingRow
 from limner.training import recipe as recipes
 from limner.training.trainer import Trainer, TrainingOrder
 from limner.types import DatasetManifest, Estimate, JobState, SubjectKind
 
-__all__ = ["dataset_of", "estimate", "order_without_photos", "request", "resume", "submit", "waits"]
+__all__ = ["dataset_of", "estimate", "make_request", "order_without_photos", "resume", "submit", "waits"]
 
 DEFAULT_PRESET = "balanced"
 
 
-def request(
+def make_request(
     workspace: Workspace,
     *,
     subject: str,
@@ -44,7 +46,7 @@ def request(
     settings: Mapping[str, Any] | None = None,
     sample_prompts: Sequence[str] = (),
     dataset: str = "",
-) -> dict[str, Any]:
+) -> TrainRequest:
     """The stage's request, with the recipe checked before anything is queued."""
     row = find_base(base or workspace.settings.base)
     try:
@@ -53,56 +55,68 @@ def request(
         raise InputRefused(f"'{kind}' is not a kind of subject.", remedy=f"One of: {', '.join(SubjectKind)}.") from None
     recipe = recipes.validate(recipes.preset(preset or DEFAULT_PRESET, row, kind_of, **dict(settings or {})), row)
     trainer = trainer or workspace.settings.trainer
-    about = plugins.back_end("limner.trainers", trainer, settings=workspace.settings).describe()
+    about = workspace.back_ends.trainer(trainer).describe()
     if about.bases and row.id not in about.bases:
         raise RecipeRefused(
             f"The trainer '{trainer}' cannot train the base '{row.id}'.",
             remedy=f"It trains {', '.join(about.bases)}.",
             thing=trainer,
         )
-    return {
-        "stage": "train",
-        "subject": subject,
-        "training": jobs.new_id("training"),
-        "base": row.id,
-        "trainer": trainer,
-        "recipe": recipes.plain(recipe),
-        "dataset": dataset,
-        "sample_prompts": list(sample_prompts),
-    }
+    return TrainRequest(
+        subject=subject,
+        training=jobs.new_id("training"),
+        base=row.id,
+        trainer=trainer,
+        recipe=recipe,
+        dataset=dataset,
+        sample_prompts=tuple(sample_prompts),
+    )
 
 
 def submit(
-    workspace: Workspace, slug: str, *, dataset: str = "", yes: bool = False, what_if: bool = False, **options: Any
+    workspace: Workspace,
+    slug: str,
+    *,
+    dataset: str = "",
+    template: str = "",
+    captioner: str = "",
+    allow_few: bool = False,
+    yes: bool = False,
+    what_if: bool = False,
+    **options: Any,
 ) -> Job | WhatIf:
     """Freeze the subject's photos unless a dataset is named, and enqueue a training on it.
 
     ConsentNeeded: it costs more than goes without asking, and ``yes`` was not said. With ``what_if`` nothing is
     enqueued and nothing sent that costs: it gives what would be.
     """
-    named = ("template", "captioner", "allow_few")
-    freeze_options: dict[str, Any] = {key: options.pop(key) for key in named if key in options}
     with workspace.database.read() as session:
         kind = reading.find_subject_row(session, slug).kind
         manifest = dataset_queries.to_dataset(dataset_of(session, slug, dataset)).manifest if dataset else None
-    wanted = request(workspace, subject=slug, kind=kind, **options)
-    trainer: Trainer = plugins.back_end("limner.trainers", wanted["trainer"], settings=workspace.settings)
-    freeze_options |= {"base": wanted["base"], "resolution": wanted["recipe"]["resolution"]}
+    request = make_request(workspace, subject=slug, kind=kind, **options)
+    trainer = workspace.back_ends.trainer(request.trainer)
+    how = FreezeOptions(
+        base=request.base,
+        resolution=request.recipe.resolution,
+        template=template,
+        captioner=captioner,
+        allow_few=allow_few,
+    )
     if what_if:
-        manifest = manifest or freezing.would_freeze(workspace, slug, **freeze_options)[0]
-        return asking.what_if([trainer.plan(training_stage.order_of(workspace, wanted, manifest))])
-    manifest = manifest or freezing.freeze(workspace, slug, **freeze_options).manifest
-    wanted["dataset"] = digest = manifest.digest
-    order = training_stage.order_of(workspace, wanted, manifest)
+        manifest = manifest or freezing.would_freeze(workspace, slug, how)[0]
+        return asking.what_if([trainer.plan(training_stage.order_of(workspace, request, manifest))])
+    manifest = manifest or freezing.freeze(workspace, slug, how).manifest
+    request = replace(request, dataset=manifest.digest)
+    order = training_stage.order_of(workspace, request, manifest)
     _check(trainer, order)
     costs.allow(workspace, trainer.estimate(order), subject=slug, yes=yes, what="training")
     submitter = workspace.submitter
     with workspace.database.write() as session:
-        training_stage.add_row(session, wanted, digest)
+        training_stage.add_row(session, request, manifest.digest)
         row = jobs.add_job(
-            session, kind="train", stages=[wanted], subject=slug, target=wanted["training"], owner=workspace.owner
+            session, kind="train", stages=[request], subject=slug, target=request.training, owner=workspace.owner
         )
-        submitter.submit(session, row.id, 1, waits=waits(workspace, wanted))
+        submitter.submit(session, row.id, 1, waits=waits(workspace, request))
         return job_queries.to_job(row)
 
 
@@ -119,25 +133,25 @@ def _check(trainer: Trainer, order: TrainingOrder) -> None:
     refuse(trainer.check(order), RecipeRefused)
 
 
-def order_without_photos(workspace: Workspace, wanted: dict[str, Any]) -> tuple[Trainer, TrainingOrder]:
+def order_without_photos(workspace: Workspace, request: TrainRequest) -> tuple[Trainer, TrainingOrder]:
     """A request's trainer and order while no dataset is there yet: enough to say what it would cost and send."""
-    trainer: Trainer = plugins.back_end("limner.trainers", wanted["trainer"], settings=workspace.settings)
+    trainer = workspace.back_ends.trainer(request.trainer)
     with workspace.database.read() as session:
-        subject = reading.subject_facts(reading.find_subject_row(session, wanted["subject"]))
-    unknown = DatasetManifest("", subject, wanted["recipe"]["resolution"], ())
-    return trainer, training_stage.order_of(workspace, wanted, unknown)
+        subject = reading.subject_facts(reading.find_subject_row(session, request.subject))
+    unknown = DatasetManifest("", subject, request.recipe.resolution, ())
+    return trainer, training_stage.order_of(workspace, request, unknown)
 
 
-def estimate(workspace: Workspace, wanted: dict[str, Any]) -> Estimate:
+def estimate(workspace: Workspace, request: TrainRequest) -> Estimate:
     """What a training will cost of which no dataset is there yet. NotReady: the trainer lacks something here."""
-    trainer, order = order_without_photos(workspace, wanted)
+    trainer, order = order_without_photos(workspace, request)
     asking.refuse_unready(trainer.describe())
     return trainer.estimate(order)
 
 
-def waits(workspace: Workspace, wanted: dict[str, Any]) -> bool:
+def waits(workspace: Workspace, request: TrainRequest) -> bool:
     """Whether a request's trainer is a vendor, so that the job mostly waits."""
-    trainer: Trainer = plugins.back_end("limner.trainers", wanted["trainer"], settings=workspace.settings)
+    trainer = workspace.back_ends.trainer(request.trainer)
     return bool(trainer.describe().vendor)
 
 
@@ -153,8 +167,8 @@ def resume(workspace: Workspace, training: str, *, yes: bool = False, what_if: b
         return asking.what_if([trainer.plan(order)])
     submitter = workspace.submitter
     with workspace.database.write() as session:
-        wanted = _stopped(session, training)
-        trainer, order = _of_stopped(workspace, session, wanted)
+        request = _stopped(session, training)
+        trainer, order = _of_stopped(workspace, session, request)
         check_consent(trainer.estimate(order), workspace.settings.consent_above, yes=yes)
         last = session.scalars(
             select(JobRow).where(JobRow.target == training).order_by(JobRow.created_at.desc()).limit(1)
@@ -162,40 +176,39 @@ def resume(workspace: Workspace, training: str, *, yes: bool = False, what_if: b
         job = jobs.add_job(
             session,
             kind="train",
-            stages=[wanted],
-            subject=wanted["subject"],
+            stages=[request],
+            subject=request.subject,
             target=training,
             owner=last.owner if last is not None else workspace.owner,
         )
-        submitter.submit(session, job.id, 1, waits=waits(workspace, wanted))
+        submitter.submit(session, job.id, 1, waits=waits(workspace, request))
         if last is not None:
             jobs.note_resumed(last, job)
         return job_queries.to_job(job)
 
 
-def _stopped(session: Session, training: str) -> dict[str, Any]:
+def _stopped(session: Session, training: str) -> TrainRequest:
     """The stage's request of a training that can go on. NotFound; Conflict: it is done, or it runs."""
     row = session.get(TrainingRow, training)
     if row is None:
         raise NotFound(f"There is no training '{training}'.", remedy="`limner trainings list`.", thing=training)
     if row.state == JobState.DONE:
         raise Conflict(f"{training} is done already.", remedy="Start another with `limner train`.", thing=training)
-    wanted = {
-        "stage": "train",
-        "subject": row.subject,
-        "training": row.id,
-        "base": row.base,
-        "trainer": row.trainer,
-        "recipe": row.recipe,
-        "dataset": row.dataset,
-        "sample_prompts": row.sample_prompts,
-        "reopen": True,
-    }
-    jobs.refuse_twice(session, training, [wanted])
-    return wanted
+    request = TrainRequest(
+        subject=row.subject,
+        training=row.id,
+        base=row.base,
+        trainer=row.trainer,
+        recipe=recipes.from_mapping(row.recipe),
+        dataset=row.dataset,
+        sample_prompts=tuple(row.sample_prompts),
+        reopen=True,
+    )
+    jobs.refuse_twice(session, training, [request])
+    return request
 
 
-def _of_stopped(workspace: Workspace, session: Session, wanted: dict[str, Any]) -> tuple[Trainer, TrainingOrder]:
-    trainer: Trainer = plugins.back_end("limner.trainers", wanted["trainer"], settings=workspace.settings)
-    manifest = dataset_queries.to_dataset(session.get_one(DatasetRow, wanted["dataset"])).manifest
-    return trainer, training_stage.order_of(workspace, wanted, manifest)
+def _of_stopped(workspace: Workspace, session: Session, request: TrainRequest) -> tuple[Trainer, TrainingOrder]:
+    trainer = workspace.back_ends.trainer(request.trainer)
+    manifest = dataset_queries.to_dataset(session.get_one(DatasetRow, request.dataset)).manifest
+    return trainer, training_stage.order_of(workspace, request, manifest)

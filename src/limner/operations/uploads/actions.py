@@ -23,6 +23,7 @@ from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs import queries as job_queries
 from limner.operations.subjects import queries as reading
 from limner.operations.uploads.receiver import DigestDiffers, Receiver, Room, Spool
+from limner.operations.uploads.request import IntakeRequest
 from limner.operations.uploads.safe_layout import Drop, lay_out, shown_name
 from limner.records import Job, Upload, UploadBatch
 from limner.store.models import JobRow, PhotoRow, now
@@ -299,16 +300,13 @@ class Uploads(Facet):
                     thing=batch,
                 )
             slug = rows[0].subject
-            wanted = {
-                "stage": "intake",
-                "subject": slug,
-                "paths": [],
-                "captions": [],
-                "batch": batch,
-                "replace_captions": replace_captions,
-                "captions_from_photos": captions_from_photos,
-            }
-            job = jobs.add_job(session, kind="intake", stages=[wanted], subject=slug)
+            request = IntakeRequest(
+                subject=slug,
+                batch=batch,
+                replace_captions=replace_captions,
+                captions_from_photos=captions_from_photos,
+            )
+            job = jobs.add_job(session, kind="intake", stages=[request], subject=slug)
             for row in rows:
                 row.job = job.id
             submitter.submit(session, job.id, 1)

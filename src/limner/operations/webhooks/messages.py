@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import update
@@ -58,7 +59,7 @@ def message_body(event: EventRow, job: JobRow) -> bytes:
     return _body(event.kind, event.created_at.isoformat(), data)
 
 
-def _body(kind: str, at: str, data: dict[str, Any]) -> bytes:
+def _body(kind: str, at: str, data: Mapping[str, Any]) -> bytes:
     return json.dumps({"type": kind, "timestamp": at, "data": data}, separators=(",", ":")).encode()
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from limner.catalog.hosted import HostedModel, find_hosted
+from limner.catalog.hosted import HostedModel
 from limner.errors import (
     AccountRefused,
     AnswerLost,
@@ -20,16 +20,18 @@ from limner.errors import (
     Undecided,
     WorkFailed,
 )
+from limner.findings import unmet
+from limner.hosted import Hosted
 from limner.money.payments import Purchase, Receipt, announce
-from limner.money.prices import estimate_training, price_of
+from limner.money.prices import estimate_training
 from limner.settings import Settings
 from limner.training.fal.asking import PHOTOS, findings, model_input, row_of, steps_of
 from limner.training.fal.following import follow
 from limner.training.fal.run_notes import RunNotes
 from limner.training.fal.weights import check_whole, leave_out_guidance
 from limner.training.trainer import Collected, TrainingOrder, TrainingReport
-from limner.types import BackEnd, Estimate, Finding, JobState, Need, Plan, PlannedCall, Price, Severity
-from limner.vendors.secrets.tokens import has_token, token_for
+from limner.types import BackEnd, Estimate, Finding, JobState, Plan, PlannedCall, Severity
+from limner.vendors.secrets.tokens import token_for
 
 if TYPE_CHECKING:
     from limner.vendors.fal.answers import Listed
@@ -38,6 +40,17 @@ if TYPE_CHECKING:
 __all__ = ["FalTrainer"]
 
 VENDOR = "fal"
+HOSTED = Hosted(
+    vendor=VENDOR,
+    does="train",
+    title="fal",
+    summary="Trains FLUX.1 and FLUX.2 in minutes on fal's machines, and charges by the step.",
+    sees_photos="fal, at an address that anyone who has it can open; fal deletes them after two days",
+    account="a key of fal",
+    login="limner login fal, or set FAL_KEY",
+    limits={"resumes": False, "checkpoints": False, "samples": False},
+    package="fal",
+)
 PHOTOS_KEPT = 2 * 86_400
 """Seconds that fal keeps the uploaded photos: enough for a full queue. There is no way to delete them sooner."""
 RESULTS_KEPT = 2 * 86_400
@@ -51,27 +64,10 @@ class FalTrainer:
         self._settings = settings
 
     def describe(self) -> BackEnd:
-        rows = find_hosted(VENDOR, "train")
-        offered = [row for row in rows if not row.withdrawn]
-        price = price_of(offered[0]) if offered else Price("per_step", certain=False)
-        return BackEnd(
-            name=VENDOR,
-            title="fal",
-            summary="Trains FLUX.1 and FLUX.2 in minutes on fal's machines, and charges by the step.",
-            bases=tuple(dict.fromkeys(row.base for row in offered)),
-            sees_photos="fal, at an address that anyone who has it can open; fal deletes them after two days",
-            price=price,
-            needs=(Need("a key of fal", has_token(VENDOR, self._settings), "limner login fal, or set FAL_KEY"),),
-            limits={"resumes": False, "checkpoints": False, "samples": False},
-            vendor=VENDOR,
-            package="fal",
-            models=tuple(row.model for row in offered),
-        )
+        return HOSTED.describe(self._settings)
 
     def check(self, order: TrainingOrder) -> Sequence[Finding]:
-        needs = [need for need in self.describe().needs if not need.met]
-        found = [Finding("need", Severity.REFUSAL, f"fal needs {need.name}.", need.how_to_get) for need in needs]
-        return [*found, *findings(order)]
+        return [*unmet(self.describe()), *findings(order)]
 
     def estimate(self, order: TrainingOrder) -> Estimate:
         try:

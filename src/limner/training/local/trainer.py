@@ -20,6 +20,7 @@ from typing import Any
 
 from limner.catalog import bases
 from limner.errors import Conflict, NotReady, StorageFailed, WorkFailed
+from limner.findings import unmet
 from limner.processes import our_environment, python_module
 from limner.settings import Settings
 from limner.training.local import log as local_log
@@ -70,18 +71,14 @@ class LocalTrainer:
 
     def check(self, order: TrainingOrder) -> Sequence[Finding]:
         """Find what would make the training fail. A refusal means that it would; a warning that it may be bad."""
-        found = [
+        found = unmet(self.describe())
+        found += [
             Finding("recipe", Severity.REFUSAL, str(problem), problem.remedy)
             for problem in problems(order.recipe, order.base)
         ]
         found += [
             Finding("extra", Severity.REFUSAL, f"The local trainer knows no setting trainer.{name}.", "Leave it out.")
             for name in order.recipe.extra
-        ]
-        found += [
-            Finding("need", Severity.REFUSAL, f"The local trainer lacks {need.name}.", need.how_to_get)
-            for need in self.describe().needs
-            if not need.met
         ]
         if Path(order.base_path).is_absolute() and not (Path(order.base_path) / "model_index.json").is_file():
             message = f"The base '{order.base.id}' is not at {order.base_path}."
@@ -222,7 +219,13 @@ class LocalTrainer:
             )
         checkpoints, samples = _made(order)
         steps = [line for line in run.progress_lines() if "step" in line]
-        return Collected(run.weights, checkpoints, samples, _curve(steps, "loss"), rates=_curve(steps, "lr"))
+        return Collected(
+            run.weights,
+            losses=_curve(steps, "loss"),
+            rates=_curve(steps, "lr"),
+            samples=samples,
+            checkpoints=checkpoints,
+        )
 
     def prepare(self, order: TrainingOrder) -> None:
         """Write order.json once; a run directory that belongs to another order is a Conflict."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from limner.catalog.hosted import HostedModel, find_hosted
 from limner.errors import Conflict, LimnerError, NotFound, RecipeRefused, WorkFailed
+from limner.findings import unmet
+from limner.hosted import Hosted
 from limner.money.prices import estimate_training, price_of
 from limner.settings import Settings
 from limner.training.recipe import problems
@@ -22,8 +24,8 @@ from limner.training.replicate.inputs import Wishes, check_offline, choose_row, 
 from limner.training.replicate.log_lines import LogReading, log_tail, read_log
 from limner.training.replicate.state import RunState
 from limner.training.trainer import Collected, TrainingOrder, TrainingReport
-from limner.types import BackEnd, Estimate, Finding, JobState, Need, Plan, PlannedCall, Price, Progress, Severity
-from limner.vendors.secrets.tokens import has_token, token_for
+from limner.types import BackEnd, Estimate, Finding, JobState, Plan, PlannedCall, Progress, Severity
+from limner.vendors.secrets.tokens import token_for
 
 if TYPE_CHECKING:
     from limner.training.replicate.buying import Buyer
@@ -32,6 +34,17 @@ if TYPE_CHECKING:
 __all__ = ["ReplicateTrainer"]
 
 VENDOR = "replicate"
+HOSTED = Hosted(
+    vendor=VENDOR,
+    does="train",
+    title="Replicate",
+    summary="Trains in your account at Replicate, on their GPUs; about twenty minutes for FLUX.1.",
+    sees_photos="Replicate, until the training has ended; your captions stay in the training's files there",
+    account="an account at Replicate",
+    login="limner login replicate",
+    limits={"resumes": False, "checkpoints": False, "samples": False, "zip_bytes": 100_000_000},
+    package="replicate",
+)
 FIRST_LOOK, LAST_LOOK = 2.0, 20.0
 """Seconds between two looks at a training: at its start, and when it has gone on for some minutes."""
 
@@ -63,32 +76,14 @@ class ReplicateTrainer:
         self.clock = clock
 
     def describe(self) -> BackEnd:
-        rows = [row for row in find_hosted(VENDOR, "train") if not row.withdrawn]
-        account = Need("an account at Replicate", has_token(VENDOR, self.settings), "limner login replicate")
-        return BackEnd(
-            name=VENDOR,
-            title="Replicate",
-            summary="Trains in your account at Replicate, on their GPUs; about twenty minutes for FLUX.1.",
-            bases=tuple(dict.fromkeys(row.base for row in rows)),
-            sees_photos="Replicate, until the training has ended; your captions stay in the training's files there",
-            price=price_of(rows[0]) if rows else Price("per_second", certain=False),
-            needs=(account,),
-            limits={"resumes": False, "checkpoints": False, "samples": False, "zip_bytes": 100_000_000},
-            vendor=VENDOR,
-            package="replicate",
-            models=tuple(dict.fromkeys(row.model for row in rows)),
-        )
+        return HOSTED.describe(self.settings)
 
     def check(self, order: TrainingOrder) -> Sequence[Finding]:
         """Find what would make the training fail, without asking anybody."""
-        found = [
+        found = unmet(self.describe())
+        found += [
             Finding("recipe", Severity.REFUSAL, str(problem), problem.remedy)
             for problem in problems(order.recipe, order.base)
-        ]
-        found += [
-            Finding("need", Severity.REFUSAL, f"The trainer replicate lacks {need.name}.", need.how_to_get)
-            for need in self.describe().needs
-            if not need.met
         ]
         try:
             wishes = read_wishes(order.recipe)

@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import cache, cached_property
+from functools import cache
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -61,27 +61,33 @@ class HubAccount:
     def __init__(self, settings: Settings, *, anonymous: bool = False) -> None:
         self.endpoint = settings.huggingface_url.rstrip("/")
         self._settings, self._anonymous = settings, anonymous
-        self._name = ""
+        self._made: tuple[Secret | None, HfApi] | None = None
+        self._named: tuple[Secret, str] | None = None
 
-    @cached_property
+    @property
     def token(self) -> Secret | None:
-        """The user's token, None for whoever has none."""
+        """The user's token as it is now, None for whoever has none."""
         return None if self._anonymous else hub_token(self._settings)
 
-    @cached_property
+    @property
     def api(self) -> HfApi:
-        """huggingface_hub's client for this account; call it through ``ask``."""
+        """huggingface_hub's client for this account, anew for another token; call it through ``ask``."""
+        token = self.token
+        if self._made is not None and self._made[0] == token:
+            return self._made[1]
         load_client(self.endpoint)
         from huggingface_hub import HfApi
 
         from limner._version import __version__
 
-        return HfApi(
+        api = HfApi(
             endpoint=self.endpoint,
-            token=self.token.reveal() if self.token else False,
+            token=token.reveal() if token else False,
             library_name="limner",
             library_version=__version__,
         )
+        self._made = token, api
+        return api
 
     def ask(self, function: Callable[Given, Result], *args: Given.args, **options: Given.kwargs) -> Result:
         """Call a method of ``api`` that is harmless to repeat; sent again where the hub was busy or the line broke."""
@@ -114,15 +120,16 @@ class HubAccount:
     @property
     def name(self) -> str:
         """The account's name. AccountRefused: there is no token, or it is none of the hub's."""
-        if self.token is None:
+        token = self.token
+        if token is None:
             raise AccountRefused(
                 "There is no token for the Hugging Face Hub.",
                 remedy=f"Make one that may write at {TOKEN_PAGE}, then: limner login huggingface",
                 thing="huggingface",
             )
-        if not self._name:
-            self._name = str(self.ask(self.api.whoami)["name"])
-        return self._name
+        if self._named is None or self._named[0] != token:
+            self._named = token, str(self.ask(self.api.whoami)["name"])
+        return self._named[1]
 
 
 def load_client(endpoint: str) -> None:

@@ -1,0 +1,83 @@
+"""What others answered: asked once however many want it, waited for within a limit, and believed for a short while."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotWithin
+from contextvars import copy_context
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from limner.errors import LimnerError
+
+__all__ = ["Remembered"]
+
+GOOD_SECONDS = 60.0
+BAD_SECONDS = 30.0
+"""How long an answer is believed, and how long a failure by who only compares: it shall not wait each time."""
+
+
+@dataclass(slots=True)
+class _Question:
+    answer: Future[Any] = field(default_factory=Future)
+    began: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+
+    def ask(self, question: Callable[[], Any]) -> None:
+        try:
+            found = question()
+        except BaseException as failure:
+            self.ended = time.monotonic()
+            self.answer.set_exception(failure)
+        else:
+            self.ended = time.monotonic()
+            self.answer.set_result(found)
+
+    def stale(self, good: float, bad: float) -> bool:
+        """Whether it has to be asked again; what is not answered yet is not asked twice."""
+        if self.ended is None:
+            return False
+        return time.monotonic() - self.ended >= (good if self.answer.exception() is None else bad)
+
+
+class Remembered:
+    """The answers of a process by their key. All methods are safe in threads."""
+
+    def __init__(self) -> None:
+        self._asked: dict[Hashable, _Question] = {}
+        self._guard = threading.Lock()
+
+    def ask(
+        self,
+        questions: Mapping[Hashable, Callable[[], Any]],
+        *,
+        seconds: float,
+        good: float = GOOD_SECONDS,
+        bad: float = BAD_SECONDS,
+    ) -> dict[Hashable, Any]:
+        """The answer to each question, or the LimnerError that it failed with; without those not answered in time.
+
+        All are asked at once, each in a thread that nobody waits for at the end of the process. ``good`` and ``bad``
+        are how many seconds an earlier answer or failure is believed.
+        """
+        with self._guard:
+            self._asked = {key: one for key, one in self._asked.items() if not one.stale(GOOD_SECONDS, BAD_SECONDS)}
+            for key, question in questions.items():
+                if key not in self._asked or self._asked[key].stale(good, bad):
+                    self._asked[key] = one = _Question()
+                    run = copy_context().run
+                    threading.Thread(target=run, args=(one.ask, question), name="asking", daemon=True).start()
+            asked = {key: self._asked[key] for key in questions}
+        found: dict[Hashable, Any] = {}
+        for key, one in asked.items():
+            try:
+                found[key] = one.answer.result(max(0.0, one.began + seconds - time.monotonic()))
+            except NotWithin:
+                continue
+            except LimnerError as failure:
+                found[key] = copy(failure)  # it may be raised by several
+        return found
