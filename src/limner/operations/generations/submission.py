@@ -253,10 +253,13 @@ class Prepared:
     waits: bool
 
 
-def prepare(workspace: Workspace, wanted: dict[str, Any]) -> Prepared:
-    """Check a request that is complete. The first generator's refusal is raised where none of them can draw it."""
+def prepare(workspace: Workspace, wanted: dict[str, Any], *, again: bool = True) -> Prepared:
+    """Check a request that is complete. The first generator's refusal is raised where none of them can draw it.
+
+    ``again``: a hub that did not answer a moment ago is asked again.
+    """
     named = _named(workspace, wanted)
-    drawing = ordering.find_drawing(workspace, wanted, [about for _, about in named])
+    drawing = ordering.find_drawing(workspace, wanted, [about for _, about in named], again=again)
     publish = bool(wanted.get("publish_if_needed"))
     usable: list[GenerationOrder] = []
     estimates: list[Estimate] = []
