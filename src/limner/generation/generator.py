@@ -70,7 +70,7 @@ class Generator(Protocol):
         ...
 
     def check(self, order: GenerationOrder) -> Sequence[Finding]:
-        """Look for what would make the order fail (what is lacking, base, loras, size), before it is sent. No network."""
+        """Look for what would make the order fail (what is lacking, base, loras, size); asks nobody."""
         ...
 
     def estimate(self, order: GenerationOrder) -> Estimate:

@@ -12,7 +12,7 @@ from limner.operations.home.remembered import Remembered
 from limner.settings import Settings
 
 if TYPE_CHECKING:
-    from limner.datasets.captioner import Captioner
+    from limner.datasets.captions.captioner import Captioner
     from limner.generation.generator import Generator
     from limner.hubs.hub import Hub
     from limner.training.trainer import Trainer
