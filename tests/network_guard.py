@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from sqlalchemy.orm import Session
 
-from limner.hubs.s3_bucket import Bucket
+from limner.hubs.s3.bucket import Bucket
 from limner.store import Database
 
 __all__ = ["asked", "asked_within_sessions", "watch_network"]
