@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from limner import plugins
@@ -16,6 +17,8 @@ from limner.operations.home import remembered as module
 from limner.operations.home.remembered import Remembered
 from limner.operations.home.workspace import Workspace
 from limner.settings import Settings
+from limner.vendors.huggingface.hub import HubAccount
+from tests.network_guard import asked_within_sessions
 
 GROUPS = ("limner.trainers", "limner.hubs", "limner.generators")
 
@@ -109,3 +112,27 @@ def test_nobody_waits_longer_than_the_limit_and_nothing_is_asked_twice_meanwhile
     assert len(asked) == 1
     go.set()
     assert found.ask(questions, seconds=5) == {"slow": "late", "quick": "now"}
+
+
+# --- what must not be shared: another token, an open session -------------------------------------------------------
+
+
+def test_a_hub_heeds_a_token_that_came_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = HubAccount(Settings(home=tmp_path, huggingface_url="http://127.0.0.1:9"))
+    monkeypatch.setenv("HF_TOKEN", "hf_the_first_token")
+    first = account.api
+    assert account.api is first and first.token == "hf_the_first_token"
+    monkeypatch.setenv("HF_TOKEN", "hf_the_second_token")
+    assert account.api.token == "hf_the_second_token"
+
+
+def test_the_guard_sees_what_is_asked_within_a_session(workspace: Workspace) -> None:
+    with httpx2.Client(transport=httpx2.MockTransport(lambda _: httpx2.Response(200))) as web:
+        web.get("https://hub.example/before")
+        with workspace.database.read():
+            web.get("https://hub.example/within")
+            Remembered().ask({1: lambda: web.get("https://hub.example/thread").status_code}, seconds=5)
+        web.get("https://hub.example/after")
+    seen = [one.partition("\n")[0].rpartition("/")[2] for one in asked_within_sessions]
+    asked_within_sessions.clear()  # or this test would fail by it
+    assert seen == ["within", "thread"]
