@@ -10,12 +10,12 @@ import pytest
 from limner.errors import InputRefused
 from limner.operations.home import accounts
 from limner.settings import Settings
-from limner.vendors.secrets.accounts import VENDOR_ACCOUNTS
+from limner.vendors.vendor import vendors
 
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    for account in VENDOR_ACCOUNTS.values():
+    for account in vendors().values():
         for name in account.variables:
             monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
@@ -26,7 +26,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 def test_all_vendors_are_listed_with_what_to_do(settings: Settings) -> None:
     found = accounts.accounts(settings)
-    assert [account.vendor for account in found] == list(VENDOR_ACCOUNTS)
+    assert [account.vendor for account in found] == list(vendors())
     assert all(account.ok is None and not account.where and account.remedy for account in found)
     assert [check.state for check in accounts.checks(settings)] == ["missing"] * 4
 

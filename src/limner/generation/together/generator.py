@@ -34,7 +34,7 @@ from limner.types import BackEnd, Estimate, Finding, Need, Plan, PlannedCall, Pr
 from limner.vendors.secrets.tokens import has_token, token_for
 
 if TYPE_CHECKING:
-    from limner.vendors.together import ListedModel, TogetherClient
+    from limner.vendors.together.client import ListedModel, TogetherClient
 
 __all__ = ["TogetherGenerator"]
 
@@ -162,7 +162,7 @@ class TogetherGenerator:
     async def _picture(
         self, client: TogetherClient, row: HostedModel, order: GenerationOrder, index: int, brake: Brake
     ) -> Drawn:
-        from limner.vendors.together import Given, ModelGone
+        from limner.vendors.together.client import Given, ModelGone
 
         seed = order.seed + index
         body = self._body(order, row, seed)
@@ -205,7 +205,7 @@ class TogetherGenerator:
         return Drawn(index, seed, data, kind, seconds, versions)
 
     def _client(self) -> TogetherClient:
-        from limner.vendors.together import TogetherClient
+        from limner.vendors.together.client import TogetherClient
 
         return TogetherClient(self._settings.together_url, token_for(VENDOR, self._settings))
 
