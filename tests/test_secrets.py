@@ -64,7 +64,7 @@ class FileKeyring(KeyringBackend):
 CRASHING_WORKER = """
 from limner.generation import provenance
 from limner.settings import Settings
-from limner.vendors.credentials import find_token
+from limner.vendors.secrets.tokens import find_token
 
 def crash(*given, **named):
     token = find_token("together", Settings()).reveal()

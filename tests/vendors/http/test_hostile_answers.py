@@ -15,7 +15,7 @@ import pytest
 
 from limner.errors import AnswerLost, LimnerError, VendorBusy, VendorFailed, VendorRefused
 from limner.settings import Settings
-from limner.vendors import swelling, together
+from limner.vendors import swelling
 from limner.vendors.http import client as http
 from limner.vendors.http import download as downloading
 from limner.vendors.http import public_web
@@ -24,6 +24,7 @@ from limner.vendors.http.public_web import PublicWeb
 from limner.vendors.huggingface import hub as huggingface
 from limner.vendors.huggingface.hub import HubAccount
 from limner.vendors.secrets.redaction import Secret
+from limner.vendors.together import client as together
 from limner.vendors.vendor import Vendor
 
 Talk = Callable[[asyncio.StreamWriter], Awaitable[None]]
