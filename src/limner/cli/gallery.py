@@ -142,7 +142,7 @@ def download(
 
 def _zip(it: Studio, file: Path, images: list[int]) -> tuple[int, int]:
     packed = it.gallery.archive(images)
-    return len(packed.files), _write(file, packed.chunks())
+    return packed.count, _write(file, packed.chunks())
 
 
 def _write(file: Path, chunks: Any) -> int:
