@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limner.flux.durable import sync_folder, write_atomically
+from limner.atomic_file import sync_folder, write_atomically
 from limner.processes import program
 
 __all__ = ["RunDirectory", "identity_of", "reap"]

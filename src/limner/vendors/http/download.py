@@ -16,6 +16,7 @@ from typing import IO
 
 import httpx2
 
+from limner.atomic_file import sync_folder
 from limner.errors import LimnerError, NotFound, StorageFailed, VendorBusy, VendorFailed
 from limner.vendors.http.backoff import retry_delay
 from limner.vendors.http.errors import place_of, unreachable
@@ -299,11 +300,7 @@ def _check(vendor: Vendor, progress: _Progress) -> None:
 def _into_place(wanted: Wanted) -> None:
     wanted.partial.replace(wanted.into)
     with suppress(OSError):
-        folder = os.open(wanted.into.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(wanted.into.parent)
 
 
 def _to_disk(sink: IO[bytes]) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
+from limner.atomic_file import write_atomically
 from limner.errors import AccountRefused, InputRefused, StorageFailed
 from limner.settings import Settings
 from limner.vendors.secrets.redaction import RedactingFilter, Secret, guard_logging, redact, redacted_traceback
@@ -239,17 +240,7 @@ def _write_env(path: Path, account: Vendor, values: Mapping[str, str]) -> None:
         return
     lines += [f"{name}={value}" for name, value in values.items()]
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    new = path.with_name(f".env.{os.getpid()}")
-    try:
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as sink:
-            sink.write("".join(f"{line}\n" for line in lines))
-            sink.flush()
-            os.fsync(sink.fileno())
-        new.chmod(0o600)
-        new.replace(path)
-    finally:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
+    write_atomically(path, "".join(f"{line}\n" for line in lines).encode(), mode=0o600)
 
 
 def _checked(token: str, account: Vendor, place: str) -> str:
