@@ -25,8 +25,8 @@ from limner.errors import (
     VendorRefused,
 )
 from limner.vendors.http.client import Answer, VendorClient, message_of
+from limner.vendors.http.swelling import refuse_swelling
 from limner.vendors.secrets.tokens import Secret, redact
-from limner.vendors.swelling import refuse_swelling
 from limner.vendors.together.vendor import VENDOR
 
 __all__ = ["Given", "ListedModel", "ModelGone", "TogetherClient"]
