@@ -52,7 +52,7 @@ def thumbnail(workspace: Workspace, picture: StoredPicture, width: int) -> Path:
 
 def forget(workspace: Workspace, digest: str) -> None:
     """Erase a blob's thumbnails, and what a crash while drawing them left."""
-    for path in _folder(workspace, digest).glob(f"{digest}-*"):
+    for path in _folder(workspace, digest).glob(f"*{digest}-*"):
         path.unlink(missing_ok=True)
 
 
