@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from limner.catalog import hosted
 from limner.errors import InputRefused
 from limner.operations.home import accounts
 from limner.settings import Settings
@@ -52,3 +54,13 @@ def test_unknown_vendors_are_refused(settings: Settings) -> None:
     for ask in (lambda: accounts.login(settings, "acme", "tok_0123456789"), lambda: accounts.logout(settings, "acme")):
         with pytest.raises(InputRefused, match="no vendor 'acme'"):
             ask()
+
+
+def test_a_row_of_the_catalog_with_a_vendor_that_nobody_declares_is_told(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = next(row for row in hosted().values() if row.vendor == "fal")
+    monkeypatch.setattr(accounts, "hosted", lambda: {"own": replace(row, vendor="fall")})
+    [told] = [check for check in accounts.checks(settings) if check.state == "problem"]
+    assert told.name == "fall"
+    assert "hosted.toml" in told.detail

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from limner.blocking import run_now
+from limner.catalog import hosted
 from limner.errors import AccountRefused, Conflict, LimnerError, VendorFailed
 from limner.operations.home.facet import Facet
 from limner.records import (
@@ -80,7 +81,20 @@ def logout(settings: Settings, vendor: str) -> Account:
 
 def checks(settings: Settings, live: bool = False) -> list[Check]:
     """The doctor's lines about accounts; a missing token is no problem, one that does not work is."""
-    return [_line(account, live) for account in accounts(settings, live=live)]
+    strange = sorted({row.vendor for row in hosted().values()} - set(vendors()))
+    return [
+        *(_line(account, live) for account in accounts(settings, live=live)),
+        *(
+            Check(
+                "accounts",
+                name,
+                "problem",
+                "hosted.toml names this vendor, and nobody declares it",
+                "Correct that row.",
+            )
+            for name in strange
+        ),
+    ]
 
 
 def _line(account: Account, live: bool) -> Check:
