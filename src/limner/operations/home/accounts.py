@@ -81,20 +81,10 @@ def logout(settings: Settings, vendor: str) -> Account:
 
 def checks(settings: Settings, live: bool = False) -> list[Check]:
     """The doctor's lines about accounts; a missing token is no problem, one that does not work is."""
+    lines = [_line(account, live) for account in accounts(settings, live=live)]
     strange = sorted({row.vendor for row in hosted().values()} - set(vendors()))
-    return [
-        *(_line(account, live) for account in accounts(settings, live=live)),
-        *(
-            Check(
-                "accounts",
-                name,
-                "problem",
-                "hosted.toml names this vendor, and nobody declares it",
-                "Correct that row.",
-            )
-            for name in strange
-        ),
-    ]
+    detail = "hosted.toml names this vendor, and nobody declares it"
+    return lines + [Check("accounts", name, "problem", detail, "Correct that row.") for name in strange]
 
 
 def _line(account: Account, live: bool) -> Check:
