@@ -29,6 +29,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "fal_queue_url",
         "fal_rest_url",
         "fal_api_url",
+        "vendor_urls",
     ),
 }
 FROM_HERE = {
@@ -78,6 +79,7 @@ _TITLES = {
     "webhooks_to_loopback": "Webhooks to this machine",
     "sign_images": "Sign every picture",
     "together_url": "Together AI address",
+    "vendor_urls": "Addresses of other vendors",
     "fal_api_url": "fal API address",
     "fal_queue_url": "fal queue address",
     "fal_rest_url": "fal files address",

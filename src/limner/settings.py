@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     fal_queue_url: str = Field(default="https://queue.fal.run", description="Where fal takes jobs.")
     fal_rest_url: str = Field(default="https://rest.fal.ai", description="Where fal takes files.")
     fal_api_url: str = Field(default="https://api.fal.ai/v1", description="Where fal lists models and past requests.")
+    vendor_urls: dict[str, str] = Field(
+        default_factory=dict, description="Where vendors of other packages answer, by the names that they say."
+    )
     public_url: str = Field(
         default="", description="An https address that leads to this machine, for webhooks; none: polling only."
     )
@@ -167,10 +170,15 @@ class Settings(BaseSettings):
         return frozenset(name for name, value in here.items() if name not in self._read or self._read[name] != value)
 
     def only_from_environment(self, name: str) -> bool:
-        """Whether a variable of the environment alone says what this setting is: neither code nor ``limner.toml``."""
-        variable = f"LIMNER_{name.upper()}"
-        said = variable in os.environ and variable not in os.environ.get(GIVEN, "").split(",")
-        return said and name not in self.given
+        """Whether a variable of the environment alone says what this setting is: neither code nor ``limner.toml``.
+
+        ``vendor_urls__acme_url`` is one entry of a setting that has several.
+        """
+        field = name.partition("__")[0]
+        handed_on = os.environ.get(GIVEN, "").split(",")
+        variables = {f"LIMNER_{one.upper()}" for one in (field, name)}.difference(handed_on)
+        # The case of a variable is its writer's.
+        return field not in self.given and not variables.isdisjoint(map(str.upper, os.environ))
 
     def take(self, values: Mapping[str, Any]) -> None:
         """Take what was read anew, in place: every part of a process reads its settings from this one object."""

@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from limner.stand_ins.serving import serve
 from limner.vendors.secrets import tokens as credentials
-from limner.vendors.secrets.accounts import VENDOR_ACCOUNTS
+from limner.vendors.vendor import vendors as all_vendors
 
 from .conftest import Outcome, Shell
 
@@ -73,7 +73,7 @@ def vendors() -> Iterator[dict[str, str]]:
 @pytest.fixture
 def bare(limner: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     """A shell without any token and without a keyring."""
-    for account in VENDOR_ACCOUNTS.values():
+    for account in all_vendors().values():
         for name in account.variables:
             monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
@@ -98,7 +98,7 @@ def login(limner: Shell, vendor: str, token: str, vendors: Mapping[str, str], *m
         return limner("login", vendor, "--token-from-stdin", *more, env=vendors)
 
 
-@pytest.mark.parametrize("vendor", VENDOR_ACCOUNTS)
+@pytest.mark.parametrize("vendor", all_vendors())
 def test_login_checks_keeps_and_logout_forgets(vendor: str, bare: Shell, vendors: dict[str, str]) -> None:
     done = login(bare, vendor, GOOD, vendors)
     assert done.code == 0, done.err

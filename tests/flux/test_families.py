@@ -164,7 +164,7 @@ def test_importing_the_engine_package_loads_no_torch() -> None:
     import subprocess
     import sys
 
-    code = "import limner.flux, limner.flux.durable, limner.training.local.trainer, sys; print('torch' in sys.modules)"
+    code = "import limner.flux, limner.atomic_file, limner.training.local.trainer, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

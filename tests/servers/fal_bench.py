@@ -97,7 +97,7 @@ def open_bench(folder: Path, monkeypatch: pytest.MonkeyPatch, *plan: Fault) -> I
     monkeypatch.setattr(http, "pause", lambda seconds: asyncio.sleep(0))
     monkeypatch.setattr(money, "LOOKS", (0.0, 0.0))
     monkeypatch.setattr(fal_vendor, "LOOKS", (0.0, 0.0))
-    monkeypatch.setattr(fal_vendor, "FACTS", replace(fal_vendor.FACTS, rate=5000.0, burst=5000))
+    monkeypatch.setattr(fal_vendor, "VENDOR", replace(fal_vendor.VENDOR, rate=5000.0, burst=5000))
     monkeypatch.setattr(following, "PAUSES", (0.0, 0.0))
     monkeypatch.setattr("limner.generation.fal.generator.PAUSES", (0.005, 0.02))
     monkeypatch.setenv("FAL_KEY", TOKEN)

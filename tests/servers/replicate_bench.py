@@ -230,7 +230,7 @@ def open_bench(folder: Path, monkeypatch: pytest.MonkeyPatch, *plan: Fault) -> I
     monkeypatch.setattr(limiter, "_limiters", {})
     monkeypatch.setattr(http, "pause", lambda seconds: asyncio.sleep(0))
     monkeypatch.setattr(money, "LOOKS", (0.0, 0.0))
-    monkeypatch.setattr(vendor, "FACTS", replace(vendor.FACTS, rate=5000.0, burst=5000))
+    monkeypatch.setattr(vendor, "VENDOR", replace(vendor.VENDOR, rate=5000.0, burst=5000))
     monkeypatch.setattr(vendor, "CREATES", (5000.0, 5000))
     monkeypatch.setattr(generating, "LOOKS", (0.005, 0.01))
     monkeypatch.setattr(training, "FIRST_LOOK", 2.0)

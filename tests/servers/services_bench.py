@@ -198,8 +198,8 @@ def open_bench(
     monkeypatch.setattr(replicate_trainer, "FIRST_LOOK", 0.02)
     monkeypatch.setattr(replicate_trainer, "LAST_LOOK", 0.05)
     monkeypatch.setattr(training_stage, "GLANCE_SECONDS", 0.02)
-    monkeypatch.setattr(fal, "FACTS", replace(fal.FACTS, rate=5000.0, burst=5000))
-    monkeypatch.setattr(replicate, "FACTS", replace(replicate.FACTS, rate=5000.0, burst=5000))
+    monkeypatch.setattr(fal, "VENDOR", replace(fal.VENDOR, rate=5000.0, burst=5000))
+    monkeypatch.setattr(replicate, "VENDOR", replace(replicate.VENDOR, rate=5000.0, burst=5000))
     monkeypatch.setattr(replicate, "CREATES", (5000.0, 5000))
     faulty: dict[str, Faulty] = {}
     heard: dict[str, Recorder] = {}

@@ -14,7 +14,7 @@ from keyring.backends.fail import Keyring as NoKeyring
 from limner.settings import Settings
 from limner.vendors.http import client as http
 from limner.vendors.secrets import tokens as credentials
-from limner.vendors.secrets.accounts import VENDOR_ACCOUNTS
+from limner.vendors.vendor import vendors
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ class DictKeyring(KeyringBackend):
 @pytest.fixture
 def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Settings of a home without any token: none in the environment, no keyring, no file of the Hub's."""
-    for account in VENDOR_ACCOUNTS.values():
+    for account in vendors().values():
         for name in account.variables:
             monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("HF_TOKEN_PATH", raising=False)

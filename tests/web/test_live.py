@@ -237,11 +237,11 @@ def test_a_stream_numbers_its_messages_and_says_its_end(studio: Studio) -> None:
             return b"".join([part async for part in answer.body_iterator])  # type: ignore[misc]
 
     body = asyncio.run(asyncio.wait_for(read(), 10))
-    assert body == b"retry: 1000\n\nid: 1\ndata: <p>\ndata: done</p>\n\nid: 2\nevent: end\ndata: end\n\n"
+    assert body == b"retry: 1000\n\ndata: <p>\ndata: done</p>\nid: 1\n\nevent: end\ndata: end\nid: 2\n\n"
 
 
 def test_a_carriage_return_cannot_forge_a_message() -> None:
-    assert Sent("a\r\nevent: end\rdata: b").wire(3) == b"id: 3\ndata: a\ndata: event: end\ndata: data: b\n\n"
+    assert Sent("a\r\nevent: end\rdata: b").wire(3) == b"data: a\ndata: event: end\ndata: data: b\nid: 3\n\n"
 
 
 def test_a_heartbeat_comes_while_nothing_changes(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:

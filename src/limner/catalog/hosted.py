@@ -17,8 +17,6 @@ from limner.types import Price
 
 __all__ = ["HostedModel", "find_hosted", "hosted", "read_hosted", "use_folder"]
 
-VENDORS = ("replicate", "fal", "huggingface", "together")
-
 
 @dataclass(frozen=True, slots=True)
 class HostedModel:
@@ -84,8 +82,8 @@ def read_hosted(text: str) -> dict[str, HostedModel]:
         except ValidationError as failure:
             first = failure.errors()[0]
             raise _wrong(key, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-        if model.vendor not in VENDORS or model.does not in ("train", "generate"):
-            raise _wrong(key, f"vendor must be one of {', '.join(VENDORS)}, does must be train or generate")
+        if model.does not in ("train", "generate"):
+            raise _wrong(key, "does must be train or generate")
         found[key] = model
     return found
 
@@ -104,8 +102,8 @@ _own: list[Path] = []
 @cache
 def _shipped() -> Mapping[str, HostedModel]:
     rows: dict[str, HostedModel] = {}
-    for vendor in VENDORS:
-        rows |= read_hosted(files("limner.catalog").joinpath(f"hosted/{vendor}.toml").read_text(encoding="utf-8"))
+    for file in sorted(files("limner.catalog").joinpath("hosted").iterdir(), key=lambda file: file.name):
+        rows |= read_hosted(file.read_text(encoding="utf-8"))
     return rows
 
 

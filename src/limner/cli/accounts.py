@@ -9,7 +9,6 @@ import typer
 
 from limner.cli.arguments import Json
 from limner.cli.output import console, hanging, show, studio, table
-from limner.vendors.secrets.accounts import VENDOR_ACCOUNTS, vendor_account
 
 if TYPE_CHECKING:
     from limner.records import Account
@@ -20,10 +19,16 @@ Vendor = Annotated[
     str,
     typer.Argument(
         metavar="VENDOR",
-        help="huggingface, replicate, fal or together.",
-        autocompletion=lambda incomplete: [name for name in VENDOR_ACCOUNTS if name.startswith(incomplete)],
+        help="One that limner accounts lists.",
+        autocompletion=lambda incomplete: [name for name in _names() if name.startswith(incomplete)],
     ),
 ]
+
+
+def _names() -> list[str]:
+    from limner.vendors.vendor import vendors
+
+    return list(vendors())
 
 
 def add_to(app: typer.Typer) -> None:
@@ -50,7 +55,9 @@ def login(
       limner login huggingface
       limner login replicate --token-from-stdin < token.txt
     """
-    about = vendor_account(vendor)
+    from limner.vendors.vendor import find_vendor
+
+    about = find_vendor(vendor)
     if token_from_stdin:
         token = sys.stdin.read(100_000).strip()
     elif as_json or not sys.stdin.isatty():

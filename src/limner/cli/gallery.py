@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from limner.atomic_file import atomic_file
 from limner.cli.arguments import Json, OnlySlug
 from limner.cli.output import ago, show, size, studio, table
 from limner.errors import InputRefused, StorageFailed
@@ -142,26 +143,22 @@ def download(
 
 def _zip(it: Studio, file: Path, images: list[int]) -> tuple[int, int]:
     packed = it.gallery.archive(images)
-    return len(packed.files), _write(file, packed.chunks())
+    return packed.count, _write(file, packed.chunks())
 
 
 def _write(file: Path, chunks: Any) -> int:
     """Write a file whole or not at all; its bytes."""
-    partial = file.with_name(f".{file.name}.partial")
     try:
-        with partial.open("wb") as stream:
+        with atomic_file(file) as stream:
             for chunk in chunks:
                 stream.write(chunk)
             written = stream.tell()
-        partial.replace(file)
     except OSError as failure:
         raise StorageFailed(
             f"{file} could not be written: {failure.strerror}.",
             remedy="Free some space or choose another place.",
             thing=str(file),
         ) from failure
-    finally:
-        partial.unlink(missing_ok=True)
     return written
 
 

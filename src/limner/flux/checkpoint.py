@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from limner.atomic_file import sync_folder, write_atomically
 from limner.errors import Conflict
-from limner.flux.durable import sync_folder, write_atomically
 from limner.flux.safetensors_file import write_safetensors
 
 __all__ = ["Checkpoints"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors.torch import save
 from torch import Tensor
 
-from limner.flux.durable import write_atomically
+from limner.atomic_file import write_atomically
 
 __all__ = ["safetensors_bytes", "write_safetensors"]
 

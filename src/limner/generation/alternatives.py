@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from limner.catalog.hosted import VENDORS, HostedModel, find_hosted
+from limner.catalog.hosted import HostedModel, hosted
 from limner.money.prices import price_of
 from limner.types import Base
 
@@ -32,10 +32,11 @@ def elsewhere(base: Base, *, besides: str = "", model: str = "") -> str:
     ``besides`` is the vendor that refused; its other rows are named too, but not the ``model`` refused.
     """
     found = [
-        f"--generator {vendor} ({row.model}, {price_words(row)})"
-        for vendor in VENDORS
-        for row in find_hosted(vendor, "generate", base=base.id)
-        if not row.withdrawn and not (vendor == besides and row.model == model)
+        f"--generator {row.vendor} ({row.model}, {price_words(row)})"
+        for row in hosted().values()
+        if (row.does, row.base) == ("generate", base.id)
+        and not row.withdrawn
+        and not (row.vendor == besides and row.model == model)
     ]
     # One row a vendor is enough to go on with; the table of routes has them all.
     firsts = list({words.partition(" (")[0]: words for words in reversed(found)}.values())[::-1]

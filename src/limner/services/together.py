@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner._version import __version__
+from limner.atomic_file import write_atomically
 from limner.blocking import run_now
 from limner.catalog import base_location, find_base
 from limner.errors import InputRefused
@@ -113,6 +114,4 @@ class TogetherService:
                 made_at=datetime.now(UTC).isoformat(timespec="seconds"),
             )
             signer = self.settings.home if self.settings.sign_images else None
-            partial = files[drawn.index].with_suffix(".partial")
-            partial.write_bytes(provenance.seal_image(drawn.data, record, credentials=signer))
-            partial.replace(files[drawn.index])
+            write_atomically(files[drawn.index], provenance.seal_image(drawn.data, record, credentials=signer))

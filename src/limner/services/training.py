@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from limner.atomic_file import write_atomically
 from limner.blocking import run_now
 from limner.catalog import base_location, find_base
 from limner.errors import ConsentNeeded, NotFound, RecipeRefused, WorkFailed
@@ -231,9 +232,7 @@ class TrainingService:
     def _write(self, training: str, changes: Mapping[str, Any]) -> None:
         path = self._home(training) / "service.json"
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        partial = path.with_suffix(f".{uuid4().hex[:8]}")
-        partial.write_text(json.dumps({**kept, **changes}, default=str), encoding="utf-8")
-        partial.replace(path)
+        write_atomically(path, json.dumps({**kept, **changes}, default=str).encode())
 
     def _reference(self, training: str) -> str:
         reference = str(self._read(training).get("reference", ""))

@@ -13,9 +13,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from limner.atomic_file import write_atomically
 from limner.catalog.bases import find_base
 from limner.catalog.hosted import HostedModel, find_hosted
-from limner.flux.durable import write_atomically
 from limner.stand_ins.random_flux2 import FLUX2_RANDOM
 from limner.types import Base
 

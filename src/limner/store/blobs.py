@@ -6,17 +6,15 @@ A blob is on the disk, not only in its cache, before ``put`` gives its digest, b
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import secrets
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import obstore
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import LocalStore
 
+from limner.atomic_file import atomic_file, sync_folder
 from limner.errors import NotFound, StorageFailed
 
 __all__ = ["Blobs", "file_digest"]
@@ -131,26 +129,22 @@ class Blobs:
 
         StorageFailed: it is damaged, or cannot be written there.
         """
-        source, partial = self.place(digest), destination.with_name(f".{secrets.token_hex(6)}.partial")
+        source = self.place(digest)
         copied = hashlib.sha256()
         try:
             destination.parent.mkdir(parents=True, exist_ok=True)
-            with source.open("rb") as reading, partial.open("xb") as writing:
+            with source.open("rb") as reading, atomic_file(destination, durable=False) as writing:
                 while piece := reading.read(PIECE):
                     copied.update(piece)
                     writing.write(piece)
-            if copied.hexdigest() != digest:
-                raise self._damaged(digest)
-            partial.replace(destination)
+                if copied.hexdigest() != digest:
+                    raise self._damaged(digest)
         except OSError as failure:
             raise StorageFailed(
                 f"{destination} could not be written: {failure.strerror}.",
                 remedy="Free some space or choose another place.",
                 thing=str(destination),
             ) from failure
-        finally:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
         return destination
 
     def remove(self, digest: str) -> None:
@@ -185,8 +179,4 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 def _sync(path: Path) -> None:
     """Bring a file, its name and its folder's name from the system's cache onto the disk."""
     for place in (path, path.parent, path.parent.parent):
-        handle = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_folder(place)

@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
+from fastapi.sse import format_sse_event
 
 from limner.errors import LimnerError, NotFound
 from limner.records import Job
@@ -51,9 +52,7 @@ class Sent:
 
     def wire(self, number: int) -> bytes:
         """The message as bytes, numbered."""
-        lines = [f"id: {number}", *([f"event: {self.event}"] if self.event else [])]
-        lines += [f"data: {line}" for line in self.data.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
-        return ("\n".join(lines) + "\n\n").encode()
+        return format_sse_event(data_str=self.data, event=self.event or None, id=str(number))
 
 
 @dataclass(slots=True)
@@ -273,7 +272,7 @@ class _Stream(Generic[T]):
         loop = asyncio.get_running_loop()
         until = loop.time() + MOST_SECONDS
         number = 0
-        yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
+        yield format_sse_event(retry=RETRY_MILLISECONDS)
         coming: asyncio.Future[T] | None = None
         try:
             while loop.time() < until:
@@ -282,7 +281,7 @@ class _Stream(Generic[T]):
                 if not await self._let_in():
                     return
                 if not coming.done():
-                    yield b": still here\n\n"
+                    yield format_sse_event(comment="still here")
                     continue
                 try:
                     value = coming.result()

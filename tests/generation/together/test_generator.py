@@ -32,7 +32,7 @@ from limner.generation.generator import Drawn
 from limner.generation.together.generator import TogetherGenerator
 from limner.money.payments import Purchase, Receipt, Unrecorded
 from limner.types import Severity
-from limner.vendors import together as client_module
+from limner.vendors.together import client as client_module
 from tests.generation.together_bench import TOKEN, TogetherBench, collect, together_bench  # noqa: F401 - a fixture
 
 

@@ -11,6 +11,7 @@ from datetime import date, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from zipstream import ng
 
 from limner import Studio
 from limner.errors import InputRefused, NotFound
@@ -243,7 +244,7 @@ def test_more_images_than_one_statement_names(studio: Studio) -> None:
     small.setattr(erasing, "AT_ONCE", 4)
     small.setattr(picture_archive, "AT_ONCE", 4)
     try:
-        assert len(studio.gallery.archive(range(1, 10)).files) == 9
+        assert studio.gallery.archive(range(1, 10)).count == 9
         assert studio.gallery.set_favourite(range(1, 10)) == 9
         assert studio.gallery.delete(range(1, 10)) == 9
     finally:
@@ -301,12 +302,11 @@ def test_the_size_is_known_beyond_the_limits_of_short_zips(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, count: int
 ) -> None:
     """2 GiB and 65,535 entries are where zips need longer lines: lowered here, so that small files reach them."""
-    monkeypatch.setattr(zipfile, limit, value)
+    monkeypatch.setattr(ng, limit, value)
     size = 60_000 if count == 4 else 100
     picture = tmp_path / "picture"
     picture.write_bytes(b"p" * size)
-    when = picture_archive.datetime(1970, 1, 1)
-    packed = picture_archive.Archive(tuple((f"{n}.png", picture, size, when) for n in range(count)), b"{}\n")
+    packed = picture_archive.Archive([(f"{n}.png", picture) for n in range(count)], b"{}\n")
     data = b"".join(packed.chunks())
     assert len(data) == packed.byte_size
     assert b"PK\x06\x06" in data  # the long end of the directory
@@ -319,11 +319,17 @@ def test_a_large_picture_is_packed_by_pieces(tmp_path: Path) -> None:
     hole = tmp_path / "hole"
     with hole.open("wb") as stream:
         stream.truncate(40 * 2**20)
-    when = picture_archive.datetime(2026, 1, 1)
-    packed = picture_archive.Archive((("a.png", hole, hole.stat().st_size, when),), b"")
+    packed = picture_archive.Archive([("a.png", hole)], b"")
     pieces = [len(piece) for piece in packed.chunks()]
     assert sum(pieces) == packed.byte_size
     assert max(pieces) < 2**20
+
+
+def test_one_that_is_erased_while_the_zip_is_made_is_told(many: Studio) -> None:
+    packed = many.gallery.archive([1, 2])
+    many.gallery.picture(2).path.unlink()
+    with pytest.raises(NotFound, match="erased"):
+        list(packed.chunks())
 
 
 def test_the_loras_of_a_request_are_kept_to_be_found_by(studio: Studio) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from limner.catalog import hosted
 from limner.errors import InputRefused
 from limner.operations.home import accounts
 from limner.settings import Settings
-from limner.vendors.secrets.accounts import VENDOR_ACCOUNTS
+from limner.vendors.vendor import vendors
 
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    for account in VENDOR_ACCOUNTS.values():
+    for account in vendors().values():
         for name in account.variables:
             monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
@@ -26,7 +28,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 def test_all_vendors_are_listed_with_what_to_do(settings: Settings) -> None:
     found = accounts.accounts(settings)
-    assert [account.vendor for account in found] == list(VENDOR_ACCOUNTS)
+    assert [account.vendor for account in found] == list(vendors())
     assert all(account.ok is None and not account.where and account.remedy for account in found)
     assert [check.state for check in accounts.checks(settings)] == ["missing"] * 4
 
@@ -52,3 +54,13 @@ def test_unknown_vendors_are_refused(settings: Settings) -> None:
     for ask in (lambda: accounts.login(settings, "acme", "tok_0123456789"), lambda: accounts.logout(settings, "acme")):
         with pytest.raises(InputRefused, match="no vendor 'acme'"):
             ask()
+
+
+def test_a_row_of_the_catalog_with_a_vendor_that_nobody_declares_is_told(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = next(row for row in hosted().values() if row.vendor == "fal")
+    monkeypatch.setattr(accounts, "hosted", lambda: {"own": replace(row, vendor="fall")})
+    [told] = [check for check in accounts.checks(settings) if check.state == "problem"]
+    assert told.name == "fall"
+    assert "hosted.toml" in told.detail

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from limner import Studio
+from limner.atomic_file import atomic_file
 from limner.errors import InputRefused, NotFound, StorageFailed
 from limner.operations.home import thumbnails
 from limner.records import StoredPicture
@@ -96,12 +98,11 @@ def test_what_is_no_picture_is_refused_and_what_is_damaged_is_named(studio: Stud
 def test_nothing_half_is_left_where_the_disk_is_full(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = stored(studio, png(4, (400, 300)))
 
-    def full(self: Path, data: bytes) -> int:
-        self.touch()
+    def full(handle: int, mode: int) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "write_bytes", full)
+        patched.setattr(os, "fchmod", full)
         with pytest.raises(StorageFailed, match="No space left"):
             studio.gallery.thumbnail(picture, 160)
     assert cache(studio) == []
@@ -118,8 +119,10 @@ def test_it_goes_with_its_subject(studio: Studio) -> None:
         for width in studio.gallery.widths:
             studio.gallery.thumbnail(picture, width)
     # A process that was killed while drawing left this.
-    cache(studio)[0].with_name(f"{photo.digest}-0123.partial").parent.mkdir(exist_ok=True)
-    thumbnails._folder(studio._workspace, photo.digest).joinpath(f"{photo.digest}-0123.partial").write_bytes(b"half")
+    folder = thumbnails._folder(studio._workspace, photo.digest)
+    with atomic_file(folder / f"{photo.digest}-160.webp"):
+        [left] = folder.glob("*.partial")
+    left.write_bytes(b"half")
     assert studio.erasure.erase("zib").left == ()
     assert {path.name[:64] for path in cache(studio)} == {other.digest}
 

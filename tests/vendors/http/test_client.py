@@ -22,18 +22,19 @@ from limner.errors import (
     VendorRefused,
 )
 from limner.vendors.http import client as http
-from limner.vendors.http.client import Answer, VendorClient, VendorFacts
+from limner.vendors.http.client import Answer, VendorClient
 from limner.vendors.secrets.redaction import Secret
+from limner.vendors.vendor import Vendor
 from tests.vendors.scripted import HANG, Reset, Script, answer, json_answer, scripted
 
-FACTS = VendorFacts("acme", "Acme", rate=1000.0, burst=1000, token_page="https://acme.test/tokens")
+ACME = Vendor("acme", "Acme", rate=1000.0, burst=1000, page="https://acme.test/tokens")
 TOKEN = "acme-0123456789-secret"
 PAGE = b"<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
 HALF = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{"id": "'
 
 
 def client(url: str, **more: Any) -> VendorClient:
-    return VendorClient(FACTS, url, lambda: Secret(TOKEN), **more)
+    return VendorClient(ACME, url, lambda: Secret(TOKEN), **more)
 
 
 def ask(*replies: Any, method: str = "POST", **more: Any) -> tuple[Answer | LimnerError, Script]:

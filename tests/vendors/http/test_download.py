@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from limner.errors import LimnerError, NotFound, StorageFailed, VendorBusy, VendorFailed
 from limner.vendors.http import client as http
 from limner.vendors.http import download as downloading
-from limner.vendors.http.client import VendorClient, VendorFacts
+from limner.vendors.http.client import VendorClient
 from limner.vendors.secrets.redaction import Secret
+from limner.vendors.vendor import Vendor
 from tests.vendors.scripted import Request, Reset, Script, answer, scripted
 
-FACTS = VendorFacts("acme", "Acme", rate=1000, burst=1000)
+ACME = Vendor("acme", "Acme", rate=1000, burst=1000)
 TOKEN = "acme-0123456789-secret"
 DATA = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(DATA).hexdigest()
@@ -60,7 +61,7 @@ class Files:
 def fetch(into: Path, *replies: Any, path: str = "/f/w.bin?X-Signature=topsecret", **more: Any) -> tuple[Any, Script]:
     async def run() -> tuple[Any, Script]:
         async with scripted(*replies) as script:
-            vendor = VendorClient(FACTS, script.url, lambda: Secret(TOKEN), timeout=2.0)
+            vendor = VendorClient(ACME, script.url, lambda: Secret(TOKEN), timeout=2.0)
             async with vendor:
                 try:
                     return await vendor.download(script.url + path, into, **more), script
@@ -220,7 +221,7 @@ def test_the_token_goes_to_the_vendors_host_only(tmp_path: Path, waits: list[flo
         seen: list[list[str | None]] = []
         async with scripted(Files()) as store:
             redirect = answer(302, headers={"location": store.url + "/real"})
-            async with scripted(redirect) as api, VendorClient(FACTS, api.url, lambda: Secret(TOKEN)) as vendor:
+            async with scripted(redirect) as api, VendorClient(ACME, api.url, lambda: Secret(TOKEN)) as vendor:
                 await vendor.download(api.url + "/f", tmp_path / "a", authorised=True)
                 seen.append([r.headers.get("authorization") for r in (*api.requests, *store.requests)])
                 store.requests.clear()
@@ -310,7 +311,7 @@ def test_cancelling_passes_through_and_leaves_no_half(tmp_path: Path) -> None:
 
         server = await asyncio.start_server(hold, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with VendorClient(FACTS, url, None) as vendor:
+        async with VendorClient(ACME, url, None) as vendor:
             task = asyncio.create_task(vendor.download(url + "/f", tmp_path / "w.bin"))
             await asyncio.sleep(0.1)
             task.cancel()
@@ -324,7 +325,7 @@ def test_cancelling_passes_through_and_leaves_no_half(tmp_path: Path) -> None:
 
 def test_nobody_there_is_told_without_the_address(tmp_path: Path, waits: list[float]) -> None:
     async def run() -> LimnerError:
-        async with VendorClient(FACTS, "http://127.0.0.1:9", None) as vendor:
+        async with VendorClient(ACME, "http://127.0.0.1:9", None) as vendor:
             with pytest.raises(VendorFailed) as caught:
                 await vendor.download("http://127.0.0.1:9/f?sig=topsecret", tmp_path / "w.bin")
             return caught.value

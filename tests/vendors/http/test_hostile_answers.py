@@ -15,18 +15,19 @@ import pytest
 
 from limner.errors import AnswerLost, LimnerError, VendorBusy, VendorFailed, VendorRefused
 from limner.settings import Settings
-from limner.vendors import together
 from limner.vendors.http import client as http
 from limner.vendors.http import download as downloading
 from limner.vendors.http import public_web, swelling
-from limner.vendors.http.client import VendorClient, VendorFacts
+from limner.vendors.http.client import VendorClient
 from limner.vendors.http.public_web import PublicWeb
 from limner.vendors.huggingface import hub as huggingface
 from limner.vendors.huggingface.hub import HubAccount
 from limner.vendors.secrets.redaction import Secret
+from limner.vendors.together import client as together
+from limner.vendors.vendor import Vendor
 
 Talk = Callable[[asyncio.StreamWriter], Awaitable[None]]
-FACTS = VendorFacts("acme", "Acme", rate=1000.0, burst=1000)
+ACME = Vendor("acme", "Acme", rate=1000.0, burst=1000)
 MOST = 3_000_000
 """What an answer may have here, instead of hundreds of megabytes."""
 
@@ -167,7 +168,7 @@ def test_a_vendors_answer_is_bounded(name: str, talk: Talk, paid: bool) -> None:
     async def run() -> Any:
         async with (
             saying(talk) as url,
-            VendorClient(FACTS, url, lambda: Secret("t"), timeout=0.2, attempts=1) as client,
+            VendorClient(ACME, url, lambda: Secret("t"), timeout=0.2, attempts=1) as client,
         ):
             return await client.request("POST", "v1", json={}, paid=paid)
 
@@ -184,7 +185,7 @@ def test_the_answer_to_a_large_body_ends_too() -> None:
         yield b"a"
 
     async def run() -> Any:
-        async with saying(HARMFUL["a body that drips"]) as url, VendorClient(FACTS, url, None, timeout=0.2) as client:
+        async with saying(HARMFUL["a body that drips"]) as url, VendorClient(ACME, url, None, timeout=0.2) as client:
             return await client.request("PUT", "v1", content=pieces())
 
     with pytest.raises(VendorFailed) as failed:
@@ -200,7 +201,7 @@ def test_a_bomb_is_asked_for_once(waits: list[float]) -> None:
         await HARMFUL["a gzip bomb"](writer)
 
     async def run() -> Any:
-        async with saying(talk) as url, VendorClient(FACTS, url, None, timeout=2.0) as client:
+        async with saying(talk) as url, VendorClient(ACME, url, None, timeout=2.0) as client:
             return await client.request("GET", "v1")
 
     with pytest.raises(VendorRefused, match="far too much"):
@@ -216,7 +217,7 @@ FILES = {
 @pytest.mark.parametrize(("name", "talk"), FILES.items(), ids=FILES)
 def test_a_download_is_bounded(name: str, talk: Talk, tmp_path: Path) -> None:
     async def run() -> Any:
-        async with saying(talk) as url, VendorClient(FACTS, url, None, timeout=0.4) as client:
+        async with saying(talk) as url, VendorClient(ACME, url, None, timeout=0.4) as client:
             return await client.download(url, tmp_path / "w.bin", most=MOST, sha256="0" * 64)
 
     with pytest.raises(LimnerError) as failed:
@@ -268,7 +269,7 @@ def test_redirects_end(status: int, tmp_path: Path) -> None:
         writer.write(f"{head}connection: close\r\n\r\n".encode())
 
     async def run() -> None:
-        async with saying(talk) as url, VendorClient(FACTS, url, None, timeout=1.0, attempts=1) as client:
+        async with saying(talk) as url, VendorClient(ACME, url, None, timeout=1.0, attempts=1) as client:
             with pytest.raises(LimnerError) as failed:
                 await client.request("GET", "v1")
             told(failed.value)

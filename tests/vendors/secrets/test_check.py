@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from limner.errors import InputRefused
+from limner.records import Account
 from limner.settings import Settings
-from limner.vendors.secrets.accounts import AccountReport
+from limner.vendors.secrets import check as checking
 from limner.vendors.secrets.check import check
 from limner.vendors.secrets.redaction import Secret
 from tests.vendors.scripted import Request, Reset, answer, json_answer, scripted
@@ -18,12 +20,14 @@ TOKEN = "tok_0123456789abcdef"
 URLS = ("replicate_url", "together_url", "huggingface_url", "fal_queue_url", "fal_rest_url")
 
 
-def ask(vendor: str, *replies: Any, token: str | None = TOKEN, home: Any = None) -> tuple[AccountReport, list[Request]]:
-    async def run() -> tuple[AccountReport, list[Request]]:
+def ask(vendor: str, *replies: Any, token: str | None = TOKEN, home: Any = None) -> tuple[Account, list[Request]]:
+    async def run() -> tuple[Account, list[Request]]:
         async with scripted(*replies) as script:
             settings = Settings(home=home or "/nowhere", **dict.fromkeys(URLS, script.url))
-            report = await check(vendor, settings, Secret(token) if token else None)
-            return report, script.requests
+            if token is None:
+                return await check(vendor, settings), script.requests
+            with mock.patch.multiple(checking, find_token=lambda *_: Secret(token), where=lambda *_: "a test"):
+                return await check(vendor, settings), script.requests
 
     return asyncio.run(run())
 
@@ -97,7 +101,6 @@ def test_fal_is_asked_for_a_request_that_there_is_not_if_uploads_say_nothing(wai
 def test_a_refused_token_is_told_with_the_page_where_one_is_made(vendor: str, waits: list[float]) -> None:
     report, _ = ask(vendor, json_answer(401, {"detail": f"bad token {TOKEN}"}))
     assert report.ok is False
-    assert report.refused
     assert f"limner login {vendor}" in report.remedy
     assert "https://" in report.remedy
     assert TOKEN not in str(report)
@@ -108,7 +111,6 @@ def test_a_refused_token_is_told_with_the_page_where_one_is_made(vendor: str, wa
 def test_a_vendor_that_cannot_be_asked_is_no_refusal(vendor: str, reply: Any, waits: list[float]) -> None:
     report, _ = ask(vendor, reply)
     assert report.ok is False
-    assert not report.refused
     assert report.problem
     assert report.remedy
 

@@ -14,20 +14,20 @@ from keyring.backends.null import Keyring as NullKeyring
 
 from limner.errors import AccountRefused, InputRefused, StorageFailed
 from limner.settings import Settings
-from limner.vendors.secrets.accounts import VENDOR_ACCOUNTS, VendorAccount
 from limner.vendors.secrets.tokens import find_token, forget_token, has_token, keep_token, redact, token_for, where
+from limner.vendors.vendor import Vendor, vendors
 from tests.vendors.conftest import DictKeyring
 
 TOKEN = "r8_0123456789abcdefghij"
 
 
-@pytest.mark.parametrize("vendor", VENDOR_ACCOUNTS)
+@pytest.mark.parametrize("vendor", vendors())
 def test_without_a_token_it_is_said_how_to_get_one(vendor: str, nobody: Settings) -> None:
     assert not has_token(vendor, nobody)
     assert where(vendor, nobody) == ""
     with pytest.raises(AccountRefused) as caught:
         find_token(vendor, nobody)
-    account = VENDOR_ACCOUNTS[vendor]
+    account = vendors()[vendor]
     assert f"limner login {vendor}" in caught.value.remedy
     assert account.page in caught.value.remedy
     assert account.variables[0] in caught.value.remedy
@@ -75,9 +75,9 @@ def test_the_order_of_places(nobody: Settings, ring: DictKeyring, monkeypatch: p
         assert redact(f"x {token} y") == "x [secret] y"
 
 
-@pytest.mark.parametrize("account", VENDOR_ACCOUNTS.values(), ids=lambda account: account.name)
+@pytest.mark.parametrize("account", vendors().values(), ids=lambda account: account.name)
 def test_a_kept_token_goes_to_no_address_that_a_variable_names(
-    account: VendorAccount, nobody: Settings, ring: DictKeyring, monkeypatch: pytest.MonkeyPatch
+    account: Vendor, nobody: Settings, ring: DictKeyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep_token(account.name, TOKEN, nobody)
     for name in account.addresses:
@@ -120,7 +120,7 @@ def test_a_token_kept_for_another_address_goes_there_and_nowhere_else(
 
 def test_every_address_of_a_vendor_is_named_by_its_account() -> None:
     """A setting of next year too: whoever adds an address says whose token goes there."""
-    named = {name for account in VENDOR_ACCOUNTS.values() for name in account.addresses}
+    named = {name for account in vendors().values() for name in account.addresses}
     of_others = {"public_url", "s3_public_url", "s3_endpoint"}
     assert {name for name in Settings.model_fields if name.endswith(("_url", "_endpoint"))} == named | of_others
 

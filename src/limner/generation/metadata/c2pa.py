@@ -7,7 +7,6 @@ signature proves that nothing was changed since, not who signed. The prompt and 
 from __future__ import annotations
 
 import io
-import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner._version import __version__
+from limner.atomic_file import write_atomically
 from limner.errors import StorageFailed, WorkFailed
 from limner.generation.metadata.ai_marks import AI_SOURCE_TYPE
 
@@ -214,18 +214,7 @@ def _create(path: Path) -> None:
     """Make a key and its certificate as one file, whole or not at all; the first of two processes wins."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.parent.chmod(0o700)
-    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
-    try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            stream.write(_new_identity())
-            stream.flush()
-            os.fsync(stream.fileno())
-        try:
-            path.hardlink_to(partial)
-        except FileExistsError:
-            return
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomically(path, _new_identity(), mode=0o600, first=True)
 
 
 def _new_identity() -> bytes:

@@ -35,7 +35,7 @@ from limner.vendors.secrets.tokens import token_for
 
 if TYPE_CHECKING:
     from limner.vendors.secrets.redaction import Secret
-    from limner.vendors.together import ListedModel, TogetherClient
+    from limner.vendors.together.client import ListedModel, TogetherClient
 
 __all__ = ["TogetherGenerator"]
 
@@ -125,7 +125,7 @@ class TogetherGenerator(HostedGenerator):
     async def _picture(
         self, client: TogetherClient, row: HostedModel, order: GenerationOrder, index: int, brake: Brake
     ) -> Drawn:
-        from limner.vendors.together import Given, ModelGone
+        from limner.vendors.together.client import Given, ModelGone
 
         seed = order.seed + index
         body = self._body(order, row, seed)
@@ -168,7 +168,7 @@ class TogetherGenerator(HostedGenerator):
         return Drawn(index, seed, data, kind, seconds, versions)
 
     def _client(self) -> TogetherClient:
-        from limner.vendors.together import TogetherClient
+        from limner.vendors.together.client import TogetherClient
 
         return TogetherClient(self._settings.together_url, token_for(VENDOR, self._settings))
 

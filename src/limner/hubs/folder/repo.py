@@ -23,6 +23,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from limner.atomic_file import sync_folder
 from limner.errors import Conflict, StorageFailed
 from limner.types import Visibility
 
@@ -246,15 +247,6 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o444) -> None:
         file.flush()
         os.fsync(file.fileno())
     path.chmod(mode)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

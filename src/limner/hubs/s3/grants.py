@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from limner.atomic_file import write_atomically
 from limner.errors import NotFound, NotReady, StorageFailed
 from limner.hubs.hub import WEIGHTS_NAME
 from limner.hubs.s3.bucket import Bucket
@@ -110,18 +110,8 @@ class Grants:
         try:
             if not path.exists():
                 self._home.mkdir(parents=True, exist_ok=True)
-                made = self._home / f".{SECRET_NAME}.{secrets.token_hex(4)}"
-                descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(secrets.token_hex(32).encode())
-                    file.flush()
-                    os.fsync(file.fileno())
-                try:
-                    os.link(made, path)  # of two processes one wins, and both read the winner's
-                except FileExistsError:
-                    pass
-                finally:
-                    made.unlink()
+                # Of two processes one wins, and both read the winner's.
+                write_atomically(path, secrets.token_hex(32).encode(), mode=0o600, first=True)
             found = path.read_bytes().strip()
         except OSError as failure:
             raise StorageFailed(

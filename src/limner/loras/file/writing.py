@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from limner.atomic_file import atomic_file
 from limner.errors import StorageFailed
 from limner.loras.file.number_formats import Stored
 
@@ -45,28 +44,13 @@ def write_weights(path: Path, tensors: Mapping[str, Stored], metadata: Mapping[s
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
     """A file to be written that appears under its name only when all of it is on the disk; StorageFailed otherwise."""
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".part")
-        with os.fdopen(descriptor, "wb") as file:
+        with atomic_file(path) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-        temporary = None
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
     except OSError as failure:
         raise StorageFailed(
             f"{path} cannot be written: {failure.strerror}.",
             remedy="Make room on the disk or name another folder.",
             thing=str(path),
         ) from failure
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)

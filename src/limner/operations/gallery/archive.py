@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
+from zipstream import ZipStream
 
 from limner.errors import InputRefused, NotFound
 from limner.operations.gallery.picture_files import image_stem, stored
@@ -24,67 +21,36 @@ CHUNK = 256 * 1024
 METADATA = "metadata.jsonl"
 AT_ONCE = 500
 """Images that are looked up by one query."""
-_EARLIEST = (1980, 1, 1, 0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
 class Archive:
-    """A zip that is made while it is read: ``byte_size`` is known before, nothing is kept beside it.
+    """A zip that is made while it is read, once: ``byte_size`` is known before, nothing is kept beside it.
 
     Each picture stands in it as it is stored, under a readable name, and ``metadata.jsonl`` has a line for each.
     """
 
-    files: tuple[tuple[str, Path, int, datetime], ...]
-    metadata: bytes
-
-    @property
-    def byte_size(self) -> int:
-        """The bytes that ``chunks`` gives: the zip is not compressed, because pictures are already."""
-        at = directory = 0
-        sizes = [(METADATA, len(self.metadata)), *((name, size) for name, _, size, _ in self.files)]
-        for name, size in sizes:
-            # Local head, bytes, descriptor; a line in the directory, longer where the place needs eight bytes.
-            directory += 46 + len(name) + (12 if at > zipfile.ZIP64_LIMIT else 0)
-            at += 30 + len(name) + size + 16
-        large = len(sizes) > zipfile.ZIP_FILECOUNT_LIMIT or at > zipfile.ZIP64_LIMIT or directory > zipfile.ZIP64_LIMIT
-        return at + directory + 22 + (76 if large else 0)
+    def __init__(self, files: Sequence[tuple[str, Path]], metadata: bytes) -> None:
+        self.count = len(files)
+        # Not compressed, because pictures are already.
+        self._zip = ZipStream(sized=True)
+        self._zip.add(metadata, METADATA)
+        for name, path in files:
+            self._zip.add_path(path, name)
+        self.byte_size = len(self._zip)
 
     def chunks(self) -> Iterator[bytes]:
         """The zip's bytes, made while they are taken. NotFound: a picture was erased meanwhile."""
-        sink = _Sink()
-        with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as packed:
-            packed.writestr(zipfile.ZipInfo(METADATA, _EARLIEST), self.metadata)
-            for name, path, size, at in self.files:
-                info = zipfile.ZipInfo(name, max(at.timetuple()[:6], _EARLIEST))
-                info.file_size = size
-                try:
-                    with path.open("rb") as stream, packed.open(info, "w") as into:
-                        while chunk := stream.read(CHUNK):
-                            into.write(chunk)
-                            yield from sink.take(CHUNK)
-                except FileNotFoundError:
-                    raise NotFound(f"{name} was erased while the zip was made.", thing=name) from None
-        yield from sink.take(1)
-
-
-class _Sink(io.RawIOBase):
-    """Where the zip is written to: what is taken from here is forgotten."""
-
-    def __init__(self) -> None:
-        self._held = bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._held += data
-        return len(data)
-
-    def take(self, least: int) -> Iterator[bytes]:
-        if len(self._held) >= least:
-            taken = bytes(self._held)
-            self._held.clear()
-            yield taken
+        # A server sends each piece by itself; heads of 60 bytes would cost it more than pictures do.
+        gathered = bytearray()
+        try:
+            for piece in self._zip:
+                gathered += piece
+                if len(gathered) >= CHUNK:
+                    yield bytes(gathered)
+                    gathered.clear()
+        except FileNotFoundError as lost:
+            raise NotFound("A picture was erased while the zip was made.", thing=str(lost.filename)) from None
+        yield bytes(gathered)
 
 
 def archive(workspace: Workspace, images: Sequence[int]) -> Archive:
@@ -92,7 +58,7 @@ def archive(workspace: Workspace, images: Sequence[int]) -> Archive:
     if not images:
         raise InputRefused("No picture was chosen.", remedy="Choose at least one, then try again.", thing="images")
     wanted = list(dict.fromkeys(images))
-    files: list[tuple[str, Path, int, datetime]] = []
+    files: list[tuple[str, Path]] = []
     lines: list[str] = []
     taken: set[str] = set()
     for start in range(0, len(wanted), AT_ONCE):
@@ -106,9 +72,9 @@ def archive(workspace: Workspace, images: Sequence[int]) -> Archive:
                 # The names hold a part of a generation's id, which two may share.
                 name = picture.name if picture.name not in taken else f"{image.id}-{picture.name}"
                 taken.add(name)
-                files.append((name, picture.path, picture.path.stat().st_size, image.created_at))
+                files.append((name, picture.path))
             lines.append(json.dumps(_facts(image, generation, subjects, name, note), ensure_ascii=False))
-    return Archive(tuple(files), ("\n".join(lines) + "\n").encode())
+    return Archive(files, ("\n".join(lines) + "\n").encode())
 
 
 def _rows(workspace: Workspace, wanted: list[int]) -> Iterator[tuple[ImageRow, GenerationRow, list[str]]]:

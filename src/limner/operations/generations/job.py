@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 
 from limner._version import __version__
+from limner.atomic_file import write_atomically
 from limner.errors import (
     Cancelled,
     ContentRefused,
@@ -248,13 +248,8 @@ def _keep(workspace: Workspace, order: GenerationOrder, generator: str, drawn: D
     signer = workspace.home if workspace.settings.sign_images else None
     data = provenance.seal_image(drawn.data, record, credentials=signer)
     path = folder / f"{drawn.index:04d}-{round(drawn.seconds * 1000)}.png"
-    partial = path.with_suffix(".partial")
     try:
-        with partial.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)  # noqa: PTH105 - the atomic rename is the point
+        write_atomically(path, data)
     except OSError as failure:
         raise StorageFailed(
             f"The picture cannot be written to {folder}: {failure.strerror}.",

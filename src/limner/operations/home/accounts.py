@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from limner.blocking import run_now
+from limner.catalog import hosted
 from limner.errors import AccountRefused, Conflict, LimnerError, VendorFailed
 from limner.operations.home.facet import Facet
 from limner.records import (
@@ -14,8 +15,8 @@ from limner.records import (
     Check,
 )
 from limner.settings import Settings
-from limner.vendors.secrets.accounts import VENDOR_ACCOUNTS, AccountReport, vendor_account
 from limner.vendors.secrets.tokens import as_token, find_token, forget_token, keep_token, where
+from limner.vendors.vendor import find_vendor, vendors
 
 __all__ = ["Accounts", "accounts", "checks", "login", "logout"]
 
@@ -25,8 +26,8 @@ T = TypeVar("T")
 def accounts(settings: Settings, *, live: bool = False) -> list[Account]:
     """All vendors: where the token is, and with ``live`` what the vendor says of it. Costs nothing."""
     if live:
-        return [_account(report) for report in run_now(_check_all(settings))]
-    return [_unasked(name, settings) for name in VENDOR_ACCOUNTS]
+        return run_now(_check_all(settings))
+    return [_unasked(name, settings) for name in vendors()]
 
 
 def login(settings: Settings, vendor: str, token: str) -> Account:
@@ -35,16 +36,17 @@ def login(settings: Settings, vendor: str, token: str) -> Account:
     InputRefused: no such vendor, or no token at all. AccountRefused: the vendor does not accept it. VendorFailed: the
     vendor cannot be asked, so nothing was kept. StorageFailed: it can be kept nowhere.
     """
-    from limner.vendors.secrets.check import check
+    from limner.vendors.secrets.check import ask
 
-    secret = as_token(vendor, token)
-    report = run_now(check(vendor, settings, secret))
-    if not report.ok:
-        kind = AccountRefused if report.refused else VendorFailed
-        raise kind(f"{report.problem} Nothing was kept.", remedy=report.remedy, thing=vendor)
+    secret, title = as_token(vendor, token), find_vendor(vendor).title
+    try:
+        finding = run_now(ask(vendor, settings, secret))
+    except LimnerError as failure:
+        kind = AccountRefused if isinstance(failure, AccountRefused) else VendorFailed
+        raise kind(f"{failure.message} Nothing was kept.", remedy=failure.remedy, thing=vendor) from failure
     place = keep_token(vendor, secret.reveal(), settings)
     used = where(vendor, settings)
-    kept = replace(_account(report), where=place)
+    kept = Account(vendor, title, place, True, *finding)
     if find_token(vendor, settings) != secret:
         return replace(
             kept,
@@ -56,7 +58,7 @@ def login(settings: Settings, vendor: str, token: str) -> Account:
 
 def logout(settings: Settings, vendor: str) -> Account:
     """Forget the token that ``login`` kept. Conflict: there is one, but where only the user can take it away."""
-    account = vendor_account(vendor)
+    account = find_vendor(vendor)
     gone = forget_token(vendor, settings)
     left = where(vendor, settings)
     if not gone:
@@ -79,12 +81,15 @@ def logout(settings: Settings, vendor: str) -> Account:
 
 def checks(settings: Settings, live: bool = False) -> list[Check]:
     """The doctor's lines about accounts; a missing token is no problem, one that does not work is."""
-    return [_line(account, live) for account in accounts(settings, live=live)]
+    lines = [_line(account, live) for account in accounts(settings, live=live)]
+    strange = sorted({row.vendor for row in hosted().values()} - set(vendors()))
+    detail = "hosted.toml names this vendor, and nobody declares it"
+    return lines + [Check("accounts", name, "problem", detail, "Correct that row.") for name in strange]
 
 
 def _line(account: Account, live: bool) -> Check:
     if not account.where:
-        about = VENDOR_ACCOUNTS[account.vendor]
+        about = vendors()[account.vendor]
         return Check("accounts", account.title, "missing", f"no token ({about.used_for})", account.remedy)
     if account.ok is False:
         return Check("accounts", account.title, "problem", f"{account.where}: {account.problem}", account.remedy)
@@ -96,7 +101,7 @@ def _line(account: Account, live: bool) -> Check:
 
 
 def _unasked(vendor: str, settings: Settings) -> Account:
-    title, place = VENDOR_ACCOUNTS[vendor].title, where(vendor, settings)
+    title, place = vendors()[vendor].title, where(vendor, settings)
     try:
         find_token(vendor, settings)
     except LimnerError as failure:
@@ -105,16 +110,10 @@ def _unasked(vendor: str, settings: Settings) -> Account:
     return Account(vendor, title, place)
 
 
-def _account(report: AccountReport) -> Account:
-    return Account(
-        report.vendor, report.title, report.place, report.ok, report.who, report.scope, report.problem, report.remedy
-    )
-
-
-async def _check_all(settings: Settings) -> list[AccountReport]:
+async def _check_all(settings: Settings) -> list[Account]:
     from limner.vendors.secrets.check import check
 
-    return list(await asyncio.gather(*(check(name, settings) for name in VENDOR_ACCOUNTS)))
+    return list(await asyncio.gather(*(check(name, settings) for name in vendors())))
 
 
 class Accounts(Facet):

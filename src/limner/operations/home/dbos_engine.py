@@ -18,6 +18,7 @@ from uuid import uuid4
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from limner.process_lock import is_held
 from limner.store import Database
 
 # Without a handler of its own, DBOS would print to our user's terminal.
@@ -85,24 +86,9 @@ def _executors(home: Path) -> Path:
     return folder
 
 
-def _held(path: Path) -> bool:
-    """Whether a live process holds the lock; a missing file means that nobody does."""
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
-
-
 def live_executors(home: Path) -> list[str]:
     """The ids of the processes that work on jobs of this home now."""
-    return sorted(path.stem for path in _executors(home).glob("*.lock") if _held(path))
+    return sorted(path.stem for path in _executors(home).glob("*.lock") if is_held(path))
 
 
 class Executor:
@@ -161,7 +147,7 @@ class Executor:
         while not self._closing.wait(REAP_SECONDS):
             try:
                 for executor in self._pending_elsewhere():
-                    if not _held(_executors(self._home) / f"{executor}.lock"):
+                    if not is_held(_executors(self._home) / f"{executor}.lock"):
                         dbos.DBOS._recover_pending_workflows([executor])
                         (_executors(self._home) / f"{executor}.lock").unlink(missing_ok=True)
             except Exception:

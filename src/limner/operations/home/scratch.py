@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from limner.process_lock import take_lock
+
 __all__ = ["scratch", "sweep"]
 
 PREFIXES = ("pick-", "import-")
@@ -52,17 +54,13 @@ def sweep(home: Path) -> None:
     for prefix in PREFIXES:
         for folder in (home / "runs").glob(f"{prefix}*"):
             try:
-                handle = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
+                handle = take_lock(folder / LOCK, create=False)
             except FileNotFoundError:
                 # Just made, or left by an earlier release or by a sweep that was killed.
                 with suppress(OSError):
                     if folder.stat().st_mtime < time.time() - OLD_SECONDS:
                         shutil.rmtree(folder)
                 continue
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if handle is not None:
                 shutil.rmtree(folder, ignore_errors=True)
-            except BlockingIOError:
-                continue
-            finally:
                 os.close(handle)

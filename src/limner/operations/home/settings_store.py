@@ -5,11 +5,9 @@ What code, the environment or ``.env`` sets goes before the file, so such a sett
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
@@ -17,9 +15,11 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from limner.atomic_file import write_atomically
 from limner.catalog import bases
 from limner.errors import ChangedMeanwhile, Conflict, InputRefused, StorageFailed
 from limner.operations.home.facet import Facet
@@ -281,17 +281,9 @@ def _seen(text: str) -> str:
 def _write(path: Path, text: str) -> None:
     """Write the file whole or not at all; a link goes on pointing to it."""
     path = path.resolve()
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with os.fdopen(handle, "wb") as sink:
-            sink.write(text.encode())
-            sink.flush()
-            os.fsync(sink.fileno())
-        draft.replace(path)
+        write_atomically(path, text.encode(), mode=path.stat().st_mode & 0o777 if path.exists() else 0o600)
     except OSError as failure:
-        draft.unlink(missing_ok=True)
         raise StorageFailed(
             f"{path} cannot be written: {failure.strerror}.",
             remedy="Check the disk and the permissions; nothing was changed.",
@@ -304,12 +296,8 @@ def _alone(home: Path) -> Iterator[None]:
     """One change at a time, in whatever process."""
     folder = home / "run"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle = os.open(folder / "settings.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with FileLock(folder / "settings.lock", mode=0o600):
         yield
-    finally:
-        os.close(handle)
 
 
 class SettingsFile(Facet):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-from contextlib import suppress
 from hashlib import sha256
 from hmac import new as hmac
 from pathlib import Path
 
+from limner.atomic_file import write_atomically
 from limner.errors import StorageFailed
 
 __all__ = ["derived", "home_key"]
@@ -40,18 +39,7 @@ def home_key(home: Path) -> bytes:
 
 def _make(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as sink:
-            sink.write(secrets.token_bytes(KEY_BYTES))
-            sink.flush()
-            os.fsync(sink.fileno())
-        # A link, unlike a rename, fails where another process was first.
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_atomically(path, secrets.token_bytes(KEY_BYTES), mode=0o600, first=True)
 
 
 def derived(key: bytes, purpose: str, name: str) -> bytes:

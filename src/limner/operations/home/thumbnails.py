@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import secrets
 import threading
-from contextlib import suppress
 from pathlib import Path
 
+from limner.atomic_file import write_atomically
 from limner.errors import InputRefused, NotFound, StorageFailed
 from limner.operations.home.workspace import Workspace
 from limner.records.gallery import StoredPicture
@@ -53,7 +52,7 @@ def thumbnail(workspace: Workspace, picture: StoredPicture, width: int) -> Path:
 
 def forget(workspace: Workspace, digest: str) -> None:
     """Erase a blob's thumbnails, and what a crash while drawing them left."""
-    for path in _folder(workspace, digest).glob(f"{digest}-*"):
+    for path in _folder(workspace, digest).glob(f"*{digest}-*"):
         path.unlink(missing_ok=True)
 
 
@@ -73,20 +72,15 @@ def _place(workspace: Workspace, digest: str, width: int) -> Path:
 
 def _draw(workspace: Workspace, picture: StoredPicture, width: int) -> Path:
     place = _place(workspace, picture.digest, width)
-    partial = place.with_name(f"{picture.digest}-{secrets.token_hex(6)}.partial")
     try:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial.write_bytes(_smaller(picture, width))
-        partial.replace(place)
+        write_atomically(place, _smaller(picture, width), durable=False)
     except OSError as failure:
         raise StorageFailed(
             f"A thumbnail could not be kept in {place.parent}: {failure.strerror or failure}.",
             remedy="Free some space or check the folder's permissions, then load the page again.",
             thing=picture.name,
         ) from failure
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
     if not workspace.blobs.has(picture.digest):
         # Erased while it was drawn: whoever erased it had looked here before this was written.
         forget(workspace, picture.digest)

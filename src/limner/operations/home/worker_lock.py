@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from pathlib import Path
+
+from limner.process_lock import is_held, take_lock
 
 __all__ = ["is_at_work", "worker_lives"]
 
@@ -16,25 +16,12 @@ def _lock_path(home: Path) -> Path:
 
 
 def _take(home: Path) -> int | None:
-    handle = os.open(_lock_path(home), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    return handle
+    return take_lock(_lock_path(home))
 
 
 def worker_lives(home: Path) -> bool:
     """Whether a worker of this home is alive; known by a lock, so that a process id used again cannot mislead."""
-    handle = os.open(_lock_path(home), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
+    return is_held(_lock_path(home))
 
 
 def is_at_work(home: Path, pid: int) -> bool:

@@ -15,6 +15,7 @@ from typing import ClassVar
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from limner.atomic_file import write_atomically
 from limner.errors import LimnerError
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
@@ -102,9 +103,7 @@ class _State:
             return cls()
 
     def write(self, path: Path) -> None:
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        partial.replace(path)
+        write_atomically(path, json.dumps(asdict(self)).encode(), durable=False)
 
     def add(self, finding: VerifyFinding) -> None:
         self.counts[finding.problem] = self.counts.get(finding.problem, 0) + 1

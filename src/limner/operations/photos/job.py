@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 
+from limner.atomic_file import write_atomically
 from limner.datasets.captions.files import SIDECARS, TABLES, read_captions
 from limner.datasets.captions.pairing import Caption
 from limner.errors import CaptionRefused, PhotoRefused
@@ -165,9 +166,7 @@ def _take_in(context: StageContext, request: IntakeRequest) -> Mapping[str, Any]
         said = [replace(one, message=drop.as_said(one.message)) for one in said]
     result_of = {**tally.result(), "caption_findings": [asdict(one) for one in said], **brought.result()}
     if batch:
-        part = taken.with_suffix(".part")
-        part.write_text(json.dumps(result_of), encoding="utf-8")
-        part.replace(taken)
+        write_atomically(taken, json.dumps(result_of).encode())
         uploads.finish(workspace, slug, batch)
     return result_of
 

@@ -6,7 +6,6 @@ However they come, the disk keeps the space that the settings leave free: the da
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import io
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from limner.errors import Conflict, InputRefused, StorageFailed
+from limner.process_lock import take_lock
 from limner.records import Upload
 from limner.store import file_digest
 
@@ -94,9 +94,13 @@ class Receiver(AbstractContextManager["Receiver"]):
 
     def __enter__(self) -> Receiver:
         self._file.parent.mkdir(mode=0o700, exist_ok=True)
-        stream = open(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0)  # noqa: PTH123
+        handle = take_lock(self._file)
+        if handle is None:
+            raise Conflict(
+                "The upload is being sent from elsewhere now.", remedy="Wait for it, then go on.", thing=self._record.id
+            )
+        stream = open(handle, "r+b", buffering=0)  # noqa: PTH123
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             here = stream.seek(0, os.SEEK_END)
             if here != self._offset:
                 raise Conflict(
@@ -104,11 +108,6 @@ class Receiver(AbstractContextManager["Receiver"]):
                     remedy="Ask for its offset and go on from there.",
                     thing=self._record.id,
                 )
-        except BlockingIOError:
-            stream.close()
-            raise Conflict(
-                "The upload is being sent from elsewhere now.", remedy="Wait for it, then go on.", thing=self._record.id
-            ) from None
         except BaseException:
             stream.close()
             raise

@@ -68,7 +68,7 @@ class RunNotes:
         self._store({"order": self._values["order"], "attempt": self.attempt + 1})
 
     def _store(self, values: dict[str, Any]) -> None:
-        from limner.flux.durable import write_atomically
+        from limner.atomic_file import write_atomically
 
         if values == self._values and self._path.exists():
             return

@@ -11,6 +11,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+from limner.atomic_file import atomic_file
 from limner.errors import WorkFailed
 from limner.types import Base
 
@@ -59,8 +60,7 @@ def leave_out_guidance(path: Path, base: Base) -> int:
         offset += end - begin
     head = json.dumps(kept if metadata is None else {"__metadata__": metadata, **kept}).encode()
     head += b" " * (-len(head) % 8)
-    partial = path.with_suffix(".partial")
-    with path.open("rb") as source, partial.open("wb") as target:
+    with path.open("rb") as source, atomic_file(path) as target:
         target.write(struct.pack("<Q", len(head)) + head)
         for begin, length in spans:
             source.seek(begin)
@@ -70,7 +70,6 @@ def leave_out_guidance(path: Path, base: Base) -> int:
                     raise WorkFailed(f"{path.name} ends too early.", remedy="Collect it again.", thing=path.name)
                 target.write(piece)
                 length -= len(piece)
-    partial.replace(path)
     return len(dropped)
 
 

@@ -14,7 +14,6 @@ checkpoints/, samples/, weights.safetensors
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -26,7 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limner.flux.durable import sync_folder, write_atomically
+from limner.atomic_file import sync_folder, write_atomically
+from limner.process_lock import is_held, take_lock
 from limner.processes import program
 
 __all__ = ["RunDirectory", "identity_of", "reap"]
@@ -87,32 +87,21 @@ class RunDirectory:
         return self.folder / "weights.safetensors"
 
     def guarded(self) -> bool:
-        """Whether a shim is alive here. Asks for a shared lock, held for an instant only."""
-        if not self.lock.exists():
-            return False
-        with self.lock.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            return False
+        """Whether a shim is alive here."""
+        return is_held(self.lock)
 
     @contextmanager
     def guard(self, patience: float = 1.0) -> Iterator[bool]:
         """Hold the lock; gives False if another shim holds it. Patient, as a probe may hold it for an instant."""
-        # Python opens files close-on-exec, so that the trainer never inherits the lock
-        with self.lock.open("ab") as file:
-            until = time.monotonic() + patience
-            held = False
-            while not held:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    held = True
-                except BlockingIOError:
-                    if time.monotonic() > until:
-                        break
-                    time.sleep(0.02)
-            yield held
+        until = time.monotonic() + patience
+        while (handle := take_lock(self.lock)) is None and time.monotonic() <= until:
+            time.sleep(0.02)
+        try:
+            # Closed on exec, so that the trainer never inherits the lock.
+            yield handle is not None
+        finally:
+            if handle is not None:
+                os.close(handle)
 
     def read(self, path: Path) -> dict[str, Any]:
         """A JSON file of this run; empty if it is not there or not readable."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from limner.atomic_file import atomic_file
 from limner.errors import WorkFailed
 from limner.flux.adapter import Adapter, layer_shapes
 from limner.flux.batches import TrainingPicture, encode_dataset
@@ -145,6 +146,5 @@ def draw_all(
                 guidance=base.guidance,
                 seed=recipe.seed + index,
             )
-        temporary = target.with_name(f".{target.name}")
-        picture.save(temporary, format="PNG")
-        temporary.replace(target)
+        with atomic_file(target, durable=False) as file:
+            picture.save(file, format="PNG")

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import tarfile
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
+from limner.atomic_file import atomic_file
 from limner.errors import StorageFailed, WorkFailed
 
 __all__ = ["MOST_WEIGHTS", "DamagedArchive", "take_weights"]
@@ -29,7 +31,6 @@ def take_weights(given: Path, into: Path) -> Path:
     Whether it is a lora is for others to say. DamagedArchive: it broke on the way. WorkFailed: there are no weights in
     it, several, or it plays tricks.
     """
-    partial = into.with_name(into.name + ".partial")
     try:
         if not _is_tar(given):
             _check_bare(given)
@@ -37,8 +38,8 @@ def take_weights(given: Path, into: Path) -> Path:
             return into
         with tarfile.open(given, "r:*") as tar:
             member = _only_weights(tar)
-            _copy(tar, member, partial)
-        os.replace(partial, into)  # noqa: PTH105
+            with atomic_file(into) as file:
+                _copy(tar, member, file)
     except (tarfile.TarError, EOFError, ValueError) as failure:
         raise _damaged(f"it arrived damaged ({type(failure).__name__})") from failure
     except OSError as failure:
@@ -50,8 +51,6 @@ def take_weights(given: Path, into: Path) -> Path:
             remedy="Free some space, then let the job go on.",
             thing=str(into.parent),
         ) from failure
-    finally:
-        partial.unlink(missing_ok=True)
     return into
 
 
@@ -99,19 +98,17 @@ def _only_weights(tar: tarfile.TarFile) -> tarfile.TarInfo:
     return found[0]
 
 
-def _copy(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
+def _copy(tar: tarfile.TarFile, member: tarfile.TarInfo, out: BinaryIO) -> None:
     source = tar.extractfile(member)
     if source is None:
         raise _damaged("its weights cannot be read")
     written = 0
-    with source, into.open("wb") as out:
+    with source:
         while chunk := source.read(_CHUNK):
             written += len(chunk)
             if written > MOST_WEIGHTS:
                 raise _refused("its weights are larger than it says", "Nothing was kept. Tell the vendor.")
             out.write(chunk)
-        out.flush()
-        os.fsync(out.fileno())
     if written != member.size:
         raise _damaged("it arrived cut short")
 

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from limner.atomic_file import write_atomically
 from limner.errors import StorageFailed
-from limner.flux.durable import write_atomically
 
 __all__ = ["KeptFile", "RunState"]
 

@@ -19,19 +19,12 @@ from urllib.parse import urlsplit
 from limner.errors import AnswerLost, NotFound, VendorFailed, VendorRefused
 from limner.settings import Settings
 from limner.vendors.fal.answers import Listed, Status, failure_of, read_listed, read_status
-from limner.vendors.http.client import Answer, VendorClient, VendorFacts
+from limner.vendors.fal.vendor import VENDOR
+from limner.vendors.http.client import Answer, VendorClient
 from limner.vendors.secrets.tokens import Secret
 
-__all__ = ["FACTS", "FalClient", "Job", "open_fal"]
+__all__ = ["FalClient", "Job", "open_fal"]
 
-FACTS = VendorFacts(
-    name="fal",
-    title="fal",
-    scheme="Key",
-    rate=20.0,
-    burst=40,
-    token_page="https://fal.ai/dashboard/keys",  # noqa: S106 - a page, not a token
-)
 PARTS_ABOVE = 100 * 2**20
 PART_SIZE = 10 * 2**20
 PARTS_AT_ONCE = 4
@@ -62,7 +55,7 @@ class FalClient:
     """Talks to fal with one key. Open it with ``async with``. ``http`` downloads results, without the key."""
 
     def __init__(self, queue_url: str, rest_url: str, api_url: str, token: Callable[[], Secret] | None) -> None:
-        self.http = VendorClient(FACTS, queue_url, token)
+        self.http = VendorClient(VENDOR, queue_url, token)
         self.rest_url = rest_url.rstrip("/")
         self.api_url = api_url.rstrip("/")
 

@@ -1,4 +1,4 @@
-"""What a vendor answered, and what is known of the vendor: read so that no form of body can break it."""
+"""What a vendor answered, read so that no form of body can break it."""
 
 from __future__ import annotations
 
@@ -8,30 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Answer", "VendorFacts", "message_of", "read_json"]
+__all__ = ["Answer", "message_of", "read_json"]
 
 LONGEST_MESSAGE = 300
 DEEPEST = 6
 _WORDS_FIRST = ("detail", "message", "error_description", "error", "errors", "msg", "title", "reason")
 _TAG = re.compile(r"<\s*(?:!doctype|html|head|body|title|center|h1|p|div)\b", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class VendorFacts:
-    """What the client must know of a vendor: its name in words, how the token is sent, its usual rate a second.
-
-    ``refusals`` are statuses above 499 whose JSON body proves that the vendor did not take the call. ``most`` is the
-    rate a second above which the client never goes by itself; 0: somewhat above ``rate``.
-    """
-
-    name: str
-    title: str
-    scheme: str = "Bearer"
-    rate: float = 8.0
-    burst: int = 16
-    refusals: frozenset[int] = frozenset({503})
-    token_page: str = ""
-    most: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

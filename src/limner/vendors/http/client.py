@@ -21,14 +21,15 @@ import httpx2
 from limner._version import __version__
 from limner.errors import LimnerError, VendorBusy, VendorFailed
 from limner.vendors.http import errors as refusals
-from limner.vendors.http.answers import Answer, VendorFacts, message_of, read_json
+from limner.vendors.http.answers import Answer, message_of, read_json
 from limner.vendors.http.backoff import retry_delay
 from limner.vendors.http.limiter import Limiter, Turn, limiter_for
 from limner.vendors.http.rate_headers import read_told
 from limner.vendors.http.swelling import Swells, refuse_swelling
 from limner.vendors.secrets.redaction import Secret
+from limner.vendors.vendor import Vendor
 
-__all__ = ["Answer", "VendorClient", "VendorFacts", "message_of", "pause"]
+__all__ = ["Answer", "VendorClient", "message_of", "pause"]
 
 ATTEMPTS = 6
 MOST_WAIT = 90.0
@@ -60,7 +61,7 @@ class VendorClient:
 
     def __init__(
         self,
-        facts: VendorFacts,
+        vendor: Vendor,
         base_url: str,
         token: Callable[[], Secret] | None,
         *,
@@ -68,7 +69,7 @@ class VendorClient:
         attempts: int = ATTEMPTS,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        self.facts = facts
+        self.vendor = vendor
         self.base_url = base_url.rstrip("/")
         self.timeout = timeout
         self.attempts = attempts
@@ -93,8 +94,7 @@ class VendorClient:
     @property
     def limiter(self) -> Limiter:
         """The limiter that all tasks of this process share for this vendor and address."""
-        facts = self.facts
-        return limiter_for(f"{facts.name} {self.base_url}", facts.rate, facts.burst, facts.most or None)
+        return limiter_for(f"{self.vendor.name} {self.base_url}", self.vendor.rate, self.vendor.burst)
 
     async def request(
         self,
@@ -149,7 +149,7 @@ class VendorClient:
                 raise error or AssertionError("an attempt without an outcome")
             delay = _delay(answer, attempt)
             if delay > MOST_WAIT:
-                raise refusals.asks_too_long(self.facts, delay)
+                raise refusals.asks_too_long(self.vendor, delay)
             again = answer is not None and answer.status == 429
             if again and turn.at - first < PATIENCE:
                 # The limiter waits, for this call and all others; a held call is no failed one.
@@ -187,12 +187,12 @@ class VendorClient:
 
         own = authorised and _same_host(self.base_url, url)
         wanted = Wanted(url, into, size, sha256.removeprefix("sha256:").lower(), most)
-        return await fetch(self._http, self.facts, wanted, self._authorisation(own), lambda seconds: pause(seconds))
+        return await fetch(self._http, self.vendor, wanted, self._authorisation(own), lambda seconds: pause(seconds))
 
     async def _turn(self, again: bool) -> Turn:
         asked = self.limiter.paused_for
         if asked > MOST_WAIT:
-            raise refusals.asks_too_long(self.facts, asked)
+            raise refusals.asks_too_long(self.vendor, asked)
         return await self.limiter.turn(again=again, pause=lambda seconds: pause(seconds))
 
     async def _attempt(self, call: _Call, turn: Turn) -> tuple[Answer | None, LimnerError | None]:
@@ -211,25 +211,25 @@ class VendorClient:
             if not (300 <= answer.status < 400 and location and call.expect_json):
                 return answer, self._verdict(call, answer)
             if call.method not in ("GET", "HEAD") or call.paid:
-                sure = not call.paid or refusals.surely_refused(self.facts, answer)
-                failed = refusals.moved(self.facts, answer)
-                return None, failed if sure else refusals.lost(self.facts, f"it answered {answer.status}")
+                sure = not call.paid or refusals.surely_refused(self.vendor, answer)
+                failed = refusals.moved(self.vendor, answer)
+                return None, failed if sure else refusals.lost(self.vendor, f"it answered {answer.status}")
             following = urljoin(url, location)
             authorised = authorised and _same_host(url, following)
             url = following
-        return None, refusals.moved(self.facts, answer)
+        return None, refusals.moved(self.vendor, answer)
 
     def _unanswered(self, call: _Call, url: str, failure: Exception) -> LimnerError:
         """What a request without a whole answer means."""
         if isinstance(failure, _NOT_SENT):
-            return refusals.unreachable(self.facts, url, failure)
+            return refusals.unreachable(self.vendor, url, failure)
         if isinstance(failure, httpx2.InvalidURL):
-            return refusals.no_address(self.facts, url)
+            return refusals.no_address(self.vendor, url)
         if call.paid:
-            return refusals.lost(self.facts, str(failure) if isinstance(failure, Swells) else type(failure).__name__)
+            return refusals.lost(self.vendor, str(failure) if isinstance(failure, Swells) else type(failure).__name__)
         if isinstance(failure, Swells):
-            return refusals.too_much(self.facts, url, failure)
-        return refusals.unreachable(self.facts, url, failure)
+            return refusals.too_much(self.vendor, url, failure)
+        return refusals.unreachable(self.vendor, url, failure)
 
     async def _exchange(self, call: _Call, url: str, authorised: bool) -> Answer:
         """One request and its answer, read within DEADLINE; for a large request that begins with the answer's head."""
@@ -263,18 +263,18 @@ class VendorClient:
             if not call.expect_json or answer.json is not None or answer.status == 204:
                 return None
             if call.paid:
-                return refusals.lost(self.facts, "it cannot be read")
-            return refusals.not_understood(self.facts, answer)
-        if call.paid and not refusals.surely_refused(self.facts, answer):
-            return refusals.lost(self.facts, f"it answered {answer.status}")
-        return (call.describe(answer) if call.describe else None) or refusals.refusal(self.facts, answer)
+                return refusals.lost(self.vendor, "it cannot be read")
+            return refusals.not_understood(self.vendor, answer)
+        if call.paid and not refusals.surely_refused(self.vendor, answer):
+            return refusals.lost(self.vendor, f"it answered {answer.status}")
+        return (call.describe(answer) if call.describe else None) or refusals.refusal(self.vendor, answer)
 
     def _authorisation(self, authorised: bool) -> dict[str, str]:
         if not authorised or self._token is None:
             return {}
         if self._secret is None:
             self._secret = self._token()
-        return {"authorization": f"{self.facts.scheme} {self._secret.reveal()}"}
+        return {"authorization": f"{self.vendor.scheme} {self._secret.reveal()}"}
 
 
 def _delay(answer: Answer | None, attempt: int) -> float:

@@ -16,11 +16,12 @@ from typing import IO
 
 import httpx2
 
+from limner.atomic_file import sync_folder
 from limner.errors import LimnerError, NotFound, StorageFailed, VendorBusy, VendorFailed
-from limner.vendors.http.answers import VendorFacts
 from limner.vendors.http.backoff import retry_delay
 from limner.vendors.http.errors import place_of, unreachable
 from limner.vendors.http.swelling import LEAST_BYTES, PATIENCE_SECONDS, Swells, refuse_swelling
+from limner.vendors.vendor import Vendor
 
 __all__ = ["Wanted", "fetch"]
 
@@ -107,7 +108,7 @@ class _Progress:
 
 async def fetch(
     http: httpx2.AsyncClient,
-    facts: VendorFacts,
+    vendor: Vendor,
     wanted: Wanted,
     headers: Mapping[str, str],
     pause: Callable[[float], Awaitable[object]],
@@ -121,7 +122,7 @@ async def fetch(
     try:
         wanted.into.parent.mkdir(parents=True, exist_ok=True)
         await asyncio.to_thread(progress.take_up)
-        await _attempts(http, facts, progress, headers, pause)
+        await _attempts(http, vendor, progress, headers, pause)
         await asyncio.to_thread(_into_place, wanted)
         kept = True
     except OSError as failure:
@@ -139,7 +140,7 @@ async def fetch(
 
 async def _attempts(
     http: httpx2.AsyncClient,
-    facts: VendorFacts,
+    vendor: Vendor,
     progress: _Progress,
     headers: Mapping[str, str],
     pause: Callable[[float], Awaitable[object]],
@@ -148,8 +149,8 @@ async def _attempts(
     for _ in range(MOST_TRIES):
         before = progress.have
         try:
-            await _attempt(http, facts, progress, headers)
-            _check(facts, progress)
+            await _attempt(http, vendor, progress, headers)
+            _check(vendor, progress)
             return
         except _Broken as broken:
             idle = 0 if progress.have > before else idle + 1
@@ -161,9 +162,7 @@ async def _attempts(
     raise _GivenUp(last.error)
 
 
-async def _attempt(
-    http: httpx2.AsyncClient, facts: VendorFacts, progress: _Progress, headers: Mapping[str, str]
-) -> None:
+async def _attempt(http: httpx2.AsyncClient, vendor: Vendor, progress: _Progress, headers: Mapping[str, str]) -> None:
     wanted = progress.wanted
     if not progress.can_resume:
         progress.restart()
@@ -177,53 +176,53 @@ async def _attempt(
             asyncio.timeout(PATIENCE_SECONDS) as patience,
             http.stream("GET", wanted.url, headers=asked, follow_redirects=True) as response,
         ):
-            _admit(facts, progress, response)
-            await _receive(facts, progress, response, patience)
+            _admit(vendor, progress, response)
+            await _receive(vendor, progress, response, patience)
     except TimeoutError:
-        raise _Broken(_interrupted(facts, progress, httpx2.ReadTimeout("it is too slow"))) from None
+        raise _Broken(_interrupted(vendor, progress, httpx2.ReadTimeout("it is too slow"))) from None
     except httpx2.TooManyRedirects:
-        raise _failed(facts, wanted, "its address leads in a circle", "Ask for a new address.") from None
+        raise _failed(vendor, wanted, "its address leads in a circle", "Ask for a new address.") from None
     except (httpx2.UnsupportedProtocol, httpx2.InvalidURL):
-        raise _failed(facts, wanted, "its address is not one of the web", "Ask for a new address.") from None
+        raise _failed(vendor, wanted, "its address is not one of the web", "Ask for a new address.") from None
     except Swells as failure:
-        raise _failed(facts, wanted, str(failure), "Look at it there.") from None
+        raise _failed(vendor, wanted, str(failure), "Look at it there.") from None
     except httpx2.HTTPError as failure:
-        raise _Broken(_interrupted(facts, progress, failure)) from None
+        raise _Broken(_interrupted(vendor, progress, failure)) from None
 
 
-def _admit(facts: VendorFacts, progress: _Progress, response: httpx2.Response) -> None:
+def _admit(vendor: Vendor, progress: _Progress, response: httpx2.Response) -> None:
     """Look at status and headers before anything is written."""
     wanted, status = progress.wanted, response.status_code
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     names = {name.lower(): value for name, value in response.headers.items()}
     if status in EXPIRED:
         raise NotFound(
-            f"{wanted.into.name} is not at its address at {facts.title} any more (status {status}): "
+            f"{wanted.into.name} is not at its address at {vendor.title} any more (status {status}): "
             "such addresses expire, or the file was deleted.",
             remedy="Ask the vendor for the result again; if it is gone there too, it must be made again.",
             thing=wanted.into.name,
         )
     if status == 416:
         progress.restart()
-        raise _Broken(_failed(facts, wanted, "the server refuses to go on where it broke off", "Try again."), 0.0)
+        raise _Broken(_failed(vendor, wanted, "the server refuses to go on where it broke off", "Try again."), 0.0)
     if status in (408, 425, 429) or status >= 500:
         error = VendorBusy(
-            f"{facts.title} cannot give {wanted.into.name} now (status {status}).",
+            f"{vendor.title} cannot give {wanted.into.name} now (status {status}).",
             remedy="Try again in a few minutes.",
             thing=wanted.into.name,
         )
         raise _Broken(error, retry_delay(status, names, None, 2))
     if status not in (200, 206):
-        raise _failed(facts, wanted, f"it answered with status {status}", "Ask for a new address.")
+        raise _failed(vendor, wanted, f"it answered with status {status}", "Ask for a new address.")
     if "html" in kind and wanted.into.suffix.lower() not in (".html", ".htm"):
-        raise _Broken(_page(facts, wanted))
+        raise _Broken(_page(vendor, wanted))
     coded = names.get("content-encoding", "identity").lower() not in ("", "identity")
     length = _whole(names.get("content-length"))
     if status == 206:
         found = _RANGE.match(names.get("content-range", ""))
         if found is None or int(found[1]) != progress.have or coded:
             progress.restart()
-            raise _Broken(_failed(facts, wanted, "the server sent another part than asked for", "Try again."), 0.0)
+            raise _Broken(_failed(vendor, wanted, "the server sent another part than asked for", "Try again."), 0.0)
         progress.resumed = True
         progress.total = int(found[3]) if found[3] != "*" else progress.total
     else:
@@ -231,19 +230,19 @@ def _admit(facts: VendorFacts, progress: _Progress, response: httpx2.Response) -
         progress.total = None if coded else length
         tag = names.get("etag", "")
         progress.validator = "" if coded else tag if tag.startswith('"') else names.get("last-modified", "")
-    _fits(facts, progress)
+    _fits(vendor, progress)
 
 
-def _fits(facts: VendorFacts, progress: _Progress) -> None:
+def _fits(vendor: Vendor, progress: _Progress) -> None:
     wanted, total = progress.wanted, progress.total
     if total is None:
         return
     if wanted.size is not None and total != wanted.size:
         raise _failed(
-            facts, wanted, f"it has {total} bytes there and not {wanted.size}", "It was changed; look at it there."
+            vendor, wanted, f"it has {total} bytes there and not {wanted.size}", "It was changed; look at it there."
         )
     if total > wanted.most:
-        raise _too_large(facts, wanted)
+        raise _too_large(vendor, wanted)
     free = shutil.disk_usage(wanted.into.parent).free
     if total - progress.have > free:
         raise StorageFailed(
@@ -253,9 +252,7 @@ def _fits(facts: VendorFacts, progress: _Progress) -> None:
         )
 
 
-async def _receive(
-    facts: VendorFacts, progress: _Progress, response: httpx2.Response, patience: asyncio.Timeout
-) -> None:
+async def _receive(vendor: Vendor, progress: _Progress, response: httpx2.Response, patience: asyncio.Timeout) -> None:
     wanted = progress.wanted
     fresh = progress.have == 0
     began, clock, moved = progress.have, asyncio.get_running_loop().time, 0
@@ -265,10 +262,10 @@ async def _receive(
         try:
             async for piece in response.aiter_bytes():
                 if fresh and progress.have == 0 and not gathered and _PAGE.match(piece):
-                    raise _Broken(_page(facts, wanted))
+                    raise _Broken(_page(vendor, wanted))
                 gathered += piece
                 if progress.have + len(gathered) > wanted.most:
-                    raise _too_large(facts, wanted)
+                    raise _too_large(vendor, wanted)
                 refuse_swelling(response, progress.have + len(gathered) - began)
                 if len(gathered) >= PIECE:
                     whole, gathered = bytes(gathered), bytearray()
@@ -285,17 +282,17 @@ async def _receive(
         await asyncio.to_thread(_to_disk, sink)
 
 
-def _check(facts: VendorFacts, progress: _Progress) -> None:
+def _check(vendor: Vendor, progress: _Progress) -> None:
     """Whether all of it is there and it is the right file."""
     wanted = progress.wanted
     whole = wanted.size if wanted.size is not None else progress.total
     if whole is not None and progress.have < whole:
-        raise _Broken(_interrupted(facts, progress, None))
+        raise _Broken(_interrupted(vendor, progress, None))
     if (whole is not None and progress.have > whole) or (wanted.sha256 and progress.sha256 != wanted.sha256):
         again = progress.resumed
         progress.restart()
         differs = "its digest is not the one that was announced" if wanted.sha256 else "it is longer than announced"
-        error = _failed(facts, wanted, differs, "Try again; if it stays so, the file was changed or damaged there.")
+        error = _failed(vendor, wanted, differs, "Try again; if it stays so, the file was changed or damaged there.")
         # Parts of two versions do not make one file: once more from the start.
         raise _Broken(error, 0.0) if again else error
 
@@ -303,11 +300,7 @@ def _check(facts: VendorFacts, progress: _Progress) -> None:
 def _into_place(wanted: Wanted) -> None:
     wanted.partial.replace(wanted.into)
     with suppress(OSError):
-        folder = os.open(wanted.into.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(wanted.into.parent)
 
 
 def _to_disk(sink: IO[bytes]) -> None:
@@ -319,32 +312,35 @@ def _whole(text: str | None) -> int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
-def _interrupted(facts: VendorFacts, progress: _Progress, failure: BaseException | None) -> LimnerError:
+def _interrupted(vendor: Vendor, progress: _Progress, failure: BaseException | None) -> LimnerError:
     wanted = progress.wanted
     if failure is not None and progress.have == 0:
-        return unreachable(facts, wanted.url, failure)
+        return unreachable(vendor, wanted.url, failure)
     whole = wanted.size if wanted.size is not None else progress.total
     of = f" of {whole}" if whole is not None else ""
     return _failed(
-        facts, wanted, f"it breaks off after {progress.have}{of} bytes", "Try again; it goes on where it broke off."
+        vendor, wanted, f"it breaks off after {progress.have}{of} bytes", "Try again; it goes on where it broke off."
     )
 
 
-def _page(facts: VendorFacts, wanted: Wanted) -> VendorFailed:
+def _page(vendor: Vendor, wanted: Wanted) -> VendorFailed:
     return _failed(
-        facts, wanted, "a web page came instead of the file", "The address may have expired: ask for the result again."
+        vendor, wanted, "a web page came instead of the file", "The address may have expired: ask for the result again."
     )
 
 
-def _too_large(facts: VendorFacts, wanted: Wanted) -> VendorFailed:
+def _too_large(vendor: Vendor, wanted: Wanted) -> VendorFailed:
     return _failed(
-        facts, wanted, f"it is larger than {wanted.most / 1e6:.0f} MB", "Look at it there: it is not what was expected."
+        vendor,
+        wanted,
+        f"it is larger than {wanted.most / 1e6:.0f} MB",
+        "Look at it there: it is not what was expected.",
     )
 
 
-def _failed(facts: VendorFacts, wanted: Wanted, why: str, remedy: str) -> VendorFailed:
+def _failed(vendor: Vendor, wanted: Wanted, why: str, remedy: str) -> VendorFailed:
     return VendorFailed(
-        f"{wanted.into.name} cannot be fetched from {facts.title} at {place_of(wanted.url)}: {why}.",
+        f"{wanted.into.name} cannot be fetched from {vendor.title} at {place_of(wanted.url)}: {why}.",
         remedy=remedy,
         thing=wanted.into.name,
     )

@@ -17,8 +17,9 @@ from limner.errors import (
     VendorFailed,
     VendorRefused,
 )
-from limner.vendors.http.answers import Answer, VendorFacts, message_of
+from limner.vendors.http.answers import Answer, message_of
 from limner.vendors.secrets.redaction import redact
+from limner.vendors.vendor import Vendor
 
 __all__ = [
     "asks_too_long",
@@ -32,21 +33,14 @@ __all__ = [
     "unreachable",
 ]
 
-SETTINGS = {
-    "replicate": "LIMNER_REPLICATE_URL",
-    "together": "LIMNER_TOGETHER_URL",
-    "huggingface": "LIMNER_HUGGINGFACE_URL",
-    "fal": "LIMNER_FAL_QUEUE_URL",
-}
 
-
-def surely_refused(facts: VendorFacts, answer: Answer) -> bool:
+def surely_refused(vendor: Vendor, answer: Answer) -> bool:
     """Whether a refusal proves that a paid call was not taken: the vendor's own words, or a gate before it."""
     if 400 <= answer.status < 500:
         return answer.status not in (408, 499)
     if answer.status in (307, 308):
         return True
-    return answer.status in facts.refusals and answer.json is not None
+    return answer.status in vendor.refusals and answer.json is not None
 
 
 def place_of(url: str) -> str:
@@ -59,22 +53,22 @@ def place_of(url: str) -> str:
         return "an address that cannot be read"
 
 
-def refusal(facts: VendorFacts, answer: Answer) -> LimnerError:
+def refusal(vendor: Vendor, answer: Answer) -> LimnerError:
     """A status from 400 up."""
-    title, thing, status = facts.title, facts.name, answer.status
+    title, thing, status = vendor.title, vendor.name, answer.status
     said = redact(message_of(answer.json)).rstrip(".")
     words = f": {said}" if said else ""
     if answer.is_page and status != 429:
-        return _page(facts, answer)
+        return _page(vendor, answer)
     if status == 401:
-        page = f"Make a new one at {facts.token_page}, then: " if facts.token_page else ""
+        page = f"Make a new one at {vendor.page}, then: " if vendor.page else ""
         return AccountRefused(
             f"{title} does not accept the token{words}.", remedy=f"{page}limner login {thing}", thing=thing
         )
     if status == 403:
         return AccountRefused(
             f"{title} does not allow this with your token{words}.",
-            remedy=f"Check at {facts.token_page or title} what the token may do, then: limner login {thing}",
+            remedy=f"Check at {vendor.page or title} what the token may do, then: limner login {thing}",
             thing=thing,
         )
     if status == 402:
@@ -106,18 +100,18 @@ def refusal(facts: VendorFacts, answer: Answer) -> LimnerError:
     return kind(f"{title} {what} (status {status}){words}.", remedy="Try again in a few minutes.", thing=thing)
 
 
-def _page(facts: VendorFacts, answer: Answer) -> LimnerError:
-    title, thing, status = facts.title, facts.name, answer.status
+def _page(vendor: Vendor, answer: Answer) -> LimnerError:
+    title, thing, status = vendor.title, vendor.name, answer.status
     if status in (401, 403, 407, 451):
         return AccountRefused(
             f"Something before {title} refuses access with a web page (status {status}).",
-            remedy=f"Check your network, proxy or VPN, and {_setting(facts)}.",
+            remedy=f"Check your network, proxy or VPN, and {vendor.variable()}.",
             thing=thing,
         )
     if 400 <= status < 500 and status != 408:
         return NotFound(
             f"{title} answered with a web page where its interface was expected (status {status}).",
-            remedy=f"Check {_setting(facts)}: it must be the address of the interface, not of the site.",
+            remedy=f"Check {vendor.variable()}: it must be the address of the interface, not of the site.",
             thing=thing,
         )
     return VendorFailed(
@@ -127,7 +121,7 @@ def _page(facts: VendorFacts, answer: Answer) -> LimnerError:
     )
 
 
-def not_understood(facts: VendorFacts, answer: Answer) -> VendorFailed:
+def not_understood(vendor: Vendor, answer: Answer) -> VendorFailed:
     """A success whose body is no JSON, or broken JSON."""
     if not answer.content:
         what = "with nothing"
@@ -138,71 +132,67 @@ def not_understood(facts: VendorFacts, answer: Answer) -> VendorFailed:
     else:
         what = f"with {answer.kind[:60] or 'something unnamed'}"
     return VendorFailed(
-        f"{facts.title} answered {what} where JSON was expected.",
-        remedy=f"Try again in a few minutes; if it stays so, check {_setting(facts)}.",
-        thing=facts.name,
+        f"{vendor.title} answered {what} where JSON was expected.",
+        remedy=f"Try again in a few minutes; if it stays so, check {vendor.variable()}.",
+        thing=vendor.name,
     )
 
 
-def moved(facts: VendorFacts, answer: Answer) -> VendorFailed:
+def moved(vendor: Vendor, answer: Answer) -> VendorFailed:
     """A redirect that is not followed."""
     where = place_of(answer.headers.get("location", ""))
     return VendorFailed(
-        f"{facts.title} points elsewhere ({where}) instead of answering, and the call is not sent there.",
-        remedy=f"If the vendor has moved, set {_setting(facts)}.",
-        thing=facts.name,
+        f"{vendor.title} points elsewhere ({where}) instead of answering, and the call is not sent there.",
+        remedy=f"If the vendor has moved, set {vendor.variable()}.",
+        thing=vendor.name,
     )
 
 
-def lost(facts: VendorFacts, why: str) -> AnswerLost:
+def lost(vendor: Vendor, why: str) -> AnswerLost:
     """A paid call that may have been taken."""
     return AnswerLost(
-        f"A paid call was sent to {facts.title} and its answer is lost ({redact(why)}).",
+        f"A paid call was sent to {vendor.title} and its answer is lost ({redact(why)}).",
         remedy="It is looked up there before anything is sent again.",
-        thing=facts.name,
+        thing=vendor.name,
     )
 
 
-def unreachable(facts: VendorFacts, url: str, failure: BaseException) -> VendorFailed:
+def unreachable(vendor: Vendor, url: str, failure: BaseException) -> VendorFailed:
     """No answer at all: says why in words, as far as the system knows."""
     why, remedy = _reason(failure)
     return VendorFailed(
-        f"{facts.title} cannot be reached at {place_of(url)} ({why}).",
-        remedy=f"{remedy} {_setting(facts)} says where it is looked for.",
-        thing=facts.name,
+        f"{vendor.title} cannot be reached at {place_of(url)} ({why}).",
+        remedy=f"{remedy} {vendor.variable()} says where it is looked for.",
+        thing=vendor.name,
     )
 
 
-def too_much(facts: VendorFacts, url: str, failure: BaseException) -> VendorRefused:
+def too_much(vendor: Vendor, url: str, failure: BaseException) -> VendorRefused:
     """An answer that is far too large: it is not asked for again."""
     return VendorRefused(
-        f"{facts.title} answered at {place_of(url)} with far too much: {failure}.",
-        remedy=f"Try again later; if it stays so, {_setting(facts)} leads to something else.",
-        thing=facts.name,
+        f"{vendor.title} answered at {place_of(url)} with far too much: {failure}.",
+        remedy=f"Try again later; if it stays so, {vendor.variable()} leads to something else.",
+        thing=vendor.name,
     )
 
 
-def no_address(facts: VendorFacts, url: str) -> VendorRefused:
+def no_address(vendor: Vendor, url: str) -> VendorRefused:
     """An address that cannot be called at all."""
     return VendorRefused(
-        f"{facts.title} cannot be called at {place_of(url)}: that is no address.",
-        remedy=f"Check {_setting(facts)}.",
-        thing=facts.name,
+        f"{vendor.title} cannot be called at {place_of(url)}: that is no address.",
+        remedy=f"Check {vendor.variable()}.",
+        thing=vendor.name,
     )
 
 
-def asks_too_long(facts: VendorFacts, seconds: float) -> VendorBusy:
+def asks_too_long(vendor: Vendor, seconds: float) -> VendorBusy:
     """The vendor asks to wait for longer than is waited for."""
     wait = f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
     return VendorBusy(
-        f"{facts.title} limits how often it may be called and asks to wait for {wait}.",
+        f"{vendor.title} limits how often it may be called and asks to wait for {wait}.",
         remedy=f"Try again in {wait}.",
-        thing=facts.name,
+        thing=vendor.name,
     )
-
-
-def _setting(facts: VendorFacts) -> str:
-    return SETTINGS.get(facts.name, "the address in the settings")
 
 
 def _reason(failure: BaseException) -> tuple[str, str]:

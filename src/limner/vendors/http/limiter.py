@@ -1,8 +1,7 @@
 """A rate limiter that all tasks, threads and event loops of a process share: turns in the order of asking.
 
-A bucket of turns refills at ``rate``. The rate is found out: it grows while there is a queue and nobody refuses, and a
-refusal (429) pauses all and tells how much was too much. Between two refusals the vendor's own bucket was empty at both
-ends, so what it accepted in between, divided by the time, is its rate.
+A bucket of turns refills at ``rate``, which grows while there is a queue and nobody refuses; a refusal (429) pauses all
+and takes a part of it away.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import asyncio
 import math
 import threading
 import time
-from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import islice
@@ -23,10 +21,12 @@ __all__ = ["Limiter", "Turn", "limiter_for"]
 
 SLOWEST = 1 / 60
 """Turns a second below which the rate never falls."""
-HASTY, CAREFUL = 0.5, 0.002
-"""By how much of itself the rate grows in a second: before the limit was met, and just after; then ever faster."""
-FORGET = 90.0
-"""Seconds after which a refusal says nothing of the rate any more."""
+HASTY, CAREFUL = 0.5, 0.025
+"""By how much of itself the rate grows in a second: before the limit was met, and just after a refusal."""
+FORGET = 10.0
+"""Seconds without a refusal after which the rate grows twice as fast, then three times, and so on."""
+FALL = 0.85
+"""What a refusal leaves of the rate."""
 LONGEST_PAUSE = 3600.0
 USUAL_MOST = 32.0
 """Turns a second above which the rate does not grow unless the vendor's usual rate is about that already."""
@@ -36,13 +36,6 @@ now = time.monotonic
 
 class Turn(NamedTuple):
     """A leave to send: its number, and when it was given on the limiter's clock."""
-
-    number: int
-    at: float
-
-
-class _Refusal(NamedTuple):
-    """When a pause began or ended, and the last turn given before it."""
 
     number: int
     at: float
@@ -90,31 +83,13 @@ class Limiter:
         self._looked = now()
         self._tokens = self.burst
         self._given = 0
-        self._denied: list[int] = []
-        self._forgotten = 0
+        self._resumed = Turn(0, -math.inf)
         self._paused_until = -math.inf
+        self._refused: Turn | None = None
+        self._denied = self._barren = 0
         self._left: float | None = None
         self._left_until = -math.inf
-        self._refusals: deque[_Refusal] = deque(maxlen=12)
-        self._open: _Refusal | None = None
-        self._resumed = _Refusal(0, -math.inf)
-        self._started_with = 0.0
-        self._active = self._spaced = 0.0
-        self._costly = False
-        self._barren = 0
         self._told_most = math.inf
-
-    @property
-    def met(self) -> bool:
-        """Whether the vendor's limit was met or told."""
-        return bool(self._refusals) or self._open is not None or self._told_most < math.inf
-
-    def widen(self, other: Limiter) -> None:
-        """Take another's higher rate and burst for one's own."""
-        with self._guard:
-            self.rate, self.usual = max(self.rate, other.rate), other.usual
-            self.most, self.burst = max(self.most, other.most), max(self.burst, other.burst)
-            self._usual_burst = self.burst
 
     @property
     def paused_for(self) -> float:
@@ -202,68 +177,35 @@ class Limiter:
         """Ask for a little more while others wait; an idle time counts for little."""
         if len(self._queue) < 2 and self.rate >= self.usual:
             return
-        step = HASTY
-        if self._refusals:
-            quiet = moment - self._refusals[-1].at
-            step = min((CAREFUL if self._costly else 5 * CAREFUL) * (1 + (quiet / 8) ** 2), 0.1)
+        quiet = moment - self._resumed.at
+        step = HASTY if quiet == math.inf else min(CAREFUL * (1 + quiet / FORGET), HASTY)
         self.rate = min(self.rate * (1 + step * min(passed, 1.0)), self.most, max(self._told_most, SLOWEST))
-        if self.burst < self._usual_burst:
-            self.burst = min(self._usual_burst, self.burst * (1 + 0.005 * min(passed, 1.0)))
 
     def _refuse(self, moment: float, turn: Turn | None, told: Told) -> None:
         number = turn.number if turn else self._given
-        insort(self._denied, number)
         wait = min(told.wait if told.wait is not None else 0.25 * 2**self._barren, LONGEST_PAUSE)
+        # A refusal of what was sent before the last pause tells nothing new, unless how long to wait.
         late = turn is not None and number <= self._resumed.number
         if late and told.wait is None:
             return
-        if self._open is None and not late:
+        self._denied += not late
+        if self._refused is None and not late:
             if self._barren > 1:
                 # Nothing accepted since the pauses before: what was told was too short.
                 wait = max(wait, 0.25 * 2**self._barren)
-            self._open = _Refusal(self._given, moment)
-            self._tokens, self._looked = 0.0, moment
+            self._refused = Turn(self._given, moment)
         self._paused_until = max(self._paused_until, moment + wait)
 
-    def _accepted(self, number: int) -> int:
-        """How many turns up to this one were not refused, as far as is known by now."""
-        return number - self._forgotten - bisect_right(self._denied, number)
-
     def _resume(self, moment: float) -> None:
-        """Once a pause is over, work out what the refusal says of the vendor's rate and burst."""
-        if self._open is None:
+        """Once a pause is over, go on more slowly, and with no rush for what was not sent meanwhile."""
+        if self._refused is None:
             return
-        refusal, self._open = self._open, None
-        while self._refusals and refusal.at - self._refusals[0].at > FORGET:
-            self._refusals.popleft()
-        run = self._accepted(refusal.number) - self._accepted(self._resumed.number)
-        self._barren = 0 if run > 0 else min(self._barren + 1, 7)
-        if self._refusals:
-            self._estimate(refusal, run, moment - refusal.at)
-        self._refusals.append(refusal)
-        self._resumed = _Refusal(self._given, moment)
-        self._started_with = min(self.burst, self._tokens + (moment - self._looked) * self.rate)
-        surplus = bisect_right(self._denied, self._refusals[0].number)
-        self._forgotten += surplus
-        del self._denied[:surplus]
-
-    def _estimate(self, refusal: _Refusal, run: int, paused: float) -> None:
-        """The rate and burst, from what was accepted since the pause before and since the first that is remembered."""
-        active = refusal.at - self._resumed.at
-        if run < min(self.burst, self._started_with) - 0.5:
-            # Refused in the first rush after a pause: the vendor's bucket is smaller than we thought.
-            self.burst = max(1.0, min(self.burst, float(run)))
-            return
-        self._active += active
-        self._spaced += run - self._started_with
-        first = self._refusals[0]
-        at_least = (self._accepted(refusal.number) - self._accepted(first.number)) / max(refusal.at - first.at, 1.0)
-        found = self._spaced / self._active if self._active >= 0.5 else 0.75 * self.rate
-        # Where a pause is longer than the burst makes good for, each refusal costs: stay just below.
-        self._costly = paused * self.rate > self.burst + 1
-        found = max(found, at_least) * (0.97 if self._costly else 1.0)
-        self.rate = min(max(found, self.rate / 2, SLOWEST), self.rate * 1.05, self.most)
-        self._active, self._spaced = self._active / 2, self._spaced / 2
+        accepted = self._refused.number - self._resumed.number - self._denied
+        self._barren = 0 if accepted > 0 else min(self._barren + 1, 7)
+        self._refused, self._denied, self._resumed = None, 0, Turn(self._given, moment)
+        self.rate = max(FALL * self.rate, SLOWEST)
+        self.burst = max(1.0, min(self._usual_burst, self.rate))
+        self._tokens, self._looked = 1.0, moment
 
     def _keep_to(self, moment: float, turn: Turn | None, told: Told) -> None:
         """Keep to a known limit, and to what is left of it."""
@@ -281,15 +223,9 @@ _limiters: dict[str, Limiter] = {}
 _making = threading.Lock()
 
 
-def limiter_for(key: str, rate: float, burst: int, most: float | None = None) -> Limiter:
+def limiter_for(key: str, rate: float, burst: int) -> Limiter:
     """The limiter of a vendor's account, one a process."""
     with _making:
-        made = _limiters.get(key)
-        if made is None or (rate > made.usual and not made.met):
-            # Whoever knows the vendor better than the first who asked is believed, until the vendor itself has spoken.
-            fresh = Limiter(rate, burst, most)
-            if made is None:
-                made = _limiters[key] = fresh
-            else:
-                made.widen(fresh)
-        return made
+        if key not in _limiters:
+            _limiters[key] = Limiter(rate, burst)
+        return _limiters[key]

@@ -6,6 +6,8 @@ import hashlib
 import json
 from pathlib import Path
 
+from limner.atomic_file import write_atomically
+
 __all__ = ["PartialFile"]
 
 
@@ -34,9 +36,7 @@ class PartialFile:
         self.drop()
         self.etag, self.size = "" if etag.startswith("W/") else etag, size
         if self._mark is not None:
-            draft = self._mark.with_suffix(".draft")
-            draft.write_text(json.dumps([self._of, self.etag, size]), encoding="utf-8")
-            draft.replace(self._mark)
+            write_atomically(self._mark, json.dumps([self._of, self.etag, size]).encode(), durable=False)
 
     def drop(self) -> None:
         """Leave nothing of it."""

@@ -16,19 +16,12 @@ from typing import Any
 from urllib.parse import quote
 
 from limner.errors import AnswerLost, ContentRefused, LimnerError, VendorRefused, WorkFailed
-from limner.vendors.http.client import Answer, VendorClient, VendorFacts, message_of
-from limner.vendors.secrets.accounts import vendor_account
+from limner.vendors.http.client import Answer, VendorClient, message_of
+from limner.vendors.huggingface.vendor import VENDOR
 from limner.vendors.secrets.tokens import Secret, redact
 
-__all__ = ["FACTS", "PROVIDERS", "Given", "RouterClient", "Served", "Standing", "call_of", "weights_field"]
+__all__ = ["PROVIDERS", "Given", "RouterClient", "Served", "Standing", "call_of", "weights_field"]
 
-FACTS = VendorFacts(
-    name="huggingface",
-    title="Hugging Face",
-    rate=3.0,
-    burst=6,
-    token_page=vendor_account("huggingface").page,
-)
 PROVIDERS = ("fal-ai", "replicate")
 """The providers whose way of taking a lora is known here, the preferred first."""
 PICTURE_SECONDS = 180.0
@@ -70,8 +63,8 @@ class RouterClient:
     """Talks to the hub and its router with one token. Open it with ``async with``."""
 
     def __init__(self, hub_url: str, router_url: str, token: Callable[[], Secret] | None) -> None:
-        self._hub = VendorClient(FACTS, hub_url.rstrip("/"), token)
-        self._router = VendorClient(FACTS, router_url.rstrip("/"), token)
+        self._hub = VendorClient(VENDOR, hub_url.rstrip("/"), token)
+        self._router = VendorClient(VENDOR, router_url.rstrip("/"), token)
 
     async def __aenter__(self) -> RouterClient:
         await self._hub.__aenter__()
@@ -188,7 +181,7 @@ def _given(body: Any, served: Served) -> Given:
         raise AnswerLost(
             f"{served.provider} took the request and gave no picture in time.",
             remedy="It may have been paid; look at your account there.",
-            thing=FACTS.name,
+            thing=VENDOR.name,
         )
     flagged = body.get("has_nsfw_concepts")
     return Given(url, isinstance(flagged, list) and any(flag is True for flag in flagged))

@@ -14,20 +14,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from limner.errors import AnswerLost, Conflict, LimnerError, NotFound, VendorFailed, VendorRefused
-from limner.vendors.http.client import Answer, VendorClient, VendorFacts
+from limner.vendors.http.client import Answer, VendorClient
 from limner.vendors.http.limiter import limiter_for
 from limner.vendors.replicate.answers import Job, Model, Upload, read_job, read_model, read_upload
+from limner.vendors.replicate.vendor import VENDOR
 from limner.vendors.secrets.tokens import Secret
 
-__all__ = ["FACTS", "Job", "Model", "ReplicateClient", "Upload"]
+__all__ = ["Job", "Model", "ReplicateClient", "Upload"]
 
-FACTS = VendorFacts(
-    name="replicate",
-    title="Replicate",
-    rate=40.0,
-    burst=40,
-    token_page="https://replicate.com/account/api-tokens",  # noqa: S106 - a page, not a token
-)
 CREATES = (9.0, 10)
 """Jobs a second, and at once: the vendor takes 600 a minute, and 3,000 of all other calls."""
 UPLOAD_SECONDS = 600.0
@@ -40,7 +34,7 @@ class ReplicateClient:
     def __init__(self, base_url: str, token: Callable[[], Secret] | None) -> None:
         # Its older SDK wants the host without /v1, its newer one with: both work here.
         self.base_url = base_url.rstrip("/").removesuffix("/v1")
-        self._client = VendorClient(FACTS, self.base_url, token)
+        self._client = VendorClient(VENDOR, self.base_url, token)
 
     async def __aenter__(self) -> ReplicateClient:
         await self._client.__aenter__()

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
+from limner.atomic_file import write_atomically
 from limner.errors import AccountRefused, InputRefused, StorageFailed
 from limner.settings import Settings
-from limner.vendors.secrets.accounts import VendorAccount, vendor_account
 from limner.vendors.secrets.redaction import RedactingFilter, Secret, guard_logging, redact, redacted_traceback
+from limner.vendors.vendor import Vendor, find_vendor
 
 __all__ = [
     "RedactingFilter",
@@ -53,7 +54,7 @@ class _Found:
 
 def find_token(vendor: str, settings: Settings) -> Secret:
     """The vendor's token. AccountRefused: there is none, or what is there cannot be one; says how to get one."""
-    account = vendor_account(vendor)
+    account = find_vendor(vendor)
     found = _find(account, settings)
     if found is None:
         raise AccountRefused(
@@ -66,16 +67,16 @@ def find_token(vendor: str, settings: Settings) -> Secret:
     return Secret(_checked(found.secret.reveal(), account, found.place))
 
 
-def _refuse_foreign_address(account: VendorAccount, place: str, settings: Settings) -> None:
+def _refuse_foreign_address(account: Vendor, place: str, settings: Settings) -> None:
     """A variable may come from anywhere, as from a script of somebody else; what is kept is not sent where it says."""
     named = _env_values(_home_env(settings))
-    for name in account.addresses:
-        address, own = str(getattr(settings, name)), str(Settings.model_fields[name].default)
-        known = {own.rstrip("/"), (named.get(f"LIMNER_{name.upper()}") or own).rstrip("/")}
-        if address.rstrip("/") not in known and settings.only_from_environment(name):
+    for name, own in account.addresses.items():
+        address, variable = account.address(settings, name), account.variable(name)
+        known = {own.rstrip("/"), (named.get(variable) or own).rstrip("/")}
+        if address.rstrip("/") not in known and settings.only_from_environment(account.setting(name)):
             raise AccountRefused(
                 f"The token for {account.title} from {place} is kept for {own}, "
-                f"and is not sent to {address}, which LIMNER_{name.upper()} in the environment names.",
+                f"and is not sent to {address}, which {variable} in the environment names.",
                 remedy=f"Set {account.variables[0]} there too, or write {name} into limner.toml of the home folder.",
                 thing=account.name,
             )
@@ -83,7 +84,7 @@ def _refuse_foreign_address(account: VendorAccount, place: str, settings: Settin
 
 def as_token(vendor: str, text: str) -> Secret:
     """What the user gave as a vendor's token. InputRefused: it cannot be one, so it need not be sent anywhere."""
-    return Secret(_checked(Secret(text.strip()).reveal(), vendor_account(vendor), GIVEN))
+    return Secret(_checked(Secret(text.strip()).reveal(), find_vendor(vendor), GIVEN))
 
 
 def token_for(vendor: str, settings: Settings) -> Callable[[], Secret]:
@@ -93,12 +94,12 @@ def token_for(vendor: str, settings: Settings) -> Callable[[], Secret]:
 
 def has_token(vendor: str, settings: Settings) -> bool:
     """Whether there is a token; nobody is asked whether it is good."""
-    return _find(vendor_account(vendor), settings) is not None
+    return _find(find_vendor(vendor), settings) is not None
 
 
 def where(vendor: str, settings: Settings) -> str:
     """Where the token is, in words; "" if there is none."""
-    found = _find(vendor_account(vendor), settings)
+    found = _find(find_vendor(vendor), settings)
     return found.place if found else ""
 
 
@@ -107,7 +108,7 @@ def keep_token(vendor: str, token: str, settings: Settings) -> str:
 
     InputRefused: it cannot be a token. StorageFailed: it can be kept nowhere.
     """
-    account = vendor_account(vendor)
+    account = find_vendor(vendor)
     secret = as_token(vendor, token)
     _keyring_said.pop(vendor, None)
     try:
@@ -134,7 +135,7 @@ def keep_token(vendor: str, token: str, settings: Settings) -> str:
 
 def forget_token(vendor: str, settings: Settings) -> tuple[str, ...]:
     """Take the token out of the OS keyring and the home folder's ``.env``; the places where one was, in words."""
-    account = vendor_account(vendor)
+    account = find_vendor(vendor)
     gone = []
     if _from_keyring(account):
         with suppress(Exception):
@@ -159,33 +160,33 @@ def forget_token(vendor: str, settings: Settings) -> tuple[str, ...]:
     return tuple(gone)
 
 
-def _find(account: VendorAccount, settings: Settings) -> _Found | None:
+def _find(account: Vendor, settings: Settings) -> _Found | None:
     for value, place, kept in _candidates(account, settings):
         if text := value.strip():
             return _Found(Secret(text), place, kept)
     return None
 
 
-def _candidates(account: VendorAccount, settings: Settings) -> Iterator[tuple[str, str, bool]]:
+def _candidates(account: Vendor, settings: Settings) -> Iterator[tuple[str, str, bool]]:
     """What may be a token, where it is, and whether it was kept there for later."""
     for name in account.variables:
         yield os.environ.get(name, ""), f"{name} in the environment", False
     yield from _in_file(account, _home_env(settings))
     yield _from_keyring(account), "the keyring of this system", True
-    if account.name == "huggingface":
-        path = _hub_token_file()
-        yield _text(path), f"{path}, where hf auth login keeps it", True
+    if account.token_file is not None:
+        path = account.token_file()
+        yield _text(path), f"{path}, where a program of {account.title} keeps it", True
     # Last, since the folder may be somebody else's: their token would put what is published into their account.
     yield from _in_file(account, Path(".env").absolute())
 
 
-def _in_file(account: VendorAccount, path: Path) -> Iterator[tuple[str, str, bool]]:
+def _in_file(account: Vendor, path: Path) -> Iterator[tuple[str, str, bool]]:
     values = _env_values(path)
     for name in account.variables:
         yield values.get(name) or "", f"{name} in {path}", True
 
 
-def _from_keyring(account: VendorAccount) -> str:
+def _from_keyring(account: Vendor) -> str:
     at, said = _keyring_said.get(account.name, (0.0, ""))
     if at and time.monotonic() - at < KEYRING_SECONDS:
         return said
@@ -198,14 +199,6 @@ def _from_keyring(account: VendorAccount) -> str:
         Secret(said)
     _keyring_said[account.name] = (time.monotonic(), said)
     return said
-
-
-def _hub_token_file() -> Path:
-    """Where the Hub's own command line keeps its token."""
-    if named := os.environ.get("HF_TOKEN_PATH"):
-        return Path(named).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get("HF_HOME") or f"{cache}/huggingface").expanduser() / "token"
 
 
 def _home_env(settings: Settings) -> Path:
@@ -228,40 +221,29 @@ def _env_values(path: Path) -> dict[str, str | None]:
     return dict(dotenv_values(stream=StringIO(text), interpolate=False))
 
 
-def _own_addresses(account: VendorAccount, settings: Settings) -> dict[str, str]:
+def _own_addresses(account: Vendor, settings: Settings) -> dict[str, str]:
     """Where a token that is kept now may be sent later, as variables, if not to the vendor's own address."""
-    said = {name: str(getattr(settings, name)) for name in account.addresses}
     return {
-        f"LIMNER_{name.upper()}": address
-        for name, address in said.items()
-        if address != Settings.model_fields[name].default
+        account.variable(name): address
+        for name, own in account.addresses.items()
+        if (address := account.address(settings, name)) != own
     }
 
 
-def _write_env(path: Path, account: VendorAccount, values: Mapping[str, str]) -> None:
+def _write_env(path: Path, account: Vendor, values: Mapping[str, str]) -> None:
     """Replace the lines of an account's variables, in one step and never readable by others. OSError."""
     before = _text(path)
-    variables = (*account.variables, *(f"LIMNER_{name.upper()}" for name in account.addresses))
+    variables = (*account.variables, *map(account.variable, account.addresses))
     ours = re.compile(rf"\s*(?:export\s+)?(?:{'|'.join(map(re.escape, variables))})\s*=")
     lines = [line for line in before.splitlines() if not ours.match(line)]
     if not values and len(lines) == len(before.splitlines()):
         return
     lines += [f"{name}={value}" for name, value in values.items()]
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    new = path.with_name(f".env.{os.getpid()}")
-    try:
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as sink:
-            sink.write("".join(f"{line}\n" for line in lines))
-            sink.flush()
-            os.fsync(sink.fileno())
-        new.chmod(0o600)
-        new.replace(path)
-    finally:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
+    write_atomically(path, "".join(f"{line}\n" for line in lines).encode(), mode=0o600)
 
 
-def _checked(token: str, account: VendorAccount, place: str) -> str:
+def _checked(token: str, account: Vendor, place: str) -> str:
     """The token, if it can be sent in a header at all."""
     if not _FORM.fullmatch(token):
         kind = InputRefused if place == GIVEN else AccountRefused

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from limner.errors import Conflict, LimnerError, NotFound
 from limner.records import Account
 from limner.studio import Studio
-from limner.vendors.secrets.accounts import VENDOR_ACCOUNTS, VendorAccount
+from limner.vendors.vendor import Vendor, vendors
 from limner.web.access import require
 from limner.web.access.identity import Visitor
 from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page
@@ -20,10 +20,10 @@ __all__ = ["router"]
 router = APIRouter(dependencies=[Depends(require("admin"))])
 
 
-def _about(studio: Studio, vendor: str, *, live: bool = False) -> tuple[Account, VendorAccount]:
+def _about(studio: Studio, vendor: str, *, live: bool = False) -> tuple[Account, Vendor]:
     for account in studio.accounts.all(live=live):
         if account.vendor == vendor:
-            return account, VENDOR_ACCOUNTS[vendor]
+            return account, vendors()[vendor]
     raise NotFound(f"There is no vendor '{vendor[:40]}'.", remedy="Go back to the accounts.", thing=vendor[:40])
 
 
@@ -48,7 +48,7 @@ def _page(
         visit,
         "pages/accounts.html",
         status=refusal.status if refusal else 200,
-        accounts=[(one, VENDOR_ACCOUNTS[one.vendor]) for one in found],
+        accounts=[(one, vendors()[one.vendor]) for one in found],
         refusal=refusal,
         refused=vendor,
         nav="settings",

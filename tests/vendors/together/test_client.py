@@ -30,7 +30,7 @@ from limner.stand_ins.serving import serve
 from limner.vendors.http import client as http
 from limner.vendors.http import limiter
 from limner.vendors.secrets.tokens import Secret
-from limner.vendors.together import ModelGone, TogetherClient, _given, _models, refusal
+from limner.vendors.together.client import ModelGone, TogetherClient, _given, _models, refusal
 
 TOKEN = "tgp_planted_token_of_ann"
 

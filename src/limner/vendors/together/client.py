@@ -24,20 +24,13 @@ from limner.errors import (
     VendorFailed,
     VendorRefused,
 )
-from limner.vendors.http.client import Answer, VendorClient, VendorFacts, message_of
+from limner.vendors.http.client import Answer, VendorClient, message_of
 from limner.vendors.http.swelling import refuse_swelling
-from limner.vendors.secrets.accounts import vendor_account
 from limner.vendors.secrets.tokens import Secret, redact
+from limner.vendors.together.vendor import VENDOR
 
-__all__ = ["FACTS", "Given", "ListedModel", "ModelGone", "TogetherClient"]
+__all__ = ["Given", "ListedModel", "ModelGone", "TogetherClient"]
 
-FACTS = VendorFacts(
-    name="together",
-    title="Together AI",
-    rate=8.0,
-    burst=8,
-    token_page=vendor_account("together").page,
-)
 PICTURE_SECONDS = 180.0
 MOST_PICTURE_BYTES = 200_000_000
 PICTURE_SECONDS = 300.0
@@ -89,7 +82,7 @@ class TogetherClient:
 
     def __init__(self, base_url: str, token: Callable[[], Secret] | None) -> None:
         # Its own SDK wants the host without /v1, older papers give it with: both work here.
-        self._client = VendorClient(FACTS, base_url.rstrip("/").removesuffix("/v1"), token)
+        self._client = VendorClient(VENDOR, base_url.rstrip("/").removesuffix("/v1"), token)
 
     async def __aenter__(self) -> TogetherClient:
         await self._client.__aenter__()
@@ -199,9 +192,9 @@ def _no_picture(body: Any, why: str) -> LimnerError:
     """An answer of status 200 without a picture. The call was taken, so it may have been paid."""
     said = redact(message_of(body.get("error"))) if isinstance(body, Mapping) else ""
     return AnswerLost(
-        f"{FACTS.title} answered a paid call, but {why}{f' ({said})' if said else ''}.",
+        f"{VENDOR.title} answered a paid call, but {why}{f' ({said})' if said else ''}.",
         remedy="Look at your account there whether it was charged.",
-        thing=FACTS.name,
+        thing=VENDOR.name,
     )
 
 
@@ -209,7 +202,7 @@ def refusal(answer: Answer) -> LimnerError | None:
     """A refusal of a picture in our words; None where the client's own words do."""
     said = redact(message_of(answer.json))
     code = _code(answer.json)
-    title, thing = FACTS.title, FACTS.name
+    title, thing = VENDOR.title, VENDOR.name
     if answer.status not in (400, 403, 404, 422) or answer.json is None:
         return None
     if _CONTENT.search(f"{said} {code}"):
@@ -236,7 +229,7 @@ def refusal(answer: Answer) -> LimnerError | None:
     if answer.status == 403:
         return AccountRefused(
             f"{title} does not let this account do that: {said}",
-            remedy=f"See {FACTS.token_page}, and limner accounts.",
+            remedy=f"See {VENDOR.page}, and limner accounts.",
             thing=thing,
         )
     return None
