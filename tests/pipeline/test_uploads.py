@@ -22,7 +22,9 @@ from limner.records import Upload
 from limner.settings import Settings
 from limner.store.models import now
 from limner.store.web_models import UploadRow
+from tests.photos.making import encoded, picture
 from tests.pipeline.conftest import draw_photos
+from tests.written_bytes import written
 
 
 @pytest.fixture
@@ -117,6 +119,33 @@ def test_an_intake_that_died_before_its_row_gives_the_same_result(still: Studio,
     assert folder_of(still) == []
     assert intake._take_in(StageContext(still._workspace, job.id, {}), wanted) == first
     assert len(still.photos("zibbo")) == 3
+
+
+@pytest.mark.parametrize("way", ["named", "sent"])
+def test_each_byte_is_written_once(still: Studio, tmp_path: Path, way: str) -> None:
+    """Of a photo what is stored of it, and of one that is sent also what came."""
+    from limner.pipeline import intake
+    from limner.pipeline.worker import StageContext
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(4):
+        (photos / f"{number}.png").write_bytes(encoded(picture(number, 1000, 800)))
+    before = written()
+    if way == "named":
+        job = still.add_photos("zibbo", [photos])
+        wanted = intake.request("zibbo", [photos])
+    else:
+        batch = still.uploads.open("zibbo").id
+        for file in photos.iterdir():
+            send(still, batch, file.name, file.read_bytes())
+        job = still.uploads.commit(batch, 4)
+        wanted = {"stage": "intake", "subject": "zibbo", "paths": [], "captions": [], "batch": batch}
+    assert intake._take_in(StageContext(still._workspace, job.id, {}), wanted)["accepted"] == 4
+    least = sum(photo.path.stat().st_size for photo in still.photos("zibbo"))
+    least += sum(file.stat().st_size for file in photos.iterdir()) if way == "sent" else 0
+    # The rest is the database's.
+    assert least < written() - before < 1.3 * least
 
 
 def test_the_offset_is_what_lies_on_the_disk(still: Studio) -> None:

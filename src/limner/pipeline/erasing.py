@@ -59,12 +59,13 @@ class Kind(StrEnum):
     """What the database's log still holds of rows that are gone; its name is ""."""
 
 
-def add_blob(session: Session, workspace: Workspace, digest: str, media_type: str, source: Path) -> None:
+def add_blob(session: Session, workspace: Workspace, digest: str, media_type: str, content: bytes | Path) -> None:
     """The row of a stored blob, unless it is there; its bytes are put again if they were erased since they were put."""
-    values = {"digest": digest, "media_type": media_type, "byte_size": source.stat().st_size}
+    byte_size = content.stat().st_size if isinstance(content, Path) else len(content)
+    values = {"digest": digest, "media_type": media_type, "byte_size": byte_size}
     session.execute(insert(BlobRow).values(**values).on_conflict_do_nothing())
     if not workspace.blobs.has(digest):
-        workspace.blobs.put_file(source)
+        workspace.blobs.put(content)
 
 
 def let_go(session: Session, digests: Iterable[str]) -> list[str]:

@@ -131,7 +131,7 @@ def pick(workspace: Workspace, training: str, step: int) -> Lora:
         sealed = folder / "lora.safetensors"
         seal(weights, metadata, sealed)
         facts = validate(sealed, base)
-        digest = workspace.blobs.put_file(sealed)
+        digest = workspace.blobs.link(sealed)
         with workspace.database.write() as session:
             same = select(LoraRow).where(LoraRow.subject == of.subject, LoraRow.tensor_digest == facts.tensor_digest)
             row = _picked(session, of, step) or session.scalars(same.order_by(LoraRow.version)).first()

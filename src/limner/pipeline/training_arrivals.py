@@ -47,7 +47,7 @@ class Arrivals:
         blobs = self._workspace.blobs
         paths = [path for _, path in checkpoints] + [sample.path for _, sample in fresh]
         # What goes away between two looks is kept at the end, or it was damaged and is made anew.
-        digests = {path: blobs.put_file(path) for path in paths if path.is_file()}
+        digests = {path: blobs.put(path) for path in paths if path.is_file()}
         kept = [one for one in fresh if one[1].path in digests]
         whole = [one for one in checkpoints if one[1] in digests]
         with self._workspace.database.write() as session:

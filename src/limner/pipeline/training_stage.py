@@ -273,10 +273,10 @@ def _keep(workspace: Workspace, wanted: dict[str, Any], order: TrainingOrder, co
     weights = in_our_naming(collected.weights, order.run_directory / "converted.safetensors", order.base)
     seal(weights, metadata, sealed)
     facts = validate(sealed, order.base)
-    sealed_digest = workspace.blobs.put_file(sealed)
+    sealed_digest = workspace.blobs.link(sealed)
     samples = list(positions(collected.samples))
     paths = [path for _, path in collected.checkpoints] + [sample.path for _, sample in samples]
-    digests = {path: workspace.blobs.put_file(path) for path in paths}
+    digests = {path: workspace.blobs.put(path) for path in paths}
     with workspace.database.write() as session:
         erasing.add_blob(session, workspace, sealed_digest, "application/safetensors", sealed)
         add_rows(session, workspace, order.id, digests, collected.checkpoints, samples)
