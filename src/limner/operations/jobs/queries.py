@@ -26,7 +26,7 @@ from limner.types import (
     Progress,
 )
 
-__all__ = ["PROGRESS", "job", "jobs", "last_verification", "to_job"]
+__all__ = ["PROGRESS", "job", "jobs", "last_verification", "to_job", "to_progress"]
 
 
 def jobs(
@@ -67,7 +67,7 @@ def job(workspace: Workspace, name: str) -> Job:
 PROGRESS: TypeAdapter[Progress] = TypeAdapter(Progress)
 
 
-def _progress(data: dict[str, Any] | None) -> Progress | None:
+def to_progress(data: dict[str, Any] | None) -> Progress | None:
     return PROGRESS.validate_python(data) if data else None
 
 
@@ -86,7 +86,7 @@ def to_job(row: JobRow) -> Job:
         subject=row.subject,
         target=row.target,
         state=JobState(row.state),
-        progress=_progress(row.progress),
+        progress=to_progress(row.progress),
         stages=tuple(_stage_run(entry) for entry in row.stages),
         stage_names=tuple(stage["stage"] for stage in row.request["stages"]),
         result=row.result or {},
