@@ -173,7 +173,7 @@ def test_what_a_killed_process_was_erasing_goes_when_a_worker_or_server_starts(s
         (home / "logs" / "trainings" / f"{training}.txt").write_text("carl")
         in_child(
             studio,
-            "from limner.operations import erasing\n"
+            "from limner.operations.home import blob_erasure as erasing\n"
             "erasing.finish = lambda workspace: os._exit(9)\n"
             "studio.remove_subject('carl')",
         )
