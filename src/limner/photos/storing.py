@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from limner.photos.decoding import Picture
+from limner.photos.reading.decoding import Picture
 
 __all__ = ["Stored", "encode"]
 

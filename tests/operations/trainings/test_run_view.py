@@ -22,8 +22,8 @@ from limner.catalog import find_base
 from limner.errors import NotFound
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs.context import StageContext
-from limner.operations.trainings import actions as trainings
 from limner.operations.trainings import job as training_stage
+from limner.operations.trainings import submission as trainings
 from limner.operations.trainings.artifacts import MOST_POINTS, Arrivals, Curves, curve_of, log_file
 from limner.operations.trainings.job import order_of
 from limner.options import parse_setting
@@ -42,7 +42,7 @@ from tests.written_bytes import written
 @pytest.fixture
 def studio(tmp_path: Path) -> Studio:
     made = Studio(settings=Settings(home=tmp_path / "home", start_worker=False))
-    made.add_subject("rex", kind="pet", class_word="dog")
+    made.subjects.add("rex", kind="pet", class_word="dog")
     return made
 
 
@@ -79,7 +79,7 @@ def add_training(
 
 
 def order_for(studio: Studio, training: str) -> TrainingOrder:
-    found = studio.training(training)
+    found = studio.trainings.get(training)
     wanted = {
         "training": training,
         "base": found.base,
@@ -87,7 +87,7 @@ def order_for(studio: Studio, training: str) -> TrainingOrder:
         "recipe": dict(found.recipe),
         "sample_prompts": list(found.sample_prompts),
     }
-    return order_of(studio._workspace, wanted, studio.dataset("d" * 64).manifest)
+    return order_of(studio._workspace, wanted, studio.datasets.get("d" * 64).manifest)
 
 
 def a_run(order: TrainingOrder) -> RunDirectory:
@@ -118,11 +118,11 @@ def test_samples_and_checkpoints_arrive_while_it_trains(studio: Studio) -> None:
     for _ in range(2):
         arrivals.keep(report)
     Arrivals(studio._workspace, training).keep(report)  # another process, after a crash
-    found = studio.training_samples(training)
+    found = studio.trainings.samples(training)
     assert [(one.step, one.position, one.prompt) for one in found] == [(10, 0, "a dog"), (10, 1, "a dog at sea")]
     assert all(studio._workspace.blobs.has(one.digest) for one in found)
-    assert [one.step for one in studio.checkpoints(training)] == [10]
-    run = studio.training_run(training)
+    assert [one.step for one in studio.trainings.checkpoints(training)] == [10]
+    run = studio.trainings.view(training)
     assert run.samples == tuple(found)
     assert run.photos == 12
     assert not run.over
@@ -135,7 +135,7 @@ def test_a_sample_that_is_gone_again_does_no_harm(studio: Studio) -> None:
     report = asyncio.run(LocalTrainer(studio.settings).poll(order, f"local:{training}"))
     (run.samples / "step-000010-1.png").unlink()
     Arrivals(studio._workspace, training).keep(report)
-    assert [one.position for one in studio.training_samples(training)] == [0]
+    assert [one.position for one in studio.trainings.samples(training)] == [0]
 
 
 def test_losses_rates_and_log_come_from_the_run(studio: Studio) -> None:
@@ -144,11 +144,11 @@ def test_losses_rates_and_log_come_from_the_run(studio: Studio) -> None:
     a_run(order)
     report = asyncio.run(LocalTrainer(studio.settings).poll(order, f"local:{training}"))
     follow(studio, training, report)
-    found = studio.training(training)
+    found = studio.trainings.get(training)
     assert found.losses[0] == (1, 1.0)
     assert found.rates == tuple((step, 1e-3) for step in range(1, 13))
     Arrivals(studio._workspace, training).keep(report)
-    words = studio.training_log(training)
+    words = studio.trainings.log(training)
     assert words.splitlines()[0] == "10:00:00  loading the base"
     assert "step 10 of 150, loss 0.1000, 2.00 steps a second" in words
     assert "step 9" not in words
@@ -159,24 +159,24 @@ def test_a_log_is_without_secrets_and_goes_with_its_subject(studio: Studio) -> N
     training = add_training(studio)
     report = TrainingReport(JobState.RUNNING, Progress("training"), log="token r8_verysecrettoken123456 was sent")
     Arrivals(studio._workspace, training).keep(report)
-    assert "verysecret" not in studio.training_log(training)
+    assert "verysecret" not in studio.trainings.log(training)
     assert "verysecret" not in log_file(studio._workspace, training).read_text()
-    job = studio.job(training).id
+    job = studio.jobs.get(training).id
     jobs.end_job(studio._workspace.database, job)
-    studio.remove_subject("rex")
+    studio.erasure.erase("rex")
     assert not log_file(studio._workspace, training).exists()
 
 
 def test_a_training_without_a_log_has_none(studio: Studio) -> None:
-    assert studio.training_log(add_training(studio)) == ""
+    assert studio.trainings.log(add_training(studio)) == ""
     with pytest.raises(NotFound):
-        studio.training_log("training_none")
+        studio.trainings.log("training_none")
 
 
 def follow(studio: Studio, training: str, *reports: TrainingReport) -> None:
     """Note reports as the stage does, each with time enough since the one before."""
     curves = training_stage._curves(studio._workspace, training)
-    context = StageContext(studio._workspace, studio.job(training).id, {})
+    context = StageContext(studio._workspace, studio.jobs.get(training).id, {})
     for report in reports:
         context.progress._written = 0.0
         assert training_stage._note(context, curves, report)
@@ -191,7 +191,7 @@ def a_report(steps: Iterable[int], total: int) -> TrainingReport:
 def test_of_a_long_training_as_many_points_are_kept_as_can_be_shown(studio: Studio) -> None:
     training = add_training(studio)
     follow(studio, training, *(a_report(range(max(1, at - 300), at + 1), 10_000) for at in range(100, 10_001, 100)))
-    found = studio.training(training).losses
+    found = studio.trainings.get(training).losses
     assert MOST_POINTS * 0.9 < len(found) <= MOST_POINTS + 1
     assert found[-1] == (10_000, 1 / 10_000) and list(found) == sorted(found)
 
@@ -201,7 +201,7 @@ def test_what_was_trained_anew_takes_the_place_of_what_came_before(studio: Studi
     follow(studio, training, a_report(range(1, 8), 20))
     again = TrainingReport(JobState.RUNNING, Progress("training", 4, 20, "steps"), losses=((3, 9.0), (4, 9.0)))
     follow(studio, training, again)
-    found = studio.training(training)
+    found = studio.trainings.get(training)
     assert [step for step, _ in found.losses] == [1, 2, 3, 4] and found.losses[2] == (3, 9.0)
     assert len(found.rates) == 7, "of which nothing was said"
     with studio._workspace.database.write() as session:
@@ -213,7 +213,7 @@ def test_a_step_is_written_once_and_without_the_curve_before_it(studio: Studio) 
     training = add_training(studio)
     follow(studio, training, a_report(range(1, 1500), 2000))
     curves = training_stage._curves(studio._workspace, training)
-    context = StageContext(studio._workspace, studio.job(training).id, {})
+    context = StageContext(studio._workspace, studio.jobs.get(training).id, {})
     changes: list[str] = []
 
     def count(*words: Any) -> None:
@@ -227,7 +227,7 @@ def test_a_step_is_written_once_and_without_the_curve_before_it(studio: Studio) 
     assert changes == ["limner_jobs", "limner_curve_points", "limner_curve_points"] * 10
     # A page of the database has 4 kB; with both curves it were 150 kB.
     assert (written() - before) / 10 < 40_000
-    found = studio.training(training)
+    found = studio.trainings.get(training)
     assert found.progress is not None and found.progress.done == 1509 and len(found.losses) == 1509
 
 
@@ -238,7 +238,7 @@ def test_choices_say_who_can_train_and_why_others_cannot(studio: Studio, monkeyp
     for name in ("FAL_KEY", "REPLICATE_API_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     add_photos(studio, 6)
-    found = studio.training_choices("rex")
+    found = studio.trainings.offers("rex")
     assert found.photos == 6
     assert found.chosen is not None
     assert found.chosen.trainer == "local"
@@ -247,7 +247,7 @@ def test_choices_say_who_can_train_and_why_others_cannot(studio: Studio, monkeyp
     assert not by_name["fal"].usable
     assert any("limner-tiny" in one.message for one in by_name["fal"].refusals)
     assert found.choices[0].usable
-    paid = {one.trainer: one for one in studio.training_choices("rex", base="flux1-dev").choices}["replicate"]
+    paid = {one.trainer: one for one in studio.trainings.offers("rex", base="flux1-dev").choices}["replicate"]
     assert paid.cost > 0
     assert paid.asks == (paid.cost > studio.settings.consent_above or not paid.certain)
     assert any(one.code == "need" and one.remedy for one in paid.refusals)
@@ -255,9 +255,9 @@ def test_choices_say_who_can_train_and_why_others_cannot(studio: Studio, monkeyp
 
 def test_a_budget_that_would_be_exceeded_is_said_before(tmp_path: Path) -> None:
     studio = Studio(settings=Settings(home=tmp_path / "h", start_worker=False, budget_total=Decimal("0.01")))
-    studio.add_subject("rex", kind="pet")
+    studio.subjects.add("rex", kind="pet")
     add_photos(studio, 4)
-    found = studio.training_choices("rex", base="flux1-dev")
+    found = studio.trainings.offers("rex", base="flux1-dev")
     [replicate] = [one for one in found.choices if one.trainer == "replicate"]
     assert any(one.code == "budget" for one in replicate.refusals)
     assert [budget.kind for budget in found.budgets] == ["total"]
@@ -268,14 +268,14 @@ def test_a_budget_that_would_be_exceeded_is_said_before(tmp_path: Path) -> None:
 )
 def test_too_few_photos_are_said(studio: Studio, photos: int, few: bool, codes: str) -> None:
     add_photos(studio, photos)
-    found = studio.training_choices("rex", allow_few=few)
+    found = studio.trainings.offers("rex", allow_few=few)
     assert "".join(one.code for one in found.findings) == codes
 
 
 def test_settings_that_cannot_be_used_are_named_one_by_one_and_all_else_is_judged(studio: Studio) -> None:
     add_photos(studio, 4)
     settings = {"rank": 0, "steps": 77, "schedule": "cosin", "learning_rate": "fast", "trainer.nonsense": 1}
-    found = studio.training_choices("rex", settings=settings)
+    found = studio.trainings.offers("rex", settings=settings)
     assert found.problems is not None
     assert set(found.problems) == {"rank", "schedule", "learning_rate"}
     assert "Did you mean cosine?" in found.problems["schedule"]
@@ -285,17 +285,17 @@ def test_settings_that_cannot_be_used_are_named_one_by_one_and_all_else_is_judge
 
 def test_the_time_is_that_of_earlier_runs(studio: Studio) -> None:
     add_photos(studio, 4)
-    assert studio.training_choices("rex", preset="quick").chosen.seconds is None  # type: ignore[union-attr]
+    assert studio.trainings.offers("rex", preset="quick").chosen.seconds is None  # type: ignore[union-attr]
     training = add_training(studio)
     with studio._workspace.database.write() as session:
         row = session.get_one(TrainingRow, training)
         row.state, row.ended_at = JobState.DONE, now()
         row.started_at = row.ended_at - timedelta(seconds=60)
-    chosen = studio.training_choices("rex", preset="quick").chosen
+    chosen = studio.trainings.offers("rex", preset="quick").chosen
     assert chosen is not None
     assert chosen.measured
     assert chosen.seconds == pytest.approx(60)
-    twice = studio.training_choices("rex", preset="quick", settings={"steps": 300}).chosen
+    twice = studio.trainings.offers("rex", preset="quick", settings={"steps": 300}).chosen
     assert twice is not None
     assert twice.seconds == pytest.approx(120)
 
