@@ -130,11 +130,15 @@ def pillow(source: Path, out: Path, threads: int) -> str:
 def limner(source: Path, out: Path, threads: int) -> str:
     """The intake as the pipeline calls it, but for the database."""
     from limner.photos import IntakeLimits, find_sources, take_in
+    from limner.store import Blobs
     from limner.types import Verdict
 
     limits = IntakeLimits()
-    results = take_in(find_sources([source], out, limits), workdir=out, limits=limits, threads=threads)
-    verdicts = [result.report.verdict for result in results]
+    verdicts = []
+    for result in take_in(find_sources([source], out, limits), limits=limits, threads=threads):
+        verdicts.append(result.report.verdict)
+        if result.data is not None:
+            Blobs(out).put(result.data)
     return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in Verdict)
 
 

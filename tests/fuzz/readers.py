@@ -80,7 +80,7 @@ def _take_in(path: Path) -> object:
 
     with tempfile.TemporaryDirectory(prefix="limner-fuzz-") as work:
         limits = IntakeLimits(max_pixels=4_000_000, max_zip_bytes=8_000_000)
-        return list(take_in(find_sources([path], Path(work), limits), workdir=Path(work), limits=limits, threads=1))
+        return list(take_in(find_sources([path], Path(work), limits), limits=limits, threads=1))
 
 
 def _lora(path: Path) -> object:

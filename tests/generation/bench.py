@@ -77,7 +77,7 @@ class Bench:
 
 def add_lora(workspace: Workspace, slug: str, path: Path, base: str = "limner-tiny") -> None:
     facts = inspect(path)
-    digest = workspace.blobs.put_file(path)
+    digest = workspace.blobs.put(path)
     with workspace.database.write() as session:
         session.add(SubjectRow(slug=slug, name=slug, kind="character", class_word="robot", trigger=f"trig_{slug}"))
         session.add(BlobRow(digest=digest, media_type="application/octet-stream", byte_size=facts.byte_size))

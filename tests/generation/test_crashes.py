@@ -50,7 +50,7 @@ class Moments:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Database, "write", watched_write)
             patch.setattr(os, "replace", self._around(os.replace, "replace"))
-            patch.setattr(workspace.blobs, "put_file", self._around(workspace.blobs.put_file, "blob"))
+            patch.setattr(workspace.blobs, "link", self._around(workspace.blobs.link, "blob"))
             patch.setattr(Path, "unlink", self._around(Path.unlink, "unlink"))
             # how often progress is written depends on the clock, and nothing depends on progress
             patch.setattr(jobs.JobProgress, "report", lambda *_: None)

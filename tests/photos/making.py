@@ -67,7 +67,7 @@ def take(paths: Sequence[str | Path] | Path, workdir: Path, **options: Any) -> l
     workdir.mkdir(exist_ok=True)
     limits = options.pop("limits", LIMITS)
     named = [paths] if isinstance(paths, Path) else paths
-    return list(take_in(find_sources(named, workdir, limits), workdir=workdir, limits=limits, **options))
+    return list(take_in(find_sources(named, workdir, limits), limits=limits, **options))
 
 
 def take_bytes(data: bytes, folder: Path, name: str = "photo.jpg", **options: Any) -> IntakeResult:
@@ -80,8 +80,8 @@ def take_bytes(data: bytes, folder: Path, name: str = "photo.jpg", **options: An
 
 def pixels(result: IntakeResult) -> np.ndarray[Any, np.dtype[np.int16]]:
     """The stored photo as signed numbers, so that two can be subtracted."""
-    assert result.file is not None, result.report
-    with Image.open(result.file) as image:
+    assert result.data is not None, result.report
+    with Image.open(io.BytesIO(result.data)) as image:
         assert image.mode == "RGB"
         return np.asarray(image).astype(np.int16)
 

@@ -102,7 +102,7 @@ def test_one_bad_file_never_stops_the_others(tmp_path: Path) -> None:
     good = [result for result in results if result.photo]
     assert [Path(result.report.source).name for result in good] == [f"{number}-good.png" for number in range(4)]
     assert len(results) == 9 and all(result.report.reason for result in results if result not in good)
-    assert sorted((tmp_path / "work").iterdir()) == sorted(result.file for result in good if result.file)
+    assert list((tmp_path / "work").iterdir()) == []
 
 
 def test_every_refusal_says_what_to_do(tmp_path: Path) -> None:
@@ -161,5 +161,5 @@ def test_many_cut_files_at_once_are_all_said_to_be_cut(tmp_path: Path) -> None:
     workdir = tmp_path / "work"
     workdir.mkdir()
     limits = IntakeLimits()
-    results = list(take_in(find_sources([folder], workdir, limits), workdir=workdir, limits=limits, threads=8))
+    results = list(take_in(find_sources([folder], workdir, limits), limits=limits, threads=8))
     assert {codes(result)[0] for result in results} == {"truncated"}

@@ -388,7 +388,7 @@ def test_a_gain_map_is_left_out(tmp_path: Path) -> None:
     for extra in (segment(b"MPF\0" + index), segment(b"MPF\0" + index) + segment(iso)):
         result = take_bytes(base[:2] + extra + base[2:] + gains, tmp_path)
         assert np.array_equal(pixels(result), plain) and codes(result) == []
-        assert result.file is not None and b"MPF" not in result.file.read_bytes()
+        assert result.data is not None and b"MPF" not in result.data
 
 
 def test_the_main_picture_of_a_heic_counts(tmp_path: Path) -> None:

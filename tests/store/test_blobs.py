@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import subprocess
 import sys
 import textwrap
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from limner.errors import NotFound, StorageFailed
 from limner.store import Blobs, file_digest
+from tests.written_bytes import written
 
 
 @pytest.fixture
@@ -35,10 +38,34 @@ def test_bytes_come_back_by_their_digest(tmp_path_factory: pytest.TempPathFactor
 def test_a_file_is_stored_streamed_and_once(blobs: Blobs, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(range(256)) * 20_000)
-    digest = blobs.put_file(path)
-    assert digest == blobs.put_file(path) == file_digest(path)
+    digest = blobs.put(path)
+    assert digest == blobs.put(path) == file_digest(path)
     assert blobs.path(digest).read_bytes() == path.read_bytes()
     assert path.exists()
+
+
+def test_a_file_of_ours_is_a_blob_without_a_byte_being_written(blobs: Blobs, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(256)) * 4_000)
+    path.chmod(0o644)
+    before = written()
+    digest = blobs.link(path)
+    assert written() - before < 1000
+    assert digest == blobs.link(path) == file_digest(path) and blobs.path(digest).stat().st_mode & 0o777 == 0o600
+    path.unlink()
+    assert blobs.read(digest) == bytes(range(256)) * 4_000
+    assert list(blobs.leftovers()) == []
+
+
+def test_without_second_names_a_file_of_ours_is_copied(
+    blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EXDEV, "another disk")
+
+    monkeypatch.setattr(os, "link", refused)
+    (tmp_path / "file").write_bytes(b"weights")
+    assert blobs.read(blobs.link(tmp_path / "file")) == b"weights"
 
 
 def test_sixteen_threads_put_the_same_bytes(blobs: Blobs) -> None:
@@ -67,7 +94,10 @@ def test_storing_the_same_bytes_again_mends_a_damaged_blob(blobs: Blobs, tmp_pat
     assert blobs.read(digest) == b"precious"
     blobs.path(digest).write_bytes(damage)
     (tmp_path / "file").write_bytes(b"precious")
-    assert blobs.put_file(tmp_path / "file") == digest
+    assert blobs.put(tmp_path / "file") == digest
+    assert blobs.read(digest) == b"precious"
+    blobs.path(digest).write_bytes(damage)
+    assert blobs.link(tmp_path / "file") == digest
     assert blobs.read(digest) == b"precious"
 
 

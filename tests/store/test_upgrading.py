@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from limner.store import Database
 from limner.store.database import SCHEMA_HEAD
-from limner.store.models import ImageRow, IntentRow, LedgerRow, LoraRow, Row
+from limner.store.models import CurvePointRow, ImageRow, IntentRow, LedgerRow, LoraRow, Row
 from limner.store.web_models import VoteRow
 
 OLD_ROWS = (
@@ -77,6 +77,26 @@ def test_the_first_release_is_upgraded_and_keeps_its_rows(tmp_path: Path) -> Non
         assert (intent.subject, intent.model, intent.estimate, intent.note) == (None, "", Decimal(0), "")
         line = session.scalars(select(LedgerRow)).one()
         assert (line.intent, line.estimated) == (None, Decimal("2.5"))
+    compare(database)
+
+
+def test_the_curves_of_trainings_become_rows(tmp_path: Path) -> None:
+    rows = (
+        "INSERT INTO limner_subjects (slug, name, kind, class_word, trigger, created_at) "
+        "VALUES ('rex', 'Rex', 'pet', 'dog', 'rex_dog', '2026-01-01 00:00:00')",
+        "INSERT INTO limner_datasets VALUES ('d', 'rex', 64, 1, '{}', '2026-01-01 00:00:00')",
+        "INSERT INTO limner_trainings (id, subject, dataset, base, trainer, recipe, sample_prompts, state, reference, "
+        "progress, losses, rates, created_at) VALUES ('t', 'rex', 'd', 'b', 'local', '{}', '[]', 'done', '', '{}', "
+        "'[[1, 0.5], [2, NaN]]', '[]', '2026-01-01 00:00:00')",
+    )
+    database = make_old(tmp_path / "limner.db", "0008", rows)
+    database.migrate()
+    with database.read() as session:
+        found = session.scalars(select(CurvePointRow).order_by(CurvePointRow.step)).all()
+        assert [(one.training, one.curve, one.step, one.value) for one in found] == [
+            ("t", "loss", 1, 0.5),
+            ("t", "loss", 2, None),
+        ]
     compare(database)
 
 

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from limner.cli.main import run
 from limner.operations.photos.late_captions import OFFERED
+from limner.operations.trainings.artifacts import Curves
 from limner.store.models import JobRow, TrainingRow, now
 from limner.studio import Studio
 from tests.operations.photos_kept import keep
@@ -97,7 +98,7 @@ def test_the_command_line_lists_and_answers(studio: Studio, rex: list[str]) -> N
 
 def test_a_training_that_diverged_says_so_everywhere(client: TestClient, studio: Studio, rex: list[str]) -> None:
     dataset = studio.datasets.freeze("rex", base="limner-tiny", allow_few=True).digest
-    curve = [[step, 0.4 if step < 50 else 3.0] for step in range(1, 101)]
+    curve = [(step, 0.4 if step < 50 else 3.0) for step in range(1, 101)]
     values: dict[str, Any] = {
         "subject": "rex",
         "dataset": dataset,
@@ -106,12 +107,14 @@ def test_a_training_that_diverged_says_so_everywhere(client: TestClient, studio:
         "sample_prompts": [],
     }
     with studio._workspace.database.write() as session:
-        for name, losses in (("a", curve), ("b", [[step, 0.4] for step, _ in curve])):
+        for name, losses in (("a", curve), ("b", [(step, 0.4) for step, _ in curve])):
             recipe = {"learning_rate": 0.01, "steps": 100, "schedule": "constant"}
-            row = TrainingRow(id=f"training_{name * 16}", state="done", losses=losses, recipe=recipe)
+            row = TrainingRow(id=f"training_{name * 16}", state="done", recipe=recipe)
             for field, value in values.items():
                 setattr(row, field, value)
             session.add(row)
+            session.flush()
+            Curves(session, row.id).keep(session, "loss", losses, 100)
     bad, good = "training_" + "a" * 16, "training_" + "b" * 16
     assert "has diverged" in client.get(f"/trainings/{bad}").text
     assert "diverged" not in client.get(f"/trainings/{good}").text

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import delete
 
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs import worker
 from limner.operations.trainings import job as training_stage
 from limner.operations.trainings import submission as trainings
-from limner.store.models import BlobRow, CheckpointRow, DatasetRow, PhotoRow, SampleRow, TrainingRow, now
+from limner.operations.trainings.artifacts import Curves
+from limner.store.models import BlobRow, CheckpointRow, CurvePointRow, DatasetRow, PhotoRow, SampleRow, TrainingRow, now
 from limner.studio import Studio
 from limner.types import JobState
 from limner.web.pages.training.curves import MOST_POINTS, curve
@@ -257,8 +259,9 @@ def a_training(studio: Studio, state: JobState = JobState.RUNNING, *, error: dic
         row.started_at = now() - timedelta(seconds=50)
         row.ended_at = now() if state.ended else None
         row.progress = {"stage": "training", "done": 40, "total": 100, "unit": "steps", "rate": 2.5, "seconds_left": 24}
-        row.losses = [[step, 1 / step] for step in range(1, 41)]
-        row.rates = [[step, 1e-3 - step * 1e-6] for step in range(1, 41)]
+        curves = Curves(session, row.id)
+        curves.keep(session, "loss", [(step, 1 / step) for step in range(1, 41)], 100)
+        curves.keep(session, "rate", [(step, 1e-3 - step * 1e-6) for step in range(1, 41)], 100)
         for step in (20, 40):
             session.add(SampleRow(training=row.id, step=step, position=0, prompt=PROMPT, digest=digest))
             session.add(CheckpointRow(training=row.id, step=step, digest=digest))
@@ -280,7 +283,7 @@ def test_a_run_shows_everything_without_a_script(client: TestClient, rex: Studio
 def test_a_learning_rate_that_nobody_says_is_not_made_up(client: TestClient, rex: Studio) -> None:
     training = a_training(rex)
     with rex._workspace.database.write() as session:
-        session.get_one(TrainingRow, training).rates = []
+        session.execute(delete(CurvePointRow).where(CurvePointRow.curve == "rate"))
     page = client.get(f"/trainings/{training}").text
     assert "does not say its learning rate" in page
     assert 'data-curve="rate"' not in page
@@ -336,14 +339,14 @@ def test_a_training_cancelled_before_it_began_is_over_and_can_be_resumed(client:
     run_stage = worker._runner(rex._workspace)
     assert not asyncio.run(run_stage(job.id, 0))
     jobs.end_job(rex._workspace.database, job.id)
-    assert rex.training(training).state is JobState.CANCELLED
+    assert rex.trainings.get(training).state is JobState.CANCELLED
     page = client.get(f"/trainings/{training}").text
     assert f"/trainings/{training}/resume" in page
     assert "hx-sse:connect" not in page
     assert client.get(f"/trainings/{training}/live").text.endswith("event: end\ndata: end\n\n")
     sent = {"csrf_token": token(page), "wish": page.split('name="wish" value="')[1].split('"')[0]}
     assert send(client, f"/trainings/{training}/resume", sent).status_code == 303
-    assert rex.training(training).state is JobState.WAITING
+    assert rex.trainings.get(training).state is JobState.WAITING
 
 
 def test_resuming_in_two_tabs_makes_one_job(client: TestClient, rex: Studio) -> None:

@@ -9,8 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from limner.errors import LimnerError
@@ -48,7 +47,7 @@ class Outdone:
 
 @dataclass(frozen=True, slots=True)
 class IntakeResult:
-    """One source's report and, if it was not refused, its photo and the file with the photo's bytes.
+    """One source's report and, if it was not refused, its photo and the photo's bytes, which are nowhere else yet.
 
     ``outdone`` are photos accepted before it that are the same picture: the caller lets go of them. ``caption`` is what
     the file's own metadata says, if it was asked for.
@@ -56,7 +55,7 @@ class IntakeResult:
 
     report: PhotoReport
     photo: Photo | None
-    file: Path | None
+    data: bytes | None = field(repr=False)
     outdone: tuple[Outdone, ...] = ()
     caption: str = ""
 
@@ -76,7 +75,6 @@ class _Looked:
 def take_in(
     sources: Iterable[Source],
     *,
-    workdir: Path,
     known: Sequence[KnownPhoto] = (),
     limits: IntakeLimits,
     threads: int = 0,
@@ -85,37 +83,37 @@ def take_in(
     cancelled: Callable[[], bool] | None = None,
     captions: bool = False,
 ) -> Iterator[IntakeResult]:
-    """Decode, check, normalise and store each source; give the results in the order of the sources.
+    """Decode, check and normalise each source; give the results in the order of the sources.
 
-    Files appear in ``workdir``; the caller moves or deletes them. The same sources give the same results for any number
-    of ``threads`` (0: one a core). Of photos that are the same, also as one of ``known``, the best is kept: a worse one
-    is refused, and a better one that comes later names those whose place it takes.
+    Nothing is written: a few photos at most are in memory, until the caller has taken them. The same sources give the
+    same results for any number of ``threads`` (0: one a core). Of photos that are the same, also as one of ``known``,
+    the best is kept: a worse one is refused, and a better one that comes later names those whose place it takes.
     Ends early once ``cancelled`` says so. With ``captions`` the files' own metadata is looked at for them.
-    StorageFailed: the disk is full; results before that were given out.
+    StorageFailed: the disk has no room to unpack a zip; results before that were given out.
     """
     total = len(sources) if isinstance(sources, Sized) else 0
     count = threads or _cores()
     progress = _Pace(total, on_progress)
     settling = _Settling(known)
-    looker = _Looker(workdir, limits, detector, captions=captions)
+    looker = _Looker(limits, detector, captions=captions)
     waiting: deque[tuple[Source, Future[_Looked]]] = deque()
     stop = cancelled or (lambda: False)
     with ThreadPoolExecutor(count, thread_name_prefix="intake") as pool:
-        coming = enumerate(sources)
+        coming = iter(sources)
         failure: LimnerError | None = None
         ended = False
         try:
             while not stop():
                 while not ended and len(waiting) < count * AHEAD:
                     try:
-                        number, source = next(coming)
+                        source = next(coming)
                     except StopIteration:
                         ended = True
                     except LimnerError as caught:
                         # What was begun before a zip could not be unpacked is still given out.
                         ended, failure = True, caught
                     else:
-                        waiting.append((source, pool.submit(looker.look, source, number)))
+                        waiting.append((source, pool.submit(looker.look, source)))
                 if not waiting:
                     break
                 result = settling.settle(waiting.popleft()[1].result())
@@ -132,43 +130,32 @@ def _cores() -> int:
 
 
 def _abandon(waiting: Iterable[tuple[Source, Future[_Looked]]]) -> None:
-    """Let what is under way come to its end, and delete all files: nobody else will."""
-    under_way = []
+    """Drop what has not begun, with what was unpacked for it: nobody else will."""
     for source, future in waiting:
-        if not future.cancel():
-            under_way.append(future)
-        elif source.temporary:
+        if future.cancel() and source.temporary:
             source.path.unlink(missing_ok=True)
-    for future in under_way:
-        if future.exception() is None and (stored := future.result().stored):
-            stored.file.unlink(missing_ok=True)
 
 
 class _Looker:
     """What a thread does with one source: everything that does not depend on the other sources."""
 
-    def __init__(
-        self, workdir: Path, limits: IntakeLimits, detector: FaceDetector | None, *, captions: bool = False
-    ) -> None:
+    def __init__(self, limits: IntakeLimits, detector: FaceDetector | None, *, captions: bool = False) -> None:
         from limner.photos.reading.decoding import DecodingRoom
 
-        self._workdir = workdir
         self._limits = limits
         self._detector = detector
         self._captions = captions
         self._detecting = threading.Lock()
         self._room: DecodingRoom = DecodingRoom(PIXELS_HELD)
 
-    def look(self, source: Source, number: int) -> _Looked:
-        """Never raises for what the file holds; StorageFailed if its photo cannot be written."""
+    def look(self, source: Source) -> _Looked:
+        """What the file holds; never raises for it."""
         try:
             if source.refusal:
                 return _refused(source, source.refusal)
-            return self._look(source, self._workdir / f"photo-{number:06}")
+            return self._look(source)
         except Refusal as refused:
             return _refused(source, refused.finding)
-        except LimnerError:
-            raise
         except Exception as failure:
             log.exception("%s could not be taken in", source.name)
             why = f"It cannot be taken in: {type(failure).__name__}."
@@ -177,10 +164,10 @@ class _Looker:
             if source.temporary:
                 source.path.unlink(missing_ok=True)
 
-    def _look(self, source: Source, stem: Path) -> _Looked:
+    def _look(self, source: Source) -> _Looked:
         from limner.photos.quality.measures import measure
         from limner.photos.reading.decoding import decode
-        from limner.photos.storing import store
+        from limner.photos.storing import encode
 
         picture = decode(source.path, source.name, self._limits, self._room)
         measures = measure(picture.image)
@@ -200,7 +187,7 @@ class _Looker:
             faces=faces,
             face=face,
         )
-        stored = store(picture, stem)
+        stored = encode(picture)
         rank = Rank(picture.width * picture.height, picture.lossless, source.path.stat().st_size, stored.digest)
         caption = own_caption(source.path) if self._captions else ""
         return _Looked(report, stored, measures, (picture.image.width, picture.image.height), rank, caption)
@@ -246,12 +233,11 @@ class _Settling:
         kept = report.verdict is not Verdict.REFUSED
         self._seen.add(stored.digest, report.source, size, rank, measures.perceptual_hash, measures.thumb, kept=kept)
         if not kept:
-            stored.file.unlink(missing_ok=True)
             return IntakeResult(report, None, None, caption=looked.caption)
         outdone = tuple(self._outdone(one, report, stored.digest) for one in match.replaces) if match else ()
         self._accepted[stored.digest] = report
-        photo = Photo(stored.digest, stored.media_type, *looked.size, stored.byte_size, report)
-        return IntakeResult(report, photo, stored.file, outdone, looked.caption)
+        photo = Photo(stored.digest, stored.media_type, *looked.size, len(stored.data), report)
+        return IntakeResult(report, photo, stored.data, outdone, looked.caption)
 
     def _outdone(self, digest: str, by: PhotoReport, better: str) -> Outdone:
         report = self._accepted.pop(digest, None)

@@ -265,10 +265,13 @@ def _take_in(
     captions: dict[str, str] = {}
     try:
         book = read_captions([Path(path) for path in paths])
-        for result in take_in(find_sources(list(paths), scratch, limits), workdir=scratch, limits=limits):
-            if result.photo is None or result.file is None:
+        for result in take_in(find_sources(list(paths), scratch, limits), limits=limits):
+            if result.photo is None or result.data is None:
                 continue
-            result.file.replace(folder / f"{result.photo.digest}{result.file.suffix}")
+            part = scratch / "photo"
+            part.write_bytes(result.data)
+            suffix = ".png" if result.photo.media_type == "image/png" else ".jpg"
+            part.replace(folder / f"{result.photo.digest}{suffix}")
             caption = book.find(result.report.source)
             if caption is not None:
                 captions[result.photo.digest] = fill(caption.text, subject)

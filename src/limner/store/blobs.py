@@ -6,6 +6,7 @@ A blob is on the disk, not only in its cache, before ``put`` gives its digest, b
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,16 +48,28 @@ class Blobs:
             raise NotFound(f"'{digest[:80]}' is not the digest of a blob.", thing="blob")
         return f"{digest[:2]}/{digest[2:]}"
 
-    def put(self, data: bytes) -> str:
-        """Store bytes; give their digest. StorageFailed: the disk is full or refuses; nothing half is left."""
-        digest = hashlib.sha256(data).hexdigest()
-        self._put(digest, data)
+    def put(self, content: bytes | Path) -> str:
+        """Store bytes, or a file's, streamed; give their digest.
+
+        StorageFailed: the disk is full or refuses; nothing half is left.
+        """
+        digest = file_digest(content) if isinstance(content, Path) else hashlib.sha256(content).hexdigest()
+        self._put(digest, content)
         return digest
 
-    def put_file(self, path: Path) -> str:
-        """Store a file's bytes, streamed; give their digest. Errors as ``put``."""
+    def link(self, path: Path) -> str:
+        """``put`` a file of ours that nobody writes to any more: it gets a second name, and no byte is copied."""
         digest = file_digest(path)
-        self._put(digest, path)
+        place = self.folder / self._key(digest)
+        try:
+            path.chmod(0o600)
+            place.parent.mkdir(exist_ok=True)
+            _sync(path)
+            os.link(path, place)
+            _sync(place.parent, self.folder)
+        except OSError:
+            # There already, a disk without second names, or another disk: then as any file.
+            self._put(digest, path)
         return digest
 
     def _put(self, digest: str, content: bytes | Path) -> None:
@@ -69,7 +82,7 @@ class Blobs:
                     return
                 # Damaged on the disk since; these are the right bytes.
                 obstore.put(self._store, key, content, mode="overwrite")
-            _sync(self.folder / key)
+            _sync(self.folder / key, (self.folder / key).parent, self.folder)
         except OSError as failure:
             raise StorageFailed(
                 f"A blob could not be stored in {self.folder}: {failure.strerror or failure}.",
@@ -176,7 +189,7 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _sync(path: Path) -> None:
-    """Bring a file, its name and its folder's name from the system's cache onto the disk."""
-    for place in (path, path.parent, path.parent.parent):
+def _sync(*places: Path) -> None:
+    """Bring files, and the names in folders, from the system's cache onto the disk."""
+    for place in places:
         sync_folder(place)

@@ -21,7 +21,7 @@ from limner.errors import Conflict, StorageFailed
 
 __all__ = ["SCHEMA_HEAD", "Database"]
 
-SCHEMA_HEAD = "0008"
+SCHEMA_HEAD = "0009"
 TABLE_PREFIX, VERSIONS = "limner_", "limner_schema"
 BUSY_MILLISECONDS = 30_000
 LOG_SECONDS = 2.0

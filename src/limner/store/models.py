@@ -16,6 +16,7 @@ __all__ = [
     "BlobRow",
     "CheckpointRow",
     "ConsentRow",
+    "CurvePointRow",
     "DatasetPhotoRow",
     "DatasetRow",
     "ErasureRow",
@@ -206,7 +207,7 @@ class DatasetPhotoRow(Row):
 
 
 class TrainingRow(Row):
-    """One run of a recipe on a dataset by a trainer; ``losses`` and ``rates`` are [step, value] pairs, thinned."""
+    """One run of a recipe on a dataset by a trainer; ``progress`` is how far it came, while it runs its job's."""
 
     __tablename__ = "limner_trainings"
 
@@ -220,8 +221,6 @@ class TrainingRow(Row):
     state: Mapped[str] = mapped_column(String(20), index=True)
     reference: Mapped[str] = mapped_column(Text, default="")
     progress: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    losses: Mapped[list[Any]] = mapped_column(default=list)
-    rates: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
     error: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
@@ -238,6 +237,21 @@ class CheckpointRow(Row):
     training: Mapped[str] = mapped_column(Ident, ForeignKey("limner_trainings.id", ondelete="CASCADE"))
     step: Mapped[int]
     digest: Mapped[str] = _blob()
+
+
+class CurvePointRow(Row):
+    """A point of a training's curve, ``loss`` or ``rate``; without a value where that is no number."""
+
+    __tablename__ = "limner_curve_points"
+    # The key is the whole of a row but its value: kept in one place, a point is written once.
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    training: Mapped[str] = mapped_column(
+        Ident, ForeignKey("limner_trainings.id", ondelete="CASCADE"), primary_key=True
+    )
+    curve: Mapped[str] = mapped_column(String(20), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    value: Mapped[float | None]
 
 
 class SampleRow(Row):

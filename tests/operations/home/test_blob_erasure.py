@@ -139,16 +139,16 @@ def test_a_photo_that_another_takes_meanwhile_stays(
         assert studio.erasure.erase("bob").left == ()
     else:
         blobs = studio._workspace.blobs
-        put = blobs.put_file
+        put = blobs.put
 
-        def put_then(path: Path) -> str:
-            monkeypatch.setattr(blobs, "put_file", put)
-            found = put(path)
+        def put_then(content: bytes | Path) -> str:
+            monkeypatch.setattr(blobs, "put", put)
+            found = put(content)
             studio.photos.remove("bob", digest)
             assert not blobs.has(digest)
             return found
 
-        monkeypatch.setattr(blobs, "put_file", put_then)
+        monkeypatch.setattr(blobs, "put", put_then)
         assert take_photo(studio, "anna", folder) == digest
     assert studio.photos.all("anna")[0].path.is_file()
     with studio._workspace.database.read() as session:

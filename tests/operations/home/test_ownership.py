@@ -23,6 +23,7 @@ from limner.settings import Settings
 from limner.store.models import (
     BlobRow,
     CheckpointRow,
+    CurvePointRow,
     DatasetPhotoRow,
     DatasetRow,
     GenerationLoraRow,
@@ -142,6 +143,7 @@ def fill(studio: Studio) -> None:
             ],
             [
                 CheckpointRow(training=TRAINING, step=1, digest=LORA),
+                CurvePointRow(training=TRAINING, curve="loss", step=1, value=0.5),
                 SampleRow(training=TRAINING, step=1, position=0, prompt=HIDDEN, digest=PICTURE),
                 LoraRow(
                     subject=HIDDEN,

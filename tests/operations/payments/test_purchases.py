@@ -31,7 +31,7 @@ from limner.money.payments import Purchase, Receipt, announce
 from limner.operations.erasure import subject
 from limner.operations.home.workspace import Workspace
 from limner.operations.payments import batch_writer as book
-from limner.operations.payments import intents
+from limner.operations.payments import erase
 from limner.operations.payments import ledger as costs
 from limner.operations.payments import purchase_lock as alone
 from limner.operations.payments import purchases as paying
@@ -511,7 +511,6 @@ def test_rows_hold_no_secret_and_no_picture(workspace: Workspace) -> None:
 
 
 def test_an_erased_subject_leaves_bare_amounts(workspace: Workspace) -> None:
-
     for slug in ("rex", "tom"):
         with workspace.database.write() as session:
             session.add(SubjectRow(slug=slug, name=slug, kind="person", class_word="man", trigger="xyz"))
@@ -530,7 +529,7 @@ def test_an_erased_subject_leaves_bare_amounts(workspace: Workspace) -> None:
 def test_a_picture_of_two_subjects_is_forgotten_with_either(workspace: Workspace) -> None:
     once(workspace, Shop(), tag="generation_9-4", subject="tom", request={"prompt": "rex and tom"})
     with workspace.database.write() as session:
-        intents.forget_subject(session, "rex", jobs=[], orders=["generation_9"])
+        erase._forget(session, "rex", frozenset(["generation_9"]))
     with workspace.database.read() as session:
         assert session.get_one(IntentRow, "generation_9-4").request == {}
 

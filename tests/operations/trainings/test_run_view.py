@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import re
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
+from sqlalchemy import event
 
 from limner import Studio
 from limner.catalog import find_base
 from limner.errors import NotFound
 from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs.context import StageContext
 from limner.operations.trainings import job as training_stage
 from limner.operations.trainings import submission as trainings
-from limner.operations.trainings.artifacts import MOST_POINTS, Arrivals, joined, log_file, thin
+from limner.operations.trainings.artifacts import MOST_POINTS, Arrivals, Curves, curve_of, log_file
 from limner.operations.trainings.job import order_of
 from limner.operations.trainings.request import TrainRequest
 from limner.options import parse_setting
@@ -32,6 +38,7 @@ from limner.training.recipe_fields import recipe_fields
 from limner.training.trainer import TrainingOrder, TrainingReport
 from limner.types import JobState, Progress
 from limner.vendors.secrets.redaction import Secret
+from tests.written_bytes import written
 
 
 @pytest.fixture
@@ -139,7 +146,7 @@ def test_losses_rates_and_log_come_from_the_run(studio: Studio) -> None:
     order = order_for(studio, training)
     a_run(order)
     report = asyncio.run(LocalTrainer(studio.settings).poll(order, f"local:{training}"))
-    training_stage._note_progress(studio._workspace, training, report, list(report.losses))
+    follow(studio, training, report)
     found = studio.trainings.get(training)
     assert found.losses[0] == (1, 1.0)
     assert found.rates == tuple((step, 1e-3) for step in range(1, 13))
@@ -169,14 +176,62 @@ def test_a_training_without_a_log_has_none(studio: Studio) -> None:
         studio.trainings.log("training_none")
 
 
-def test_curves_are_thinned_keep_their_end_and_take_newer_points_for_old_ones() -> None:
-    long = [(step, float(step)) for step in range(1, 10_001)]
-    found = thin(long)
-    assert len(found) <= MOST_POINTS
-    assert found[-1] == [10_000, 10_000.0]
-    assert joined([[1, 9.0], [2, 9.0], [3, 9.0]], [(2, 1.0), (3, 1.0)]) == [[1, 9.0], [2, 1.0], [3, 1.0]]
-    assert joined([[1, 9.0]], []) == [[1, 9.0]]
-    assert thin([]) == []
+def follow(studio: Studio, training: str, *reports: TrainingReport) -> None:
+    """Note reports as the stage does, each with time enough since the one before."""
+    curves = training_stage._curves(studio._workspace, training)
+    context = StageContext(studio._workspace, studio.jobs.get(training).id, {})
+    for report in reports:
+        context.progress._written = 0.0
+        assert training_stage._note(context, curves, report)
+
+
+def a_report(steps: Iterable[int], total: int) -> TrainingReport:
+    points = tuple((step, 1 / step) for step in steps)
+    progress = Progress("training", points[-1][0], total, "steps", loss=points[-1][1])
+    return TrainingReport(JobState.RUNNING, progress, losses=points, rates=points)
+
+
+def test_of_a_long_training_as_many_points_are_kept_as_can_be_shown(studio: Studio) -> None:
+    training = add_training(studio)
+    follow(studio, training, *(a_report(range(max(1, at - 300), at + 1), 10_000) for at in range(100, 10_001, 100)))
+    found = studio.trainings.get(training).losses
+    assert MOST_POINTS * 0.9 < len(found) <= MOST_POINTS + 1
+    assert found[-1] == (10_000, 1 / 10_000) and list(found) == sorted(found)
+
+
+def test_what_was_trained_anew_takes_the_place_of_what_came_before(studio: Studio) -> None:
+    training = add_training(studio)
+    follow(studio, training, a_report(range(1, 8), 20))
+    again = TrainingReport(JobState.RUNNING, Progress("training", 4, 20, "steps"), losses=((3, 9.0), (4, 9.0)))
+    follow(studio, training, again)
+    found = studio.trainings.get(training)
+    assert [step for step, _ in found.losses] == [1, 2, 3, 4] and found.losses[2] == (3, 9.0)
+    assert len(found.rates) == 7, "of which nothing was said"
+    with studio._workspace.database.write() as session:
+        Curves(session, training).keep(session, "loss", [(5, math.nan)], 20)
+        assert math.isnan(curve_of(session, training, "loss")[-1][1])
+
+
+def test_a_step_is_written_once_and_without_the_curve_before_it(studio: Studio) -> None:
+    training = add_training(studio)
+    follow(studio, training, a_report(range(1, 1500), 2000))
+    curves = training_stage._curves(studio._workspace, training)
+    context = StageContext(studio._workspace, studio.jobs.get(training).id, {})
+    changes: list[str] = []
+
+    def count(*words: Any) -> None:
+        changes.extend(re.findall(r"^(?:UPDATE|INSERT INTO|DELETE FROM) (\w+)", words[2]))
+
+    event.listen(studio._workspace.database._writer, "before_cursor_execute", count)
+    before = written()
+    for step in range(1500, 1510):
+        context.progress._written = 0.0
+        assert training_stage._note(context, curves, a_report(range(1200, step + 1), 2000))
+    assert changes == ["limner_jobs", "limner_curve_points", "limner_curve_points"] * 10
+    # A page of the database has 4 kB; with both curves it were 150 kB.
+    assert (written() - before) / 10 < 40_000
+    found = studio.trainings.get(training)
+    assert found.progress is not None and found.progress.done == 1509 and len(found.losses) == 1509
 
 
 # --- before -----------------------------------------------------------------------------------------------------

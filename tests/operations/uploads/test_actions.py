@@ -16,6 +16,8 @@ from sqlalchemy import update
 
 from limner import Studio
 from limner.errors import Conflict, InputRefused, NotFound, StorageFailed
+from limner.operations.jobs.context import StageContext
+from limner.operations.photos import job as intake
 from limner.operations.uploads.receiver import LOOK_AGAIN, DigestDiffers, Room
 from limner.operations.uploads.safe_layout import safe_path, shown_name
 from limner.records import Upload
@@ -23,6 +25,8 @@ from limner.settings import Settings
 from limner.store.models import now
 from limner.store.web_models import UploadRow
 from tests.operations.conftest import draw_photos
+from tests.photos.making import encoded, picture
+from tests.written_bytes import written
 
 
 @pytest.fixture
@@ -104,8 +108,6 @@ def test_a_file_and_a_folder_of_one_name_come_together(still: Studio, tmp_path: 
 
 
 def test_an_intake_that_died_before_its_row_gives_the_same_result(still: Studio, tmp_path: Path) -> None:
-    from limner.operations.jobs.context import StageContext
-    from limner.operations.photos import job as intake
     from limner.operations.uploads.request import IntakeRequest
 
     drawn = draw_photos(tmp_path / "drawn", 3)
@@ -118,6 +120,30 @@ def test_an_intake_that_died_before_its_row_gives_the_same_result(still: Studio,
     assert folder_of(still) == []
     assert intake._take_in(StageContext(still._workspace, job.id, {}), request) == first
     assert len(still.photos.all("zibbo")) == 3
+
+
+@pytest.mark.parametrize("way", ["named", "sent"])
+def test_each_byte_is_written_once(still: Studio, tmp_path: Path, way: str) -> None:
+    """Of a photo what is stored of it, and of one that is sent also what came."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(4):
+        (photos / f"{number}.png").write_bytes(encoded(picture(number, 1000, 800)))
+    before = written()
+    if way == "named":
+        job = still.photos.add("zibbo", [photos])
+        wanted = intake.request("zibbo", [photos])
+    else:
+        batch = still.uploads.open("zibbo").id
+        for file in photos.iterdir():
+            send(still, batch, file.name, file.read_bytes())
+        job = still.uploads.commit(batch, 4)
+        wanted = {"stage": "intake", "subject": "zibbo", "paths": [], "captions": [], "batch": batch}
+    assert intake._take_in(StageContext(still._workspace, job.id, {}), wanted)["accepted"] == 4
+    least = sum(photo.path.stat().st_size for photo in still.photos.all("zibbo"))
+    least += sum(file.stat().st_size for file in photos.iterdir()) if way == "sent" else 0
+    # The rest is the database's.
+    assert least < written() - before < 1.3 * least
 
 
 def test_the_offset_is_what_lies_on_the_disk(still: Studio) -> None:

@@ -263,7 +263,7 @@ def _record(
     workspace: Workspace, order: GenerationOrder, index: int, record: ImageRecord, path: Path, seconds: float
 ) -> None:
     """Store a sealed picture as a blob and a row; only then is its file let go of."""
-    digest = workspace.blobs.put_file(path)
+    digest = workspace.blobs.link(path)
     with workspace.database.write() as session:
         erasing.add_blob(session, workspace, digest, "image/png", path)
         session.execute(

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from limner.operations.home.workspace import Workspace
     from limner.options import GenerateOptions
 
-__all__ = ["Grids", "forget"]
+__all__ = ["Grids"]
 
 Axis = tuple[str, Sequence[Any]]
 Requests = list[list[list[GenerateRequest]]]
@@ -307,14 +307,6 @@ class Grids(Facet):
         with self._workspace.database.read() as session:
             query = select(VoteRow.winner, VoteRow.loser).where(VoteRow.grid == grid).order_by(VoteRow.id)
             return [(winner, loser) for winner, loser in session.execute(query)]
-
-
-def forget(session: Session, generations: Collection[str]) -> None:
-    """Delete the grids that hold one of these generations, which are about to be erased: their prompts tell of them."""
-    gone = set(generations)
-    for row in session.scalars(select(GridRow)).all():
-        if gone.intersection(name for line in row.cells for cell in line for name in cell):
-            session.delete(row)
 
 
 def _id(owner: str | None, wish: str) -> str:

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import delete, select, union_all
 from sqlalchemy.dialects.sqlite import insert
@@ -20,17 +20,7 @@ from sqlalchemy.orm import Session
 from limner.errors import LimnerError
 from limner.operations.home import scratch, thumbnails
 from limner.operations.home.workspace import Workspace
-from limner.store.models import (
-    BlobRow,
-    CheckpointRow,
-    DatasetPhotoRow,
-    ErasureRow,
-    ImageRow,
-    LoraOriginalRow,
-    LoraRow,
-    PhotoRow,
-    SampleRow,
-)
+from limner.store.models import BlobRow, ErasureRow, Row
 
 __all__ = ["NAMING", "Kind", "add_blob", "finish", "finish_later", "let_go", "note", "portions"]
 
@@ -38,8 +28,12 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-NAMING = (PhotoRow, DatasetPhotoRow, CheckpointRow, SampleRow, LoraRow, LoraOriginalRow, ImageRow)
-"""The rows that name a blob."""
+NAMING: tuple[Any, ...] = tuple(
+    mapper.class_
+    for mapper in sorted(Row.registry.mappers, key=lambda mapper: mapper.class_.__name__)
+    if any(key.column.table is BlobRow.__table__ for key in mapper.local_table.foreign_keys)
+)
+"""The rows that name a blob, as their foreign keys say."""
 AT_ONCE = 500
 """Names in one statement."""
 UNLINKED_AT_ONCE = 50
@@ -59,12 +53,13 @@ class Kind(StrEnum):
     """What the database's log still holds of rows that are gone; its name is ""."""
 
 
-def add_blob(session: Session, workspace: Workspace, digest: str, media_type: str, source: Path) -> None:
+def add_blob(session: Session, workspace: Workspace, digest: str, media_type: str, content: bytes | Path) -> None:
     """The row of a stored blob, unless it is there; its bytes are put again if they were erased since they were put."""
-    values = {"digest": digest, "media_type": media_type, "byte_size": source.stat().st_size}
+    byte_size = content.stat().st_size if isinstance(content, Path) else len(content)
+    values = {"digest": digest, "media_type": media_type, "byte_size": byte_size}
     session.execute(insert(BlobRow).values(**values).on_conflict_do_nothing())
     if not workspace.blobs.has(digest):
-        workspace.blobs.put_file(source)
+        workspace.blobs.put(content)
 
 
 def let_go(session: Session, digests: Iterable[str]) -> list[str]:

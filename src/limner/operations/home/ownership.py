@@ -19,6 +19,7 @@ from limner.store import Database
 from limner.store.models import (
     CheckpointRow,
     ConsentRow,
+    CurvePointRow,
     DatasetPhotoRow,
     DatasetRow,
     GenerationLoraRow,
@@ -78,6 +79,7 @@ BELONGING: dict[type[Row], tuple[str, type[Row], str]] = {
     CaptionEditRow: ("subject", SubjectRow, "slug"),
     DatasetPhotoRow: ("dataset", DatasetRow, "digest"),
     CheckpointRow: ("training", TrainingRow, "id"),
+    CurvePointRow: ("training", TrainingRow, "id"),
     SampleRow: ("training", TrainingRow, "id"),
     LoraOriginalRow: ("lora", LoraRow, "id"),
     PublicationRow: ("lora", LoraRow, "id"),

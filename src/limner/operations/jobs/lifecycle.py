@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
@@ -193,15 +193,18 @@ class JobProgress:
         self._looked = 0.0
         self._cancelled = False
 
-    def report(self, progress: Progress) -> None:
-        """Keep the newest progress; the end of a stage is always written."""
+    def report(self, progress: Progress, besides: Callable[[Session], None] | None = None) -> bool:
+        """Keep the newest progress; the end of a stage is always written. Whether it was, with ``besides``."""
         moment = time.monotonic()
         whole = progress.total > 0 and progress.done >= progress.total
         if moment - self._written < PROGRESS_SECONDS and progress.stage == self._stage and not whole:
-            return
+            return False
         self._written, self._stage = moment, progress.stage
         with self._database.write() as session:
             session.execute(update(JobRow).where(JobRow.id == self._job).values(progress=asdict(progress)))
+            if besides is not None:
+                besides(session)
+        return True
 
     @property
     def cancelled(self) -> bool:

@@ -27,7 +27,7 @@ from limner.types import (
     Progress,
 )
 
-__all__ = ["PROGRESS", "failure", "failure_of", "job", "last_verification", "to_job"]
+__all__ = ["PROGRESS", "failure", "failure_of", "job", "last_verification", "to_job", "to_progress"]
 
 
 def job(workspace: Workspace, name: str) -> Job:
@@ -46,7 +46,7 @@ def job(workspace: Workspace, name: str) -> Job:
 PROGRESS: TypeAdapter[Progress] = TypeAdapter(Progress)
 
 
-def _progress(data: Mapping[str, Any] | None) -> Progress | None:
+def to_progress(data: Mapping[str, Any] | None) -> Progress | None:
     return PROGRESS.validate_python(data) if data else None
 
 
@@ -73,7 +73,7 @@ def to_job(row: JobRow) -> Job:
         subject=row.subject,
         target=row.target,
         state=JobState(row.state),
-        progress=_progress(row.progress),
+        progress=to_progress(row.progress),
         stages=tuple(_stage_run(entry) for entry in row.stages),
         stage_names=tuple(stage["stage"] for stage in row.request["stages"]),
         result=row.result or {},

@@ -131,7 +131,7 @@ def adopt(workspace: Workspace, path: Path, found: Found, adoption: Adoption, fo
     _ensure_subject(workspace, adoption, word)
     for file in (facts.path, checked.original):
         if file is not None:
-            workspace.blobs.put_file(file)
+            workspace.blobs.put(file)
     return _store(workspace, adoption.subject, checked, word)
 
 

@@ -8,7 +8,7 @@ waiting ──► open ──► answered ──► settled        paid: the led
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,7 +16,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from limner.money.budgets import check_budgets
@@ -34,7 +34,6 @@ __all__ = [
     "buy_again",
     "claim",
     "drop",
-    "forget_subject",
     "keep_answer",
     "opened",
     "refuse",
@@ -202,25 +201,6 @@ def buy_again(session: Session, tag: str, why: str = "you decided: again") -> No
         line.intent, line.note = None, f"paid, and bought again later ({tag})"
     else:
         line.actual, line.note = Decimal(0), f"not paid ({why})"
-
-
-def forget_subject(session: Session, slug: str, *, jobs: Collection[str], orders: Collection[str]) -> None:
-    """Erase what purchases say of a subject: requests, slugs, names at the vendor. Amounts and days stay.
-
-    ``jobs`` are the ids of its jobs, ``orders`` those of its trainings and of the generations that show it.
-    """
-    known, makers = set(jobs), set(orders)
-    tags = [
-        row.tag
-        for row in session.execute(select(IntentRow.tag, IntentRow.job, IntentRow.subject))
-        if row.subject == slug or row.job in known or row.tag in makers or row.tag.rpartition("-")[0] in makers
-    ]
-    nothing: dict[str, Any] = {"subject": None, "request": {}, "reference": "", "model": "", "note": ""}
-    for start in range(0, len(tags), 500):
-        some = tags[start : start + 500]
-        session.execute(update(IntentRow).where(IntentRow.tag.in_(some)).values(nothing))
-        session.execute(update(LedgerRow).where(LedgerRow.intent.in_(some)).values(subject=None, note=""))
-    session.execute(update(LedgerRow).where(LedgerRow.subject == slug).values(subject=None, note=""))
 
 
 def without_secrets(value: Any) -> Any:

@@ -24,12 +24,12 @@ def replace_outdone(workspace: Workspace, job: str, slug: str, result: IntakeRes
     ``caption`` is the new file's own and where it is from. It counts before that of another file of the same intake,
     and behind one that the subject had.
     """
-    photo, file = result.photo, result.file
-    if photo is None or file is None or not result.outdone:
+    photo, data = result.photo, result.data
+    if photo is None or data is None or not result.outdone:
         return
     # Seen by everybody: the bytes that are let go of may be somebody else's too.
     with workspace.everyone.database.write() as session:
-        erasing.add_blob(session, workspace, photo.digest, photo.media_type, file)
+        erasing.add_blob(session, workspace, photo.digest, photo.media_type, data)
         for worse in result.outdone:
             _take_place(session, slug, photo, worse, asdict(result.report), caption)
             if worse.report is not None:

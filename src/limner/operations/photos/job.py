@@ -129,7 +129,6 @@ def _take_in(context: StageContext, request: IntakeRequest) -> Mapping[str, Any]
     sources = drop.sources(scratch, limits) if drop else find_sources(paths, scratch, limits)
     results = take_in(
         sources,
-        workdir=scratch,
         known=known,
         limits=limits,
         threads=workspace.settings.workers,
@@ -251,13 +250,13 @@ def _keep(
 ) -> None:
     """Store one result: blob first, then the rows in one transaction that a re-run repeats without effect."""
     report = asdict(result.report)
-    if result.photo is not None and result.file is not None:
-        workspace.blobs.put_file(result.file)
+    if result.data is not None:
+        workspace.blobs.put(result.data)
         replace_outdone(workspace, job, slug, result, (caption.text, caption.origin) if caption else ("", ""))
     with workspace.database.write() as session:
-        if result.photo is not None and result.file is not None:
+        if result.photo is not None and result.data is not None:
             photo = result.photo
-            erasing.add_blob(session, workspace, photo.digest, photo.media_type, result.file)
+            erasing.add_blob(session, workspace, photo.digest, photo.media_type, result.data)
             session.execute(
                 insert(PhotoRow)
                 .values(
@@ -283,5 +282,3 @@ def _keep(
             )
             .on_conflict_do_nothing()
         )
-    if result.file is not None:
-        result.file.unlink(missing_ok=True)

@@ -210,7 +210,7 @@ class Trainings(Facet):
             sealed = folder / "lora.safetensors"
             seal(weights, metadata, sealed)
             facts = validate(sealed, base)
-            digest = self._workspace.blobs.put_file(sealed)
+            digest = self._workspace.blobs.link(sealed)
             with self._workspace.database.write() as session:
                 same = select(LoraRow).where(
                     LoraRow.subject == of.subject, LoraRow.tensor_digest == facts.tensor_digest

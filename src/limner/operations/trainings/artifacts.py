@@ -1,23 +1,26 @@
-"""What a training gives while it runs: checkpoints, samples, losses, rates and its log, kept as they come."""
+"""What a training gives while it runs: checkpoints, samples, curves and its log, kept as they come."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
 from limner.operations.home import blob_erasure as erasing
 from limner.operations.home.workspace import Workspace
-from limner.store.models import CheckpointRow, SampleRow
+from limner.store.models import CheckpointRow, CurvePointRow, SampleRow
 from limner.training.trainer import TrainingReport
 from limner.types import TrainingSample
 from limner.vendors.secrets.redaction import redact
 
-__all__ = ["MOST_POINTS", "Arrivals", "add_rows", "joined", "log_file", "positions", "thin"]
+__all__ = ["MOST_POINTS", "Arrivals", "Curves", "add_rows", "curve_of", "log_file", "positions"]
 
 MOST_POINTS = 2000
+"""Points of a curve that are kept, so that each is shown; of a longer training every second one, or fewer."""
 MOST_LOG = 64_000
 """Characters of a log that are kept; its end is what matters."""
 
@@ -47,7 +50,7 @@ class Arrivals:
         blobs = self._workspace.blobs
         paths = [path for _, path in checkpoints] + [sample.path for _, sample in fresh]
         # What goes away between two looks is kept at the end, or it was damaged and is made anew.
-        digests = {path: blobs.put_file(path) for path in paths if path.is_file()}
+        digests = {path: blobs.put(path) for path in paths if path.is_file()}
         kept = [one for one in fresh if one[1].path in digests]
         whole = [one for one in checkpoints if one[1] in digests]
         with self._workspace.database.write() as session:
@@ -100,15 +103,41 @@ def add_rows(
         )
 
 
-def joined(kept: Sequence[Sequence[float]], newest: Curve) -> list[list[float]]:
-    """A curve with its newest points in place of what was known from their first step on, thinned."""
-    if not newest:
-        return [list(point) for point in kept]
-    return thin([*((int(step), value) for step, value in kept if step < newest[0][0]), *newest])
+def curve_of(session: Session, training: str, curve: str) -> list[tuple[int, float]]:
+    """The points of a training's ``loss`` or ``rate``, by step."""
+    query = select(CurvePointRow.step, CurvePointRow.value).order_by(CurvePointRow.step)
+    rows = session.execute(query.where(CurvePointRow.training == training, CurvePointRow.curve == curve))
+    return [(step, math.nan if value is None else value) for step, value in rows]
 
 
-def thin(curve: Curve) -> list[list[float]]:
-    """At most MOST_POINTS of a curve's points, the last one always."""
-    every = max(1, -(-len(curve) // (MOST_POINTS - 1)))
-    last = (len(curve) - 1) % every if curve else 0
-    return [[step, value] for step, value in curve[last::every]]
+class Curves:
+    """The curves of one training. Of what a report says only what is new is written."""
+
+    def __init__(self, session: Session, training: str) -> None:
+        self._training = training
+        self._known = {curve: dict(curve_of(session, training, curve)) for curve in ("loss", "rate")}
+
+    def keep(self, session: Session, curve: str, points: Curve, steps: int) -> None:
+        """Write newest points of a training of so many steps. What was known from the first of them on gives way:
+        it is of a run that was taken up at an earlier checkpoint.
+        """
+        if not points:
+            return
+        known, newest = self._known[curve], dict(points)
+        rows = CurvePointRow.training == self._training, CurvePointRow.curve == curve
+        gone = [step for step in known if step >= points[0][0] and known[step] != newest.get(step)]
+        for some in erasing.portions(gone):
+            session.execute(delete(CurvePointRow).where(*rows, CurvePointRow.step.in_(some)))
+        for step in gone:
+            del known[step]
+        every = max(1, -(-steps // MOST_POINTS))
+        taken = {step // every for step in known}
+        fresh = {}
+        for step, value in newest.items():
+            if step not in known and (step // every not in taken or step == steps):
+                taken.add(step // every)
+                fresh[step] = value
+        if fresh:
+            values = [{"training": self._training, "curve": curve, "step": at, "value": fresh[at]} for at in fresh]
+            session.execute(insert(CurvePointRow), values)
+            known |= fresh

@@ -7,7 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -31,9 +31,9 @@ from limner.operations.jobs.context import StageContext
 from limner.operations.loras.normalise import in_our_naming
 from limner.operations.loras.versions import add_lora
 from limner.operations.payments.purchases import StoredPayments
-from limner.operations.trainings.artifacts import Arrivals, add_rows, joined, positions, thin
+from limner.operations.trainings.artifacts import Arrivals, Curves, add_rows, positions
 from limner.operations.trainings.request import TrainRequest
-from limner.store.models import DatasetRow, LoraRow, TrainingRow, now
+from limner.store.models import DatasetRow, JobRow, LoraRow, TrainingRow, now
 from limner.training import recipe as recipes
 from limner.training.trainer import Collected, Trainer, TrainingOrder, TrainingReport
 from limner.types import DatasetManifest, JobState
@@ -113,14 +113,14 @@ async def stage(context: StageContext, request: TrainRequest) -> Mapping[str, ob
             reference = await (trainer.reopen(order) if request.reopen else trainer.start(order))
             await asyncio.to_thread(_note_reference, workspace, training, reference)
         with _following(trainer.describe().vendor):
-            await _follow(context, trainer, order, reference)
+            curves = await _follow(context, trainer, order, reference)
         async with _gate("end", ENDS_AT_ONCE):
             collected = await trainer.collect(order, reference)
-            made = await asyncio.to_thread(_keep, workspace, request, order, collected)
+            made = await asyncio.to_thread(_keep, context, request, order, collected, curves)
     except BaseException as failure:
         state = JobState.CANCELLED if isinstance(failure, Cancelled) else JobState.FAILED
         if isinstance(failure, Exception):
-            await asyncio.to_thread(_end, workspace, training, state, failure)
+            await asyncio.to_thread(_fail, context, training, state, failure)
         raise
     if trainer.describe().vendor:
         shutil.rmtree(order.run_directory, ignore_errors=True)  # the blobs have it all, and the package holds photos
@@ -160,25 +160,22 @@ def _prepared(context: StageContext, trainer: Trainer, request: TrainRequest, da
     return replace(order, payments=StoredPayments(workspace, context.job, request.subject))
 
 
-async def _follow(context: StageContext, trainer: Trainer, order: TrainingOrder, reference: str) -> None:
-    """Watch until the training is done. WorkFailed: it failed; Cancelled: it was stopped."""
-    losses: list[tuple[int, float]] = []
+async def _follow(context: StageContext, trainer: Trainer, order: TrainingOrder, reference: str) -> Curves:
+    """Watch until the training is done; give its curves. WorkFailed: it failed; Cancelled: it was stopped."""
+    curves = await asyncio.to_thread(_curves, context.workspace, order.id)
     asked = False
     noted: object = None
     arrivals = Arrivals(context.workspace, order.id)
     while True:
         report = await trainer.poll(order, reference)
-        if report.progress != noted:
+        if report.progress != noted and await asyncio.to_thread(_note, context, curves, report):
             noted = report.progress
-            context.report(report.progress)
-            losses = _with_losses(losses, report)
-            await asyncio.to_thread(_note_progress, context.workspace, order.id, report, losses)
         await asyncio.to_thread(arrivals.keep, report)
         if report.state is JobState.WAITING and not trainer.describe().vendor:
             # Whoever watched over the trainer is gone; what it had done is taken up from the last checkpoint.
             await trainer.start(order)
         if report.state is JobState.DONE:
-            return
+            return curves
         if report.state is JobState.FAILED:
             raise WorkFailed(report.error or "The training failed.", remedy=report.remedy, thing=order.id)
         if report.state is JobState.CANCELLED:
@@ -226,13 +223,21 @@ async def _wished_to_stop(context: StageContext, training: str, seconds: float) 
     return await asyncio.to_thread(lambda: context.progress.cancelled)
 
 
-def _with_losses(losses: list[tuple[int, float]], report: TrainingReport) -> list[tuple[int, float]]:
-    if report.losses:
-        return list(report.losses)
+def _curves(workspace: Workspace, training: str) -> Curves:
+    with workspace.database.read() as session:
+        return Curves(session, training)
+
+
+def _note(context: StageContext, curves: Curves, report: TrainingReport) -> bool:
+    """Write how far it is into the job, and what is new in the curves; whether it is time for that."""
     progress = report.progress
-    if progress.loss is not None and (not losses or losses[-1][0] != progress.done):
-        return [*losses, (progress.done, progress.loss)]
-    return losses
+    losses = report.losses or (((progress.done, progress.loss),) if progress.loss is not None else ())
+
+    def points(session: Session) -> None:
+        curves.keep(session, "loss", losses, progress.total)
+        curves.keep(session, "rate", report.rates, progress.total)
+
+    return context.progress.report(progress, points)
 
 
 def _note_reference(workspace: Workspace, training: str, reference: str) -> None:
@@ -240,30 +245,27 @@ def _note_reference(workspace: Workspace, training: str, reference: str) -> None
         session.get_one(TrainingRow, training).reference = reference
 
 
-def _note_progress(
-    workspace: Workspace, training: str, report: TrainingReport, losses: list[tuple[int, float]]
-) -> None:
-    with workspace.database.write() as session:
-        row = session.get_one(TrainingRow, training)
-        row.progress = asdict(report.progress)
-        if losses:
-            row.losses = joined(row.losses, losses)
-        if report.rates:
-            row.rates = joined(row.rates, report.rates)
-
-
-def _end(workspace: Workspace, training: str, state: JobState, failure: Exception | None = None) -> None:
-    with workspace.database.write() as session:
+def _fail(context: StageContext, training: str, state: JobState, failure: Exception) -> None:
+    with context.workspace.database.write() as session:
         row = session.get(TrainingRow, training)
         if row is not None:
-            row.state, row.ended_at = state, now()
-            row.error = jobs.as_error(failure) if failure else None
+            _end(session, row, context.job, state)
+            row.error = jobs.as_error(failure)
+
+
+def _end(session: Session, row: TrainingRow, job: str, state: JobState) -> None:
+    """Of a training that has ended its row says how far it came: its job may go on with something else."""
+    row.state, row.ended_at, row.error = state, now(), None
+    said = session.scalar(select(JobRow.progress).where(JobRow.id == job)) or {}
+    if said.get("stage") == "training":
+        row.progress = said
 
 
 def _keep(
-    workspace: Workspace, request: TrainRequest, order: TrainingOrder, collected: Collected
+    context: StageContext, request: TrainRequest, order: TrainingOrder, collected: Collected, curves: Curves
 ) -> Mapping[str, object]:
     """Check the weights, write our header, and store everything as the subject's next version, all rows at once."""
+    workspace = context.workspace
     sealed = order.run_directory / "lora.safetensors"
     metadata = lora_metadata(
         order.base,
@@ -276,20 +278,18 @@ def _keep(
     weights = in_our_naming(collected.weights, order.run_directory / "converted.safetensors", order.base)
     seal(weights, metadata, sealed)
     facts = validate(sealed, order.base)
-    sealed_digest = workspace.blobs.put_file(sealed)
+    sealed_digest = workspace.blobs.link(sealed)
     samples = list(positions(collected.samples))
     paths = [path for _, path in collected.checkpoints] + [sample.path for _, sample in samples]
-    digests = {path: workspace.blobs.put_file(path) for path in paths}
+    digests = {path: workspace.blobs.put(path) for path in paths}
     with workspace.database.write() as session:
         erasing.add_blob(session, workspace, sealed_digest, "application/safetensors", sealed)
         add_rows(session, workspace, order.id, digests, collected.checkpoints, samples)
         lora = add_lora(session, request.subject, facts, training=order.id, hosted=dict(collected.hosted))
         row = session.get_one(TrainingRow, order.id)
-        row.state, row.ended_at, row.error = JobState.DONE, now(), None
-        if collected.losses:
-            row.losses = thin(collected.losses)
-        if collected.rates:
-            row.rates = thin(collected.rates)
+        _end(session, row, context.job, JobState.DONE)
+        curves.keep(session, "loss", collected.losses, order.recipe.steps)
+        curves.keep(session, "rate", collected.rates, order.recipe.steps)
         return _result(row, lora)
 
 

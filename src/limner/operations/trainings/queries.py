@@ -6,17 +6,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from limner.operations.home.workspace import Workspace
-from limner.operations.jobs.queries import _progress, failure
-from limner.records import (
-    Training,
-)
-from limner.store.models import (
-    LoraRow,
-    SampleRow,
-    TrainingRow,
-)
+from limner.operations.jobs.queries import failure, to_progress
+from limner.operations.trainings.artifacts import curve_of
+from limner.records import Training
+from limner.store.models import JobRow, LoraRow, SampleRow, TrainingRow
 from limner.training.divergence import divergence
-from limner.types import JobState
+from limner.types import JobState, Progress
 
 __all__ = ["to_training"]
 
@@ -26,7 +21,7 @@ def to_training(workspace: Workspace, session: Session, row: TrainingRow) -> Tra
     samples = session.scalars(
         select(SampleRow.digest).where(SampleRow.training == row.id).order_by(SampleRow.step, SampleRow.position)
     )
-    losses = tuple((int(step), float(loss)) for step, loss in row.losses)
+    losses = tuple(curve_of(session, row.id, "loss"))
     return Training(
         id=row.id,
         subject=row.subject,
@@ -35,7 +30,7 @@ def to_training(workspace: Workspace, session: Session, row: TrainingRow) -> Tra
         trainer=row.trainer,
         recipe=row.recipe,
         state=JobState(row.state),
-        progress=_progress(row.progress),
+        progress=_progress(session, row),
         losses=losses,
         samples=tuple(workspace.blobs.place(digest) for digest in samples),
         error=failure(row.error),
@@ -44,6 +39,16 @@ def to_training(workspace: Workspace, session: Session, row: TrainingRow) -> Tra
         started_at=row.started_at,
         ended_at=row.ended_at,
         sample_prompts=tuple(row.sample_prompts),
-        rates=tuple((int(step), float(rate)) for step, rate in row.rates),
+        rates=tuple(curve_of(session, row.id, "rate")),
         findings=divergence(losses, row.recipe),
     )
+
+
+def _progress(session: Session, row: TrainingRow) -> Progress | None:
+    """How far it is: while it runs its newest job says so, which may have come to no other stage yet."""
+    query = select(JobRow.progress).where(JobRow.target == row.id).order_by(JobRow.created_at.desc()).limit(1)
+    if not (row.progress and JobState(row.state).ended):
+        said = to_progress(session.scalar(query))
+        if said is not None and said.stage == "training":
+            return said
+    return to_progress(row.progress)

@@ -138,7 +138,9 @@ def _silent(notes: RunNotes, failure: LimnerError, steps: int) -> TrainingReport
         notes.write(silent_since=None)
         raise failure
     message = f"no word from fal: {failure.message}"
-    return TrainingReport(JobState.RUNNING, Progress("train", 0, steps, "step", message=message), poll_after=PAUSES[1])
+    return TrainingReport(
+        JobState.RUNNING, Progress("training", 0, steps, "step", message=message), poll_after=PAUSES[1]
+    )
 
 
 def _queued(notes: RunNotes, status: Status, steps: int) -> TrainingReport:
@@ -146,7 +148,7 @@ def _queued(notes: RunNotes, status: Status, steps: int) -> TrainingReport:
     if time.time() - float(notes["changed_at"]) > QUEUED_FOR:
         return _given_up(notes, f"has waited for {QUEUED_FOR / 3600:.0f} hours in fal's queue", steps)
     place = "" if status.position is None else f", {status.position} before it"
-    progress = Progress("train", 0, steps, "step", message=f"waiting in fal's queue{place}")
+    progress = Progress("training", 0, steps, "step", message=f"waiting in fal's queue{place}")
     return TrainingReport(JobState.WAITING, progress, poll_after=_pause(waited))
 
 
@@ -155,7 +157,7 @@ def _given_up(notes: RunNotes, why: str, steps: int) -> TrainingReport:
     notes.write(changed_at=time.time())
     return TrainingReport(
         JobState.FAILED,
-        Progress("train", 0, steps, "step"),
+        Progress("training", 0, steps, "step"),
         f"The training {why}.",
         "limner trainings resume looks at it again and pays nothing; to end it, cancel it at fal.ai/dashboard.",
     )
@@ -166,7 +168,7 @@ def _going(notes: RunNotes, status: Status, facts: LogFacts, steps: int, *, mess
     if notes["cancel"] and not message:
         message = "fal was asked to stop it"
     progress = Progress(
-        "train", facts.done, steps, "step", facts.rate, facts.seconds_left, facts.loss, message=message or odd
+        "training", facts.done, steps, "step", facts.rate, facts.seconds_left, facts.loss, message=message or odd
     )
     log = "\n".join(status.logs[-LOG_LINES:])
     pause = _pause(time.time() - float(notes["at"]))
@@ -176,11 +178,11 @@ def _going(notes: RunNotes, status: Status, facts: LogFacts, steps: int, *, mess
 def _ended(notes: RunNotes, facts: LogFacts, steps: int, logs: tuple[str, ...] = ()) -> TrainingReport:
     log = "\n".join(logs[-LOG_LINES:])
     if notes["result"]:
-        progress = Progress("train", steps, steps, "step", loss=facts.loss)
+        progress = Progress("training", steps, steps, "step", loss=facts.loss)
         return TrainingReport(JobState.DONE, progress, losses=facts.losses, log=log)
     failed = notes["failed"]
     state = JobState.CANCELLED if notes["cancel"] else JobState.FAILED
-    progress = Progress("train", facts.done, steps, "step", loss=facts.loss)
+    progress = Progress("training", facts.done, steps, "step", loss=facts.loss)
     error = "The training was stopped at fal." if notes["cancel"] else failed["error"]
     remedy = "Starting it anew is paid anew." if notes["cancel"] else failed["remedy"]
     return TrainingReport(state, progress, error, remedy, losses=facts.losses, log=log)
