@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from sqlalchemy import Engine, inspect
 
 # Read by huggingface_hub when it is imported: a stand-in hub has no Xet.
 os.environ["HF_HUB_DISABLE_XET"] = "1"
@@ -25,3 +30,43 @@ def catalog_of_its_own() -> Iterator[None]:
     yield
     bases._own[:], hosted._own[:] = before
     bases.bases.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def schema(tmp_path_factory: pytest.TempPathFactory) -> Schema:
+    return Schema(tmp_path_factory.mktemp("schema") / "limner.db")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def new_databases_at_once(schema: Schema) -> Iterator[None]:
+    """A new database gets the tables of a migrated one; `tests/store` migrates, as every other process does."""
+    with pytest.MonkeyPatch.context() as planted:
+        planted.setattr("limner.store.migrations.upgrade.upgrade", schema.make)
+        yield
+
+
+class Schema:
+    """What migrating a new database makes, the workflow engine's tables included: found once, then copied."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._migrate = import_module("limner.store.migrations.upgrade").upgrade
+
+    @cached_property
+    def statements(self) -> list[str]:
+        database = import_module("limner.store").Database(self._path)
+        self._migrate(database._writer)
+        import_module("limner.pipeline.durable").prepare(database)
+        database.dispose()
+        with closing(sqlite3.connect(self._path)) as connection:
+            return list(connection.iterdump())[1:-1]
+
+    def make(self, engine: Engine) -> None:
+        """In the place of ``upgrade``: as that, in one transaction; what is no new database is migrated."""
+        statements = self.statements
+        with engine.begin() as connection:
+            new = not inspect(connection).get_table_names()
+            for statement in statements if new else ():
+                connection.exec_driver_sql(statement)
+        if not new:
+            self._migrate(engine)
