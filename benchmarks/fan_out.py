@@ -63,7 +63,7 @@ def measure(*, count: int = 200, rate: float = 10.0, burst: int = 10, seconds: f
     """Draw ``count`` pictures and compare with the fastest that the server allows."""
     from limner.settings import Settings
     from limner.stand_ins.serving import serve
-    from limner.stand_ins.together import TogetherStandIn
+    from limner.stand_ins.together.server import TogetherStandIn
 
     stand_in = TogetherStandIn(FlatEngine(), tokens={"benchmark-token": "benchmark"}, rate=rate, burst=burst)
     stand_in.seconds = seconds
@@ -97,7 +97,7 @@ def measure(*, count: int = 200, rate: float = 10.0, burst: int = 10, seconds: f
 async def _draw(settings: Any, count: int) -> list[int]:
     from limner.catalog import find_base
     from limner.generation.generator import GenerationOrder
-    from limner.generation.together import TogetherGenerator
+    from limner.generation.together.generator import TogetherGenerator
 
     base = find_base("flux2-dev")
     order = GenerationOrder(

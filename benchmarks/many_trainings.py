@@ -90,7 +90,7 @@ def measure(count: int = 1000, hold: float = 60.0, *, say: Any = lambda _: None)
     import psutil
 
     from limner.stand_ins.catalog import write_catalog
-    from limner.stand_ins.replicate import ReplicateStandIn
+    from limner.stand_ins.replicate.server import ReplicateStandIn
     from limner.stand_ins.serving import serve
     from limner.studio import Studio
 
@@ -117,7 +117,7 @@ def measure(count: int = 1000, hold: float = 60.0, *, say: Any = lambda _: None)
                 for number in range(count)
             ]
             began = time.monotonic()
-            worker = subprocess.Popen([sys.executable, "-m", "limner.pipeline.worker", "--forever"])
+            worker = subprocess.Popen([sys.executable, "-m", "limner.operations.jobs.worker", "--forever"])
             process, peak = psutil.Process(worker.pid), 0.0
             try:
                 while (started := _running(stand_in)) < count:

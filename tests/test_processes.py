@@ -48,7 +48,7 @@ def test_a_module_of_ours_imports_nothing_of_the_current_folder(
     Path("sub").mkdir()
     Path("sub/sqlalchemy.py").write_text(Path("sqlalchemy.py").read_text())
     done = subprocess.run(
-        python_module("limner.pipeline.worker", "--help"), env=our_environment(), capture_output=True, text=True
+        python_module("limner.operations.jobs.worker", "--help"), env=our_environment(), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert not trap.exists()

@@ -26,11 +26,11 @@ import pytest
 
 from limner.cli.main import run
 from limner.errors import LimnerError
-from limner.pipeline import publishing
+from limner.operations.publications import job as publishing
 from limner.stand_ins.rehearsal import ACCOUNT, TOKENS
 from limner.stand_ins.serving import App
-from limner.vendors import credentials
-from limner.vendors.redaction import guard_logging
+from limner.vendors.secrets import tokens as credentials
+from limner.vendors.secrets.redaction import guard_logging
 from tests.servers.faults import Message, Receive, Send
 from tests.servers.quick_engine import quick_lora
 from tests.servers.services_bench import SMALL, TINY, ServicesBench, open_bench
@@ -71,7 +71,7 @@ def crash(*given, **named):
     raise RuntimeError(f"cannot seal with {token}") from ValueError({"authorization": f"Bearer {token}"})
 
 provenance.seal_image = crash
-from limner.pipeline.worker import main
+from limner.operations.jobs.worker import main
 main()
 """
 
@@ -329,7 +329,7 @@ def crashes(bench: ServicesBench, told: Told, monkeypatch: pytest.MonkeyPatch) -
         broken.setattr(publishing, "model_card", crash)
         job = studio.publish("zib", hub="huggingface", repo="third")
         assert "RuntimeError" in told.call(lambda: bench.run(job)).error["message"]
-        broken.setattr("limner.pipeline.costs.summary", crash)
+        broken.setattr("limner.operations.payments.ledger.summary", crash)
         code, _, _ = told.command("costs")
         assert code == 1
     worker = bench.open(start_worker=False)

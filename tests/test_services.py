@@ -22,7 +22,7 @@ from limner.errors import (
     Undecided,
     WorkFailed,
 )
-from limner.generation import provenance
+from limner.generation.metadata import provenance
 from limner.loras.inspection import inspect
 from limner.services import HuggingFaceService, TogetherService, TrainingService
 from limner.stand_ins.rehearsal import TOKENS

@@ -15,8 +15,7 @@ from limner import Studio
 from limner.errors import InputRefused, NotFound, PhotoRefused
 from limner.settings import Settings, read_settings
 from limner.types import JobState
-
-from .pipeline.conftest import draw_photos, kill_all
+from tests.operations.conftest import draw_photos, kill_all
 
 
 @pytest.fixture

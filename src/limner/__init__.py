@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from limner._version import __version__
+
 __all__ = ["Studio", "__version__"]
 
 if TYPE_CHECKING:

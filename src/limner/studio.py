@@ -24,9 +24,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from limner.errors import LimnerError
+from limner.operations.datasets import queries as dataset_queries
+from limner.operations.erasure import subject
+from limner.operations.generations import queries as generation_queries
+from limner.operations.home.workspace import Workspace
+from limner.operations.jobs import actions as following
+from limner.operations.jobs import queries as job_queries
+from limner.operations.loras import queries as lora_queries
+from limner.operations.photos import queries as photo_queries
+from limner.operations.publications import queries as publication_queries
+from limner.operations.runs import demo_subject, resume
+from limner.operations.subjects import actions as subjects
+from limner.operations.subjects import queries as subject_queries
+from limner.operations.trainings import queries as training_queries
 from limner.options import GenerateOptions, RunOptions, TrainOptions
-from limner.pipeline import following, lookups, subjects
-from limner.pipeline.workspace import Workspace
 from limner.records import (
     Account,
     Checkpoint,
@@ -68,14 +79,16 @@ from limner.settings import Settings, read_settings
 from limner.types import BackEnd, Base, Consent, Crop, Finding, Health, JobState, SubjectKind, TensorNaming, Visibility
 
 if TYPE_CHECKING:
-    from limner.pipeline.answers import Answers
-    from limner.pipeline.caption_edits import Captions
-    from limner.pipeline.changes import Changes
-    from limner.pipeline.gallery import Gallery
-    from limner.pipeline.grids import Grids
-    from limner.pipeline.members import Members
-    from limner.pipeline.notifying import Webhooks
-    from limner.pipeline.uploads import Uploads
+    from limner.errors import WorkerFailed
+    from limner.operations.gallery.actions import Gallery
+    from limner.operations.grids.actions import Grids
+    from limner.operations.home.change_counter import Changes
+    from limner.operations.jobs.idempotent_answers import Answers
+    from limner.operations.members.actions import Members
+    from limner.operations.photos.bulk_captions import Captions
+    from limner.operations.uploads.actions import Uploads
+    from limner.operations.webhooks.actions import Webhooks
+    from limner.store import Database
 
 __all__ = ["Studio"]
 
@@ -87,7 +100,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         self, home: str | Path | None = None, *, settings: Settings | None = None, from_here: bool = True
     ) -> None:
         """Unless ``from_here`` no lora can be named by a file or address of this machine: who asks sits elsewhere."""
-        self._workspace = Workspace(settings or read_settings(None if home is None else Path(home)))
+        self._workspace = Workspace(settings or read_settings(None if home is None else Path(home)), _fail_all)
         self._workspace.from_here = from_here
 
     def __exit__(
@@ -134,15 +147,15 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
     def subjects(self) -> list[Subject]:
         """All subjects, by slug."""
-        return lookups.subjects(self._workspace)
+        return subject_queries.subjects(self._workspace)
 
     def subject(self, slug: str) -> Subject:
         """One subject."""
-        return lookups.subject(self._workspace, slug)
+        return subject_queries.subject(self._workspace, slug)
 
     def subject_cards(self) -> list[SubjectCard]:
         """All subjects at a glance, newest first: best picture, counts, and what runs now."""
-        from limner.pipeline import overview
+        from limner.operations.subjects import overview
 
         return overview.cards(self._workspace)
 
@@ -150,7 +163,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         self, name: str, *, kind: str = "person", slug: str = "", trigger: str = "", class_word: str = ""
     ) -> SubjectProposal:
         """The names that a new subject would have, with what speaks against them; nothing is added."""
-        from limner.pipeline import overview
+        from limner.operations.subjects import overview
 
         return overview.propose(
             self._workspace, name=name, kind=kind, slug=slug, trigger=trigger, class_word=class_word
@@ -158,15 +171,13 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
     def add_demo_subject(self) -> Job:
         """Add the demo's subject, zibbo, with the photos that ship with Limner; the same again is no second one."""
-        from limner.pipeline import overview
 
-        return self._started(overview.add_demo(self._workspace))
+        return self._started(demo_subject.add_demo(self._workspace))
 
     def subject_contents(self, slug: str) -> SubjectContents:
         """What ``remove_subject`` would take along, and which jobs have to end first."""
-        from limner.pipeline import overview
 
-        return overview.contents(self._workspace, slug)
+        return subject.contents(self._workspace, slug)
 
     def record_consent(self, slug: str, consent: Consent) -> Subject:
         """Put on record who agreed to what; an earlier consent stays on record as withdrawn."""
@@ -178,11 +189,11 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
     def remove_subject(self, slug: str, *, publications: bool = True) -> Erasure:
         """Erase a subject everywhere, publications included unless told otherwise; say what could not be erased."""
-        return subjects.remove(self._workspace, slug, publications=publications)
+        return subject.remove(self._workspace, slug, publications=publications)
 
     def erasures(self, slug: str = "") -> list[Erasure]:
         """What ``remove_subject`` said in the last thirty days, of subjects of that slug or of all, newest first."""
-        return subjects.erasures(self._workspace, slug)
+        return subject.erasures(self._workspace, slug)
 
     # --- photos -------------------------------------------------------------------------------------------------
 
@@ -200,7 +211,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         Captions also reach photos that are there: empty ones are filled, others kept unless ``replace_captions``;
         ``captions.offered`` has what was not taken. ``captions_from_photos``: also what the photos' metadata says.
         """
-        from limner.pipeline import intake
+        from limner.operations.photos import job as intake
 
         job = intake.submit(
             self._workspace,
@@ -214,15 +225,15 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
     def photos(self, slug: str) -> list[PhotoEntry]:
         """The accepted photos of a subject, in the order of their arrival."""
-        return lookups.photos(self._workspace, slug)
+        return photo_queries.photos(self._workspace, slug)
 
     def photo_report(self, slug: str, job: str = "") -> list[IntakeEntry]:
         """What an intake (the newest if none is named) said of each file, the refused ones too."""
-        return lookups.photo_report(self._workspace, slug, job)
+        return photo_queries.photo_report(self._workspace, slug, job)
 
     def set_caption(self, slug: str, photo: str, caption: str) -> None:
         """Set the caption of a photo (digest, or six or more digits of it); empty goes back to the template."""
-        from limner.pipeline import photo_editing
+        from limner.operations.photos import actions as photo_editing
 
         photo_editing.set_captions(self._workspace, slug, {photo: caption})
 
@@ -231,14 +242,14 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
         CaptionRefused names the photo whose caption cannot be used, NotFound the digest that is no photo's.
         """
-        from limner.pipeline import photo_editing
+        from limner.operations.photos import actions as photo_editing
 
         return photo_editing.set_captions(self._workspace, slug, captions)
 
     @property
     def captions(self) -> Captions:
         """Captions changed many at once: looked at first, taken back afterwards."""
-        from limner.pipeline.caption_edits import Captions
+        from limner.operations.photos.bulk_captions import Captions
 
         return Captions(self._workspace)
 
@@ -247,7 +258,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
         InputRefused: it is not inside the photo, or has a side under 64 pixels.
         """
-        from limner.pipeline import photo_editing
+        from limner.operations.photos import actions as photo_editing
 
         return photo_editing.set_crop(self._workspace, slug, photo, crop)
 
@@ -255,7 +266,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         self, slug: str, photo: str, *, caption: str | None = None, crop: Crop | None = None, changes_crop: bool = False
     ) -> PhotoEntry:
         """Set a photo's caption, its crop, or both at once or neither. Errors of ``set_captions`` and ``set_crop``."""
-        from limner.pipeline import photo_editing
+        from limner.operations.photos import actions as photo_editing
 
         return photo_editing.change_photo(
             self._workspace, slug, photo, caption=caption, crop=crop, changes_crop=changes_crop
@@ -265,7 +276,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         self, slug: str, photos: Sequence[str] = (), *, base: str = "", resolution: int | None = None
     ) -> list[ProposedCrop]:
         """What freezing would take of each photo named, or of all, for a base: crop, bucket, and who chose it."""
-        from limner.pipeline import photo_editing
+        from limner.operations.photos import actions as photo_editing
 
         return photo_editing.proposed_crops(self._workspace, slug, photos, base=base, resolution=resolution)
 
@@ -276,19 +287,19 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
         InputRefused: the crop is not inside the photo, or has a side under 64 pixels.
         """
-        from limner.pipeline import photo_editing
+        from limner.operations.photos import actions as photo_editing
 
         return photo_editing.crop_picture(self._workspace, slug, photo, crop=crop, base=base, resolution=resolution)
 
     def photo(self, slug: str, photo: str) -> PhotoEntry:
         """One photo of a subject by its digest, or by six or more digits of it."""
-        from limner.pipeline import photo_editing
+        from limner.operations.photos import actions as photo_editing
 
         return photo_editing.photo(self._workspace, slug, photo)
 
     def photo_health(self, slug: str, *, base: str = "", resolution: int | None = None) -> DatasetHealth:
         """How fit the photos are as a set for a training on a base: sizes, shapes, framing, what is alike, captions."""
-        from limner.pipeline import health
+        from limner.operations.photos import dataset_health as health
 
         return health.photo_health(self._workspace, slug, base=base, resolution=resolution)
 
@@ -296,20 +307,20 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         self, slug: str, photo: str, *, base: str = "", resolution: int | None = None
     ) -> tuple[Finding, ...]:
         """What the health says of one photo by itself: its pixels, its light, its caption."""
-        from limner.pipeline import health
+        from limner.operations.photos import dataset_health as health
 
         return health.photo_findings(self._workspace, slug, photo, base=base, resolution=resolution)
 
     def remove_photo(self, slug: str, photo: str) -> None:
         """Take a photo away from a subject; frozen datasets keep it."""
-        from limner.pipeline import photo_editing
+        from limner.operations.photos import actions as photo_editing
 
         photo_editing.remove_photo(self._workspace, slug, photo)
 
     @property
     def uploads(self) -> Uploads:
         """Files on their way in from elsewhere: received piece by piece, resumed, taken in as one batch."""
-        from limner.pipeline.uploads import Uploads
+        from limner.operations.uploads.actions import Uploads
 
         return Uploads(self._workspace, self._started)
 
@@ -326,7 +337,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         allow_few: bool = False,
     ) -> Dataset:
         """Freeze the subject's photos, captions and crops. The same content gives the same dataset."""
-        from limner.pipeline import freezing
+        from limner.operations.datasets import job as freezing
 
         return freezing.freeze(
             self._workspace,
@@ -340,24 +351,24 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
     def datasets(self, slug: str = "") -> list[Dataset]:
         """The frozen datasets, newest first."""
-        return lookups.datasets(self._workspace, slug)
+        return dataset_queries.datasets(self._workspace, slug)
 
     def dataset(self, name: str) -> Dataset:
         """A dataset by its digest (six digits will do), or a subject's newest by its slug."""
-        return lookups.dataset(self._workspace, name)
+        return dataset_queries.dataset(self._workspace, name)
 
     def package(self, dataset: str, layout: str, destination: str | Path, *, zipped: bool = False) -> Path:
         """Write a dataset in a trainer's layout (replicate, fal, kohya, ai-toolkit, diffusers); give its path.
 
         ``zipped`` makes one zip also of the layouts that are folders.
         """
-        from limner.pipeline import freezing
+        from limner.operations.datasets import job as freezing
 
         return freezing.package_dataset(self._workspace, dataset, layout, Path(destination), zipped=zipped).path
 
     def crop_sheet(self, dataset: str, destination: str | Path) -> Path:
         """Draw each photo of a dataset with its crop, bucket and caption into one picture."""
-        from limner.pipeline import freezing
+        from limner.operations.datasets import job as freezing
 
         return freezing.crop_sheet(self._workspace, dataset, Path(destination))
 
@@ -379,48 +390,48 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         ConsentNeeded: it costs more than goes without asking, and no ``yes`` was said. ``what_if``: give the plan
         with the exact requests and the price instead; nothing is sent that costs.
         """
-        from limner.pipeline import trainings
+        from limner.operations.trainings import actions as trainings
 
         return self._started(trainings.submit(self._workspace, slug, yes=yes, what_if=what_if, **options))
 
     def trainings(self, slug: str = "") -> list[Training]:
         """The trainings, newest first."""
-        return lookups.trainings(self._workspace, slug)
+        return training_queries.trainings(self._workspace, slug)
 
     def training(self, training: str) -> Training:
         """One training."""
-        return lookups.training(self._workspace, training)
+        return training_queries.training(self._workspace, training)
 
     def training_choices(self, slug: str, **options: Unpack[TrainOptions]) -> TrainingChoices:
         """Every trainer for a training: what it would cost and take, who sees the photos, or why it cannot.
 
         Nothing is sent and nothing frozen. The options are those of ``train``; a setting that cannot be used is named.
         """
-        from limner.pipeline import training_choices
+        from limner.operations.trainings import offers as training_choices
 
         return training_choices.choices(self._workspace, slug, **options)
 
     def recipe_fields(self, *, base: str = "", preset: str = "") -> tuple[RecipeField, ...]:
         """Every field of a recipe in words, with what is allowed and its value in the preset."""
-        from limner.pipeline import training_choices
+        from limner.operations.trainings import offers as training_choices
 
         return training_choices.fields(self._workspace, base=base, preset=preset)
 
     def training_run(self, training: str) -> TrainingRun:
         """One training with its samples, checkpoints, cost and log."""
-        from limner.pipeline import training_views
+        from limner.operations.trainings import run_view as training_views
 
         return training_views.run(self._workspace, training)
 
     def training_samples(self, training: str) -> list[TrainingSampleEntry]:
         """The pictures drawn while training, by step and prompt; they come while it runs."""
-        from limner.pipeline import training_views
+        from limner.operations.trainings import run_view as training_views
 
         return training_views.samples(self._workspace, training)
 
     def training_log(self, training: str) -> str:
         """The end of the trainer's log, without secrets; "" where there is none."""
-        from limner.pipeline import training_views
+        from limner.operations.trainings import run_view as training_views
 
         return training_views.log(self._workspace, training)
 
@@ -430,20 +441,20 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
     def resume_training(self, training: str, *, yes: bool = False, what_if: Literal[False] = False) -> Job: ...
     def resume_training(self, training: str, *, yes: bool = False, what_if: bool = False) -> Job | WhatIf:
         """Go on with a stopped training from its last checkpoint, or anew, at its price, where a vendor keeps none."""
-        from limner.pipeline import trainings
+        from limner.operations.trainings import actions as trainings
 
         found = self.training(training).id
         return self._started(trainings.resume(self._workspace, found, yes=yes, what_if=what_if))
 
     def checkpoints(self, training: str) -> list[Checkpoint]:
         """The checkpoints that a training kept, by step. A generation names one as a lora: ``training_1f0c…#100``."""
-        from limner.pipeline import picking
+        from limner.operations.trainings import checkpoints as picking
 
         return picking.checkpoints(self._workspace, training)
 
     def pick_checkpoint(self, training: str, step: int) -> Lora:
         """Make a checkpoint the subject's next version. The same weights again give the lora that is there."""
-        from limner.pipeline import picking
+        from limner.operations.trainings import checkpoints as picking
 
         return picking.pick(self._workspace, training, step)
 
@@ -451,11 +462,11 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
     def loras(self, slug: str = "") -> list[Lora]:
         """The loras, newest first."""
-        return lookups.loras(self._workspace, slug)
+        return lora_queries.loras(self._workspace, slug)
 
     def lora(self, name: str) -> Lora:
         """A lora by ``slug`` (newest), ``slug@v2``, or eight or more digits of its digest."""
-        return lookups.lora(self._workspace, name)
+        return lora_queries.lora(self._workspace, name)
 
     def export_lora(self, name: str, destination: str | Path, *, naming: TensorNaming | str = "") -> Path:
         """Write a lora to a file or into a folder of yours, as it is or in another tensor naming: kohya or bfl.
@@ -468,7 +479,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
             path = path / f"{lora.subject}-v{lora.version}.safetensors"
         if naming in ("", lora.naming):
             return self._workspace.blobs.export(lora.digest, path)
-        from limner.pipeline import exporting
+        from limner.operations.loras import export as exporting
 
         self._workspace.blobs.path(lora.digest)
         if naming == exporting.ORIGINAL:
@@ -500,7 +511,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         same weights again give the lora that is there.
         Unless ``from_here``, by default the studio's, the source must not be a file or an address of this machine.
         """
-        from limner.pipeline import importing
+        from limner.operations.loras import adopt as importing
 
         return importing.import_lora(
             self._workspace,
@@ -533,7 +544,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         It tells how far it is, goes on where it broke off, and its result names the lora. What can be known at once is
         refused at once: names, an address that may not be used, a repo or file that is not there.
         """
-        from limner.pipeline import fetching
+        from limner.operations.loras import job as fetching
 
         return self._started(
             fetching.submit(
@@ -552,13 +563,13 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
     def model_card(self, lora: str) -> str:
         """The model card as it would be published now: a YAML header and Markdown."""
-        from limner.pipeline import lora_editing
+        from limner.operations.publications import lora_card as lora_editing
 
         return lora_editing.card_text(self._workspace, lora)
 
     def set_card(self, lora: str, words: str) -> Lora:
         """Keep your own words (Markdown) for a lora's model card; "" takes them away. The next publication has them."""
-        from limner.pipeline import lora_editing
+        from limner.operations.publications import lora_card as lora_editing
 
         return lora_editing.set_card(self._workspace, lora, words)
 
@@ -567,7 +578,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
         ``unpublish`` also deletes the repos that it was published in, with all versions in them.
         """
-        from limner.pipeline import lora_editing
+        from limner.operations.publications import lora_card as lora_editing
 
         return lora_editing.delete_lora(self._workspace, lora, unpublish=unpublish)
 
@@ -580,7 +591,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         visibility: Visibility | str = Visibility.PRIVATE,
     ) -> Job:
         """Publish a lora with its model card and samples; private unless told otherwise."""
-        from limner.pipeline import publishing
+        from limner.operations.publications import job as publishing
 
         return self._started(
             publishing.submit(self._workspace, lora, hub=hub, repo=repo, visibility=Visibility(visibility))
@@ -588,17 +599,17 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
     def publications(self, slug: str = "") -> list[Publication]:
         """Where loras were published, newest first."""
-        return lookups.publications(self._workspace, slug)
+        return publication_queries.publications(self._workspace, slug)
 
     def lora_status(self, lora: str) -> list[tuple[str, str, Health]]:
         """For each publication of a lora: hub, repo, and whether it is ready for use, and by whom."""
-        from limner.pipeline import publishing
+        from limner.operations.publications import job as publishing
 
         return publishing.status(self._workspace, lora)
 
     def hub_listing(self, hub: str = "") -> list[HubEntry]:
         """What Limner published on a hub, from whatever machine, with the loras here that it is."""
-        from limner.pipeline import published
+        from limner.operations.publications import actions as published
 
         return published.listing(self._workspace, hub)
 
@@ -606,13 +617,13 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         self, lora: str, visibility: Visibility | str, *, hub: str = ""
     ) -> list[tuple[str, str, Visibility]]:
         """Open or close the repos of a lora; for each: hub, repo, and the visibility read back afterwards."""
-        from limner.pipeline import published
+        from limner.operations.publications import actions as published
 
         return published.set_visibility(self._workspace, lora, Visibility(visibility), hub=hub)
 
     def unpublish(self, lora: str, *, hub: str = "") -> list[tuple[str, str]]:
         """Delete the repos that a lora was published in, with all versions in them; (hub, repo) of each."""
-        from limner.pipeline import published
+        from limner.operations.publications import actions as published
 
         return published.unpublish(self._workspace, lora, hub=hub)
 
@@ -634,7 +645,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         InputRefused for what cannot be drawn, NotFound for a lora that is not here, ConsentNeeded for what costs more
         than goes without asking. ``what_if``: give the plan with the exact requests and the price instead.
         """
-        from limner.pipeline import generating
+        from limner.operations.generations import actions as generating
 
         named = [generating.parse_lora(words) for words in options.get("loras", ())]
         others: dict[str, Any] = {**options, "loras": named}
@@ -645,7 +656,8 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
         Nothing is sent that costs. The errors of ``generate`` where the wish itself cannot be.
         """
-        from limner.pipeline import choices, generating
+        from limner.operations.generations import actions as generating
+        from limner.operations.generations import offers as choices
 
         named = [generating.parse_lora(words) for words in options.get("loras", ())]
         others: dict[str, Any] = {**options, "loras": named}
@@ -653,7 +665,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
     def wish_of(self, thing: int | str) -> Wish:
         """What was asked for when a picture (its number) or a generation (its id) was made, to ask for it again."""
-        from limner.pipeline import choices
+        from limner.operations.generations import offers as choices
 
         return choices.wish_of(self._workspace, thing)
 
@@ -665,15 +677,15 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
     def generation(self, generation: str) -> Generation:
         """One request for pictures, with the images made so far."""
-        return lookups.generation(self._workspace, generation)
+        return generation_queries.generation(self._workspace, generation)
 
     def images(self, slug: str = "", *, limit: int = 50) -> list[Image]:
         """The newest images, of one subject or of all."""
-        return lookups.images(self._workspace, slug, limit)
+        return generation_queries.images(self._workspace, slug, limit)
 
     def image(self, image: int) -> Image:
         """One image by its number."""
-        return lookups.image(self._workspace, image)
+        return generation_queries.image(self._workspace, image)
 
     def save_image(self, image: int, destination: str | Path) -> Path:
         """Copy a picture to a file of yours, whole and sound or not at all. StorageFailed: it is damaged here."""
@@ -684,42 +696,42 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
         A lora's ``problem`` says why it cannot be used on ``base``, or on its own base if none is named.
         """
-        from limner.pipeline import inspecting
+        from limner.operations.loras import inspect as inspecting
 
         return inspecting.inspect_file(Path(path), base)
 
     @property
     def answers(self) -> Answers:
         """What requests with an idempotency key were answered, so that the same one sent again is done once."""
-        from limner.pipeline.answers import Answers
+        from limner.operations.jobs.idempotent_answers import Answers
 
         return Answers(self._workspace)
 
     @property
     def webhooks(self) -> Webhooks:
         """Addresses that are told of what happens to jobs."""
-        from limner.pipeline.notifying import Webhooks
+        from limner.operations.webhooks.actions import Webhooks
 
         return Webhooks(self._workspace)
 
     @property
     def members(self) -> Members:
         """Who may use this home through the web: users, their sessions, API tokens."""
-        from limner.pipeline.members import Members
+        from limner.operations.members.actions import Members
 
         return Members(self._workspace)
 
     @property
     def grids(self) -> Grids:
         """Pictures side by side over two axes, such as checkpoint and strength, and votes between them."""
-        from limner.pipeline.grids import Grids
+        from limner.operations.grids.actions import Grids
 
         return Grids(self._workspace)
 
     @property
     def gallery(self) -> Gallery:
         """All pictures by their thousands: found, shown, marked as favourites, packed into zips and deleted."""
-        from limner.pipeline.gallery import Gallery
+        from limner.operations.gallery.actions import Gallery
 
         return Gallery(self._workspace)
 
@@ -729,13 +741,13 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
     def reproduce(self, picture: str | Path, *, yes: bool = False, what_if: Literal[False] = False) -> Job: ...
     def reproduce(self, picture: str | Path, *, yes: bool = False, what_if: bool = False) -> Job | WhatIf:
         """Draw a picture again from its own provenance; then ask ``reproduced``."""
-        from limner.pipeline import reproducing
+        from limner.operations.generations import reproduce as reproducing
 
         return self._started(reproducing.submit(self._workspace, Path(picture), yes=yes, what_if=what_if))
 
     def reproduced(self, picture: str | Path, job: Job) -> Reproduction:
         """Whether an ended reproduction gave the same pixels, and what differs if not."""
-        from limner.pipeline import reproducing
+        from limner.operations.generations import reproduce as reproducing
 
         return reproducing.reproduced(self._workspace, Path(picture), job)
 
@@ -778,7 +790,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         All options are checked before anything runs: whether the lora fits the generator and can get there, and what
         it costs in all (ConsentNeeded). ``what_if``: give the plans and the price instead.
         """
-        from limner.pipeline import whole
+        from limner.operations.runs import actions as whole
 
         return self._started(whole.submit(self._workspace, slug, photos, prompts, yes=yes, what_if=what_if, **options))
 
@@ -810,15 +822,15 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
         ``before``: only those older than the job with this ``created_at`` and ``id``.
         """
-        return lookups.jobs(self._workspace, slug, limit, before, states, kind)
+        return job_queries.jobs(self._workspace, slug, limit, before, states, kind)
 
     def job(self, job: str) -> Job:
         """A job by its id, or the newest one of a training or generation."""
-        return lookups.job(self._workspace, job)
+        return job_queries.job(self._workspace, job)
 
     def job_events(self, job: str) -> list[JobEvent]:
         """What happened to a job, in that order."""
-        from limner.pipeline import training_views
+        from limner.operations.trainings import run_view as training_views
 
         return training_views.events(self._workspace, job)
 
@@ -858,13 +870,13 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
         The same wish again gives the same job. If ``make`` raises nothing was started, and it may be tried again.
         """
-        from limner.pipeline import wishes
+        from limner.operations.jobs import idempotency as wishes
 
         return wishes.once(self._workspace, wish, make)
 
     def changes(self) -> Changes:
         """A cheap look at whether anything has changed at all, for who follows many things at once. Close it."""
-        from limner.pipeline.changes import Changes
+        from limner.operations.home.change_counter import Changes
 
         return Changes(self._workspace)
 
@@ -883,11 +895,11 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
     def resume(self, job: Job | str, *, yes: bool = False, what_if: bool = False) -> Job | WhatIf:
         """Do a stopped job again from where it stopped, as a new job; ConsentNeeded where that may be paid anew."""
         name = job if isinstance(job, str) else job.id
-        return self._started(following.resume(self._workspace, name, yes=yes, what_if=what_if))
+        return self._started(resume.resume(self._workspace, name, yes=yes, what_if=what_if))
 
     def work(self, *, idle_seconds: float | None = None) -> bool:
         """Do jobs in this process until idle for that long (None: for ever); False if another worker lives."""
-        from limner.pipeline.worker import work
+        from limner.operations.jobs.worker import work
 
         return work(self.settings, idle_seconds=idle_seconds)
 
@@ -895,25 +907,25 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
     def costs(self, slug: str = "", *, vendor: str = "", days: int | None = None) -> CostSummary:
         """The ledger: what was estimated and paid, by subject, vendor and day, and how the budgets stand."""
-        from limner.pipeline import costs
+        from limner.operations.payments import ledger as costs
 
         return costs.summary(self._workspace, slug, vendor=vendor, days=days)
 
     def open_purchases(self) -> list[OpenPurchase]:
         """Paid calls of which nobody can tell whether they were done; ``decide_purchase`` settles each."""
-        from limner.pipeline import paying
+        from limner.operations.payments import purchases as paying
 
         return paying.undecided(self._workspace)
 
     def decide_purchase(self, tag: str, decision: str) -> OpenPurchase:
         """Say what became of an open purchase: ``again`` sends it again, ``drop`` leaves it, ``paid`` books it."""
-        from limner.pipeline import paying
+        from limner.operations.payments import purchases as paying
 
         return paying.decide(self._workspace, tag, decision)
 
     def routes(self, *, base: str = "", subject: str = "") -> list[Route]:
         """Every way from photos to pictures: whether it works here and now, its price and time, who sees the photos."""
-        from limner.pipeline import routes
+        from limner.operations.runs import routes
 
         return routes.routes(self._workspace, base=base, subject=subject)
 
@@ -921,7 +933,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
     def settings_report(self) -> SettingsReport:
         """All settings: what each is for, its value now, and where that comes from."""
-        from limner.pipeline import settings_file
+        from limner.operations.home import settings_store as settings_file
 
         return settings_file.report(self._workspace)
 
@@ -931,13 +943,13 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
         InputRefused says of each what is wrong (``fields``), Conflict what cannot be changed here, ChangedMeanwhile
         that the file is not as it was ``seen`` (the report's).
         """
-        from limner.pipeline import settings_file
+        from limner.operations.home import settings_store as settings_file
 
         return settings_file.change(self._workspace, values, seen=seen)
 
     def log_tail(self, lines: int = 200) -> str:
         """The last lines of the worker's log, without secrets."""
-        from limner.pipeline.log_tail import log_tail
+        from limner.operations.home.log_tail import log_tail
 
         return log_tail(self._workspace.log_file, lines)
 
@@ -945,19 +957,19 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
     def accounts(self, *, live: bool = False) -> list[Account]:
         """The vendors' accounts: where each token was found; with ``live`` also whether it is good, and whose it is."""
-        from limner.pipeline import accounts
+        from limner.operations.home import accounts
 
         return accounts.accounts(self.settings, live=live)
 
     def login(self, vendor: str, token: str) -> Account:
         """Check a token by a call that costs nothing, and keep it in the system's keyring. AccountRefused."""
-        from limner.pipeline import accounts
+        from limner.operations.home import accounts
 
         return accounts.login(self.settings, vendor, token)
 
     def logout(self, vendor: str) -> Account:
         """Forget a token that ``login`` kept; one in the environment stays."""
-        from limner.pipeline import accounts
+        from limner.operations.home import accounts
 
         return accounts.logout(self.settings, vendor)
 
@@ -971,7 +983,7 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
     def back_ends(self) -> Mapping[str, tuple[BackEnd, ...]]:
         """What each installed trainer, hub, generator and captioner says of itself."""
-        from limner.pipeline import doctor
+        from limner.operations.maintenance import doctor
 
         return doctor.back_ends(self.settings)
 
@@ -980,18 +992,25 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
         ``remove_stray``: delete files that belong to nothing.
         """
-        from limner.pipeline import verifying
+        from limner.operations.maintenance import verification as verifying
 
         return self._started(verifying.submit(self._workspace, remove_stray=remove_stray))
 
     def verification(self) -> Verification | None:
         """What the last ``verify`` that came to its end found; None if there was none."""
-        from limner.pipeline import verifying
+        from limner.operations.jobs.queries import last_verification
 
-        return verifying.last(self._workspace)
+        return last_verification(self._workspace)
 
     def doctor(self, *, live: bool = False) -> DoctorReport:
         """What is installed, what would be used, what is missing and how to get it; ``live`` asks the vendors too."""
-        from limner.pipeline import doctor
+        from limner.operations.maintenance import doctor
 
         return doctor.examine(self._workspace, live=live)
+
+
+def _fail_all(database: Database, error: WorkerFailed) -> None:
+    # the jobs' rules are loaded by the few who come here
+    from limner.operations.jobs.lifecycle import fail_all
+
+    fail_all(database, error)

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "BUDGETS",
     "BackEnd",
     "Base",
+    "Budget",
     "Consent",
     "Crop",
     "DatasetItem",
@@ -36,7 +38,9 @@ __all__ = [
     "PlannedCall",
     "Price",
     "Progress",
+    "PromptTemplate",
     "Reach",
+    "RecipeField",
     "Severity",
     "SubjectFacts",
     "SubjectKind",
@@ -494,3 +498,59 @@ class ImageRecord:
     loras: tuple[LoraUse, ...]
     versions: Mapping[str, str]
     made_at: str
+
+
+BUDGETS = {
+    "day": "for today (UTC)",
+    "subject": "for '{subject}'",
+    "total": "in all",
+}
+"""The kinds of budget, which are the settings ``budget_<kind>``, and what each is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """One budget: ``kind`` names its setting ``budget_<kind>``; ``spent`` counts what is being bought now too."""
+
+    kind: str
+    limit: Decimal
+    spent: Decimal
+    subject: str = ""
+
+    @property
+    def left(self) -> Decimal:
+        """What may still be spent, never below zero."""
+        return max(Decimal(0), self.limit - self.spent)
+
+    @property
+    def words(self) -> str:
+        """What it is for: ``for today (UTC)``, ``for 'rex'``, ``in all``."""
+        return BUDGETS[self.kind].format(subject=self.subject)
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeField:
+    """One field of a recipe: what it is, what is allowed, and its ``value`` in the preset.
+
+    ``kind`` is ``whole``, ``number``, ``choice`` or ``text``; ``low`` and ``high`` belong to the range.
+    """
+
+    name: str
+    title: str
+    help: str
+    kind: str
+    value: Any
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTemplate:
+    """A prompt to begin with. ``kinds`` are the kinds of subject that it suits; the prompt holds ``{trigger}``."""
+
+    id: str
+    title: str
+    prompt: str
+    kinds: tuple[str, ...]

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from limner.settings import Settings
 from limner.studio import Studio
-from tests.pipeline.conftest import kill_all
+from tests.operations.conftest import kill_all
 
 from . import walk
 from .chromium import LOOKS, tab

@@ -10,10 +10,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from limner.settings import Settings
 from limner.studio import Studio
+from tests.operations.loras_made import TRAINING, add_training, draw
+from tests.operations.photos_kept import keep
 
 from ..lora_rows import add_lora
-from ..pipeline.loras_made import TRAINING, add_training, draw
-from ..pipeline.photos_kept import keep
 from ..web.pictures_made import add_generation
 from .chromium import LOOKS, Tab, tab
 from .server import Server

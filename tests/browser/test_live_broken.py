@@ -11,14 +11,14 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from limner.errors import StorageFailed
-from limner.pipeline import jobs
+from limner.operations.jobs import lifecycle as jobs
 from limner.records import Job
 from limner.settings import Settings
 from limner.studio import Studio
 from limner.types import Progress
+from tests.operations.photos_kept import keep
 
 from ..photos.making import encoded, picture
-from ..pipeline.photos_kept import keep
 from .broken_line import Line
 from .chromium import LOOKS, Tab, tab
 from .server import Server

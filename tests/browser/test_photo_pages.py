@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, Page, expect
 from limner.settings import Settings
 from limner.studio import Studio
 from limner.types import Crop
+from tests.operations.photos_kept import keep
 
-from ..pipeline.photos_kept import keep
 from .server import Server
 
 

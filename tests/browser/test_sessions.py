@@ -13,9 +13,9 @@ from sqlalchemy import delete
 from limner.settings import Settings
 from limner.store.web_models import SessionRow
 from limner.studio import Studio
+from tests.operations.photos_kept import keep
 
 from ..photos.making import encoded, picture
-from ..pipeline.photos_kept import keep
 from .broken_line import Line
 from .chromium import LOOKS, Tab, tab
 from .server import Server

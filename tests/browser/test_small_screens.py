@@ -9,9 +9,9 @@ from playwright.sync_api import Browser, expect
 
 from limner.settings import Settings
 from limner.studio import Studio
+from tests.operations.photos_kept import keep
 
 from ..lora_rows import add_lora
-from ..pipeline.photos_kept import keep
 from ..web.pictures_made import add_generation
 from .chromium import Look, tab
 from .server import Server

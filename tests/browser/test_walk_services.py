@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from limner import Studio
 from limner.settings import Settings
 from limner.stand_ins.rehearsal import Rehearsal, rehearsal
-from tests.pipeline.conftest import kill_all
+from tests.operations.conftest import kill_all
 from tests.servers.quick_engine import QuickEngine
 from tests.servers.services_bench import until
 

@@ -11,10 +11,10 @@ from playwright.sync_api import Browser, expect
 
 from limner.settings import Settings
 from limner.studio import Studio
+from tests.operations.photos_kept import keep
 
 from ..lora_rows import add_lora
 from ..photos.making import encoded, picture
-from ..pipeline.photos_kept import keep
 from ..web.pictures_made import add_generation, add_sample, png
 from .chromium import LOOKS, Tab, tab
 from .server import Server

@@ -15,8 +15,7 @@ from unittest import mock
 import pytest
 
 from limner.cli.main import run
-
-from ..pipeline.conftest import QUICK, draw_photos, kill_all
+from tests.operations.conftest import QUICK, draw_photos, kill_all
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from limner.stand_ins.serving import serve
-from limner.vendors import credentials
-from limner.vendors.accounts import VENDOR_ACCOUNTS
+from limner.vendors.secrets import tokens as credentials
+from limner.vendors.secrets.accounts import VENDOR_ACCOUNTS
 
 from .conftest import Outcome, Shell
 

@@ -15,8 +15,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from limner.store import Database
+from tests.operations.conftest import draw_photos
 
-from ..pipeline.conftest import draw_photos
 from .conftest import Outcome, Shell, Trained
 
 LIMNER = [sys.executable, "-m", "limner.cli.main"]

@@ -12,8 +12,8 @@ import pytest
 
 from limner.errors import AnswerLost, Undecided
 from limner.money.payments import Purchase, Receipt
-from limner.pipeline.paying import StoredPayments
-from limner.pipeline.workspace import Workspace
+from limner.operations.home.workspace import Workspace
+from limner.operations.payments.purchases import StoredPayments
 from limner.settings import Settings
 
 from .conftest import Shell

@@ -11,7 +11,7 @@ import pytest
 from limner import Studio
 from limner.cli.main import run
 from limner.settings import Settings
-from tests.pipeline.loras_made import TRAINING, add_training, draw
+from tests.operations.loras_made import TRAINING, add_training, draw
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import pytest
 
 from limner.cli.main import run
 from limner.hubs.hub import WEIGHTS_NAME
-from limner.pipeline import publishing
-from limner.pipeline.workspace import Workspace
+from limner.operations.home.workspace import Workspace
+from limner.operations.publications import job as publishing
 from limner.settings import Settings
-from limner.stand_ins.hub_repos import HubRepo
-from limner.stand_ins.huggingface import HuggingFaceStandIn
+from limner.stand_ins.hub.repos import HubRepo
+from limner.stand_ins.hub.server import HuggingFaceStandIn
 from limner.types import Visibility
-from tests.pipeline.conftest import kill_all
+from tests.operations.conftest import kill_all
 from tests.servers.hub import TOKEN, hub_server
 from tests.servers.quick_engine import quick_lora
 

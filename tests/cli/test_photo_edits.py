@@ -9,8 +9,8 @@ from PIL import Image
 
 from limner import Studio
 from limner.settings import Settings
+from tests.operations.photos_kept import keep
 
-from ..pipeline.photos_kept import keep
 from .conftest import Shell
 
 

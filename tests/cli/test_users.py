@@ -10,7 +10,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from limner.cli.main import run
-from limner.pipeline import passwords
+from limner.operations.members import passwords
 
 PASSWORD = "four plain words here"
 

@@ -17,7 +17,8 @@ from frozen import SUBJECT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner.datasets.caption_pairing import CaptionBook, read_captions
+from limner.datasets.caption_files import read_captions
+from limner.datasets.caption_pairing import CaptionBook
 from limner.datasets.caption_tables import read_csv, read_json, read_jsonl
 from limner.datasets.caption_text import decode
 from limner.datasets.captions import DEFAULT_TEMPLATE, clean_caption, fill, has_trigger, plain_braces

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from limner.demo.ink import elided, text_width, wrapped
 from limner.demo.sheet import WIDTH, SheetPicture, SheetSubject, contact_sheet
+from limner.typeset import elided, text_width, wrapped
 
 WORDS = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), max_size=200)
 

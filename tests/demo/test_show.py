@@ -12,7 +12,7 @@ from limner import Studio
 from limner.demo.show import SUBJECTS, run_demo
 from limner.errors import Conflict
 from limner.records import Job
-from tests.pipeline.conftest import QUICK, kill_all
+from tests.operations.conftest import QUICK, kill_all
 
 pytestmark = pytest.mark.engine
 

@@ -30,7 +30,7 @@ from tests.faults.hasty_worker import User, hatch
 from tests.faults.judging import Expected, broken_promises, is_well_said
 from tests.faults.scenarios import ROUTES, Point, Route, Scenario, draw_scenarios, points_of
 from tests.faults.world import Served, World, serving
-from tests.pipeline.conftest import draw_photos
+from tests.operations.conftest import draw_photos
 
 __all__ = ["Campaign", "Life", "Result", "campaign", "main"]
 
@@ -65,8 +65,8 @@ class Campaign:
         self.template = folder / "template"
         with Studio(settings=Settings(home=self.template, start_worker=False)) as studio:
             studio.add_subject("zib", kind="character", trigger="zibbo")
-        from limner.pipeline.durable import prepare
-        from limner.pipeline.workspace import Workspace
+        from limner.operations.home.dbos_engine import prepare
+        from limner.operations.home.workspace import Workspace
 
         workspace = Workspace(Settings(home=self.template))
         prepare(workspace.database)

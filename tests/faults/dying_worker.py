@@ -51,7 +51,7 @@ for name in ("replace", "rename", "link"):
     around(name)
 
 if __name__ == "__main__":
-    from limner.pipeline.worker import work
+    from limner.operations.jobs.worker import work
     from limner.settings import Settings
 
     work(Settings(), idle_seconds=0.5)

@@ -95,7 +95,7 @@ def _work(environment: dict[str, str]) -> None:
     os.dup2(log, 2)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     _hurry()
-    from limner.pipeline.worker import work
+    from limner.operations.jobs.worker import work
     from limner.settings import Settings
 
     work(Settings(), idle_seconds=None)
@@ -128,7 +128,9 @@ def _hurry() -> None:
     import dbos._dbos
     import httpx2
 
-    from limner.pipeline import durable, training_stage, wakeups, worker
+    from limner.operations.home import dbos_engine as durable
+    from limner.operations.jobs import wakeups, worker
+    from limner.operations.trainings import job as training_stage
 
     asleep, sleep, looked, woken = asyncio.sleep, time.sleep, training_stage._wished_to_stop, wakeups.sleep
     queued = dbos._dbos.queue_thread

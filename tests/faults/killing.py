@@ -19,7 +19,7 @@ from pathlib import Path
 
 from limner import Studio
 from limner.settings import Settings
-from tests.pipeline.conftest import QUICK, draw_photos, kill_all, processes_of
+from tests.operations.conftest import QUICK, draw_photos, kill_all, processes_of
 
 PROMPT = "a drawing of {trigger} on the beach"
 DYING = Path(__file__).with_name("dying_worker.py")
@@ -66,7 +66,7 @@ def outcome(home: Path, job: str) -> Outcome:
     """Look at everything that the run left."""
     from sqlalchemy import func, select
 
-    from limner.generation.pixels import pixel_digest
+    from limner.generation.metadata.pixels import pixel_digest
     from limner.store.models import BlobRow, Row
 
     with Studio(settings=settings(home)) as studio:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from limner.loras.conversion import convert
 from limner.stand_ins.rehearsal import ACCOUNT, TOKENS
-from limner.stand_ins.replicate_jobs import make_tar
+from limner.stand_ins.replicate.jobs import make_tar
 from limner.types import TensorNaming
 from tests.faults.world import World
 from tests.servers.faults import Fault
@@ -97,7 +97,7 @@ def _renamed(naming: TensorNaming) -> Callable[[bytes], bytes]:
 
 def _foreign_repo(world: World) -> None:
     """The name is taken: a repo of the user's that holds something else."""
-    from limner.stand_ins.hub_repos import HubRepo
+    from limner.stand_ins.hub.repos import HubRepo
 
     repo = HubRepo(f"{ACCOUNT}/zib-lora", private=True, contents=world.huggingface.contents)
     files = {"notes.txt": repo.keep(b"something of mine", lfs=False)}

@@ -160,10 +160,10 @@ class Served:
 
         ``checked`` may put something around a vendor's app, closest to it.
         """
-        from limner.stand_ins.fal import FalStandIn
-        from limner.stand_ins.huggingface import HuggingFaceStandIn
-        from limner.stand_ins.replicate import ReplicateStandIn
-        from limner.stand_ins.together import TogetherStandIn
+        from limner.stand_ins.fal.server import FalStandIn
+        from limner.stand_ins.hub.server import HuggingFaceStandIn
+        from limner.stand_ins.replicate.server import ReplicateStandIn
+        from limner.stand_ins.together.server import TogetherStandIn
 
         engine = QuickEngine(most_steps=3)
         world = World(

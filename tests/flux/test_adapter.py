@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 
 from limner.errors import LoraRefused
 from limner.flux.adapter import Adapter, LoraLinear, Shape, layer_shapes
-from limner.flux.family import family_of, match_modules
+from limner.flux.families import family_of
+from limner.flux.family import match_modules
 from limner.flux.loop import write_lora
 from limner.flux.safetensors_file import safetensors_bytes
 from limner.flux.sampling import draw, forget_pipeline, kept_pipeline, mount_loras

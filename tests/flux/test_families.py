@@ -11,7 +11,8 @@ from PIL import Image
 
 from limner.errors import NotReady, RecipeRefused
 from limner.flux.batches import TrainingPicture, encode_dataset, read_pixels
-from limner.flux.family import block_linears, family_of, match_modules
+from limner.flux.families import family_of
+from limner.flux.family import block_linears, match_modules
 from limner.flux.loading import load_pipeline, pick_device, pick_dtype
 
 pytestmark = pytest.mark.engine

@@ -20,7 +20,8 @@ from limner.flux.adapter import Adapter, layer_shapes
 from limner.flux.batches import EncodedDataset, Order
 from limner.flux.chance import TIMESTEP_SAMPLINGS, draw_sigmas, generator
 from limner.flux.checkpoint import Checkpoints
-from limner.flux.family import family_of, match_modules
+from limner.flux.families import family_of
+from limner.flux.family import match_modules
 from limner.flux.loop import StepReport, batch_loss, learning_rate_factor, train
 from limner.flux.safetensors_file import safetensors_bytes
 

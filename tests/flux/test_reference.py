@@ -13,7 +13,8 @@ from torch import Tensor
 
 from limner.flux.adapter import Adapter, LoraLinear, layer_shapes
 from limner.flux.batches import EncodedDataset
-from limner.flux.family import Conditioning, family_of, match_modules
+from limner.flux.families import family_of
+from limner.flux.family import Conditioning, match_modules
 from limner.flux.loop import batch_loss
 from limner.flux.sampling import draw
 

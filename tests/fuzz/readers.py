@@ -94,7 +94,7 @@ def _lora_header(data: bytes) -> object:
 
 
 def _picture(path: Path) -> object:
-    from limner.generation.provenance import read_provenance
+    from limner.generation.metadata.provenance import read_provenance
 
     return read_provenance(path)
 
@@ -139,7 +139,7 @@ def _upload_metadata(data: bytes) -> object:
 
 
 def _webhook(data: bytes) -> object:
-    from limner.vendors.webhooks import verify
+    from limner.vendors.http.standard_webhooks import verify
 
     fields = data.decode("latin-1").split("\n")
     headers = dict(zip(("webhook-id", "webhook-timestamp", "webhook-signature"), fields, strict=False))
@@ -159,8 +159,10 @@ def _fal_log(data: bytes) -> object:
 
 
 def _answer(data: bytes) -> object:
-    from limner.vendors import fal_answers, rates, replicate_answers
-    from limner.vendors.answers import message_of, read_json
+    from limner.vendors.fal import answers as fal_answers
+    from limner.vendors.http import rate_headers as rates
+    from limner.vendors.http.answers import message_of, read_json
+    from limner.vendors.replicate import answers as replicate_answers
 
     body = read_json(data, "application/json")
     with suppress(LimnerError):
@@ -172,7 +174,7 @@ def _answer(data: bytes) -> object:
 
 def _card(data: bytes) -> object:
     from limner.hubs.card import card_header
-    from limner.web.cards import card_html, split_card
+    from limner.web.rendering.markdown import card_html, split_card
 
     text = data.decode("utf-8", "replace")
     with suppress(LimnerError):

@@ -9,11 +9,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from limner.generation.pixels import pixel_digest
+from limner.generation.metadata.pixels import pixel_digest
 from limner.loras.inspection import inspect
-from limner.pipeline import drawing_stage, generating
-from limner.pipeline.worker import StageContext
-from limner.pipeline.workspace import Workspace
+from limner.operations.generations import actions as generating
+from limner.operations.generations import job as drawing_stage
+from limner.operations.home.workspace import Workspace
+from limner.operations.jobs.context import StageContext
 from limner.records import Job
 from limner.store.models import BlobRow, GenerationRow, ImageRow, JobRow, LoraRow, SubjectRow
 from limner.types import JobState

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from limner.flux import sampling
-from limner.pipeline.workspace import Workspace
+from limner.operations.home.workspace import Workspace
 from limner.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "flux"))

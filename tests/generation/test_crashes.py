@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from limner.pipeline import jobs
-from limner.pipeline.workspace import Workspace
+from limner.operations.home.workspace import Workspace
+from limner.operations.jobs import lifecycle as jobs
 from limner.store import Database
 from limner.types import JobState
 

@@ -16,12 +16,14 @@ from sqlalchemy import select, update
 
 from limner import plugins
 from limner.errors import Cancelled, InputRefused, NotFound, StorageFailed, WorkFailed
-from limner.generation.credentials import verify
 from limner.generation.generator import Drawn, GenerationOrder
-from limner.generation.pixels import encode_png
-from limner.generation.provenance import read_record
-from limner.pipeline import drawing_stage, generating, jobs
-from limner.pipeline.gallery import Gallery
+from limner.generation.metadata.c2pa import verify
+from limner.generation.metadata.pixels import encode_png
+from limner.generation.metadata.provenance import read_record
+from limner.operations.gallery.actions import Gallery
+from limner.operations.generations import actions as generating
+from limner.operations.generations import job as drawing_stage
+from limner.operations.jobs import lifecycle as jobs
 from limner.store.models import GenerationRow, ImageRow, JobRow, LoraRow
 from limner.types import BackEnd, Estimate, JobState, Plan
 

@@ -19,7 +19,7 @@ from limner.errors import InputRefused, LoraRefused, NotReady, WorkFailed
 from limner.flux import sampling
 from limner.generation.generator import Drawn, GenerationOrder, Generator
 from limner.generation.local import LocalGenerator
-from limner.generation.pixels import pixel_digest
+from limner.generation.metadata.pixels import pixel_digest
 from limner.settings import Settings
 
 from .making import lora_use, order, random_lora

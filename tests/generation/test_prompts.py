@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner.generation import infotext
+from limner.generation.metadata import infotext
 from limner.generation.prompts import lora_tags, unread_marks, without_tags
 
 from .making import lora_use, many, record

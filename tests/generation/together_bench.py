@@ -18,13 +18,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from limner.generation.generator import Drawn, GenerationOrder
-from limner.generation.together import TogetherGenerator
+from limner.generation.together.generator import TogetherGenerator
 from limner.settings import Settings
 from limner.stand_ins.catalog import write_catalog
 from limner.stand_ins.serving import serve
-from limner.stand_ins.together import TogetherStandIn
+from limner.stand_ins.together.server import TogetherStandIn
 from limner.types import LoraUse
-from limner.vendors import limiter
+from limner.vendors.http import limiter
 from tests.servers.contracts import Validated
 from tests.servers.orders import generation_order
 from tests.servers.quick_engine import QuickEngine, quick_lora

@@ -17,8 +17,8 @@ from limner.errors import AccountRefused, Conflict, LimnerError, OutOfCredit, St
 from limner.hubs.hub import WEIGHTS_NAME, LoraPackage, Published
 from limner.hubs.huggingface import HuggingFaceHub
 from limner.settings import Settings
-from limner.stand_ins.hub_repos import HubRepo
-from limner.stand_ins.huggingface import HuggingFaceStandIn
+from limner.stand_ins.hub.repos import HubRepo
+from limner.stand_ins.hub.server import HuggingFaceStandIn
 from limner.stand_ins.serving import serve
 from limner.types import Reach, Visibility
 from tests.servers.hub import TOKEN
@@ -321,7 +321,7 @@ def test_a_short_pause_that_the_hub_asks_for_is_kept(
 ) -> None:
     spoiler, hub = between
     waited: list[float] = []
-    monkeypatch.setattr("limner.vendors.huggingface.PAUSE", waited.append)
+    monkeypatch.setattr("limner.vendors.huggingface.hub.PAUSE", waited.append)
     busy = times(1)
     spoiler.before = lambda method, path: (429, {"retry-after": "7"}) if path.endswith("/refs") and busy() else None
     publish(hub, pack())
@@ -403,7 +403,7 @@ def test_without_a_token_it_says_how_to_get_one(
 
 
 def test_a_hub_that_is_not_there_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("limner.vendors.huggingface.PAUSE", lambda seconds: None)
+    monkeypatch.setattr("limner.vendors.huggingface.hub.PAUSE", lambda seconds: None)
     hub = HuggingFaceHub(settings=settings.model_copy(update={"huggingface_url": "http://127.0.0.1:9"}))
     with pytest.raises(VendorFailed, match="cannot be reached"):
         hub.status("ann/jane")

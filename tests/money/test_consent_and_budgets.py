@@ -7,10 +7,10 @@ from decimal import Decimal
 import pytest
 
 from limner.errors import ConsentNeeded, SpendingRefused
-from limner.money.budgets import BUDGETS, Budget, check_budgets
+from limner.money.budgets import check_budgets
 from limner.money.consent import check_consent
 from limner.settings import Settings
-from limner.types import Estimate
+from limner.types import BUDGETS, Budget, Estimate
 
 ONE = Decimal("1.00")
 

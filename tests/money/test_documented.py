@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 from limner.money.prices import MODELS, read_prices
-from limner.pipeline.paying import DECISIONS
+from limner.operations.payments.purchases import DECISIONS
 from limner.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "guide" / "costs.md").read_text(encoding="utf-8")

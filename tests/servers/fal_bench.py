@@ -12,19 +12,20 @@ from typing import Any
 
 import pytest
 
-from limner.generation.fal import FalGenerator
+from limner.generation.fal.generator import FalGenerator
 from limner.generation.generator import Drawn, GenerationOrder
 from limner.money import payments as money
 from limner.settings import Settings
 from limner.stand_ins.catalog import write_catalog
-from limner.stand_ins.fal import FalStandIn
+from limner.stand_ins.fal.server import FalStandIn
 from limner.stand_ins.serving import serve
 from limner.training.fal import FalTrainer, following
 from limner.training.recipe import Recipe
 from limner.training.trainer import TrainingOrder, TrainingReport
 from limner.types import LoraUse, SubjectFacts, SubjectKind
-from limner.vendors import fal as fal_vendor
-from limner.vendors import http, limiter
+from limner.vendors.fal import client as fal_vendor
+from limner.vendors.http import client as http
+from limner.vendors.http import limiter
 from tests.servers.faults import Fault, Faulty
 from tests.servers.orders import ended, generation_order, lora_file, training_order
 from tests.servers.quick_engine import QuickEngine
@@ -98,7 +99,7 @@ def open_bench(folder: Path, monkeypatch: pytest.MonkeyPatch, *plan: Fault) -> I
     monkeypatch.setattr(fal_vendor, "LOOKS", (0.0, 0.0))
     monkeypatch.setattr(fal_vendor, "FACTS", replace(fal_vendor.FACTS, rate=5000.0, burst=5000))
     monkeypatch.setattr(following, "PAUSES", (0.0, 0.0))
-    monkeypatch.setattr("limner.generation.fal.PAUSES", (0.005, 0.02))
+    monkeypatch.setattr("limner.generation.fal.generator.PAUSES", (0.005, 0.02))
     monkeypatch.setenv("FAL_KEY", TOKEN)
     stand_in = FalStandIn(QuickEngine(), tokens={TOKEN: "ann", "fal-another-key": "bob"})
     faulty = Faulty(stand_in.app, plan)

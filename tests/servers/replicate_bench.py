@@ -18,22 +18,23 @@ from openapi_core import Config, OpenAPI
 
 from limner.catalog import find_base
 from limner.errors import AnswerLost
-from limner.generation import replicate as generating
 from limner.generation.generator import Drawn, GenerationOrder
-from limner.generation.replicate import ReplicateGenerator
+from limner.generation.replicate import generator as generating
+from limner.generation.replicate.generator import ReplicateGenerator
 from limner.money import payments as money
 from limner.money.payments import Find, Purchase, Receipt, Send, find_lost
 from limner.settings import Settings
 from limner.stand_ins.catalog import write_catalog
-from limner.stand_ins.replicate import ReplicateStandIn
+from limner.stand_ins.replicate.server import ReplicateStandIn
 from limner.stand_ins.serving import serve
 from limner.training.recipe import Recipe
 from limner.training.replicate import ReplicateTrainer
 from limner.training.replicate import trainer as training
 from limner.training.trainer import Collected, TrainingOrder, TrainingReport
 from limner.types import LoraUse, SubjectFacts, SubjectKind
-from limner.vendors import http, limiter
-from limner.vendors import replicate as vendor
+from limner.vendors.http import client as http
+from limner.vendors.http import limiter
+from limner.vendors.replicate import client as vendor
 from tests.servers.contracts import Validated, read_spec
 from tests.servers.faults import Fault, Faulty
 from tests.servers.orders import ended, generation_order, lora_file, training_order

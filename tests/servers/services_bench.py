@@ -16,17 +16,22 @@ from typing import Any
 import pytest
 
 from limner import Studio
-from limner.generation import replicate as replicate_generator
+from limner.generation.replicate import generator as replicate_generator
 from limner.money import payments
-from limner.pipeline import jobs, training_stage, worker
+from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import worker
+from limner.operations.trainings import job as training_stage
 from limner.records import Job
 from limner.settings import Settings
 from limner.stand_ins.rehearsal import Rehearsal, rehearsal
 from limner.stand_ins.serving import App
 from limner.training.fal import following
 from limner.training.replicate import trainer as replicate_trainer
-from limner.vendors import fal, http, limiter, replicate
-from tests.pipeline.conftest import draw_photos
+from limner.vendors.fal import client as fal
+from limner.vendors.http import client as http
+from limner.vendors.http import limiter
+from limner.vendors.replicate import client as replicate
+from tests.operations.conftest import draw_photos
 from tests.servers.faults import Fault, Faulty, Message, Receive, Send
 from tests.servers.quick_engine import QuickEngine
 
@@ -181,14 +186,14 @@ def open_bench(
     monkeypatch.setattr(bases, "_own", [])
     bases.bases.cache_clear()
     monkeypatch.setattr(limiter, "_limiters", {})
-    monkeypatch.setattr("limner.vendors.huggingface.PAUSE", lambda seconds: None)
-    monkeypatch.setattr("limner.vendors.public_web.PAUSE", lambda seconds: None)
+    monkeypatch.setattr("limner.vendors.huggingface.hub.PAUSE", lambda seconds: None)
+    monkeypatch.setattr("limner.vendors.http.public_web.PAUSE", lambda seconds: None)
     monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda seconds: None))
     monkeypatch.setattr(http, "pause", lambda seconds: asyncio.sleep(0))
     monkeypatch.setattr(payments, "LOOKS", (0.0, 0.0))
     monkeypatch.setattr(fal, "LOOKS", (0.0, 0.0))
     monkeypatch.setattr(following, "PAUSES", (0.02, 0.05))
-    monkeypatch.setattr("limner.generation.fal.PAUSES", (0.005, 0.02))
+    monkeypatch.setattr("limner.generation.fal.generator.PAUSES", (0.005, 0.02))
     monkeypatch.setattr(replicate_generator, "LOOKS", (0.005, 0.01))
     monkeypatch.setattr(replicate_trainer, "FIRST_LOOK", 0.02)
     monkeypatch.setattr(replicate_trainer, "LAST_LOOK", 0.05)

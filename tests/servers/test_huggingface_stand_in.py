@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
-from limner.stand_ins.huggingface import HuggingFaceStandIn
+from limner.stand_ins.hub.server import HuggingFaceStandIn
 from limner.stand_ins.serving import serve
 
 from .contracts import Validated

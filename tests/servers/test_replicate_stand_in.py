@@ -14,9 +14,9 @@ import httpx2
 import pytest
 from PIL import Image
 
-from limner.stand_ins.replicate import ReplicateStandIn
+from limner.stand_ins.replicate.server import ReplicateStandIn
 from limner.stand_ins.serving import serve
-from limner.vendors.webhooks import verify
+from limner.vendors.http.standard_webhooks import verify
 from tests.servers.contracts import Validated
 from tests.servers.quick_engine import QuickEngine
 from tests.servers.replicate_bench import described

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from limner.errors import StorageFailed
-from limner.pipeline.workspace import Workspace
+from limner.operations.home.workspace import Workspace
 from limner.settings import Settings
 from limner.store.home import close_home, open_to_others
 

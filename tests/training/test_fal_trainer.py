@@ -31,13 +31,13 @@ from limner.errors import (
 from limner.loras.conversion import convert
 from limner.loras.header import read_header
 from limner.loras.validation import validate
-from limner.pipeline.paying import StoredPayments, decide
-from limner.pipeline.workspace import Workspace
+from limner.operations.home.workspace import Workspace
+from limner.operations.payments.purchases import StoredPayments, decide
 from limner.training.fal import following, run_notes
 from limner.training.fal.weights import check_whole, leave_out_guidance
 from limner.training.trainer import Trainer
 from limner.types import JobState, Severity, SubjectKind, TensorNaming
-from limner.vendors import http
+from limner.vendors.http import client as http
 
 SUBMIT = r"^/queue/[^/]+/[^/]+$"
 
@@ -113,7 +113,7 @@ def test_a_base_without_guidance_loses_nothing_else(bench: FalBench, tmp_path: P
     from safetensors.numpy import load_file, save_file
     from tests.servers.quick_engine import quick_lora
 
-    from limner.stand_ins.fal_weights import with_guidance
+    from limner.stand_ins.fal.weights import with_guidance
 
     path = tmp_path / "a.safetensors"
     plain = tmp_path / "plain.safetensors"
@@ -301,8 +301,8 @@ def test_where_the_cdn_fails_it_goes_to_other_storage(bench: FalBench) -> None:
 
 
 def test_large_packages_go_in_parts(bench: FalBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("limner.vendors.fal.PARTS_ABOVE", 1000)
-    monkeypatch.setattr("limner.vendors.fal.PART_SIZE", 700)
+    monkeypatch.setattr("limner.vendors.fal.client.PARTS_ABOVE", 1000)
+    monkeypatch.setattr("limner.vendors.fal.client.PART_SIZE", 700)
     order = bench.training()
     assert bench.train(order).state is JobState.DONE
     assert order.package is not None

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limner.errors import WorkFailed
-from limner.stand_ins.replicate_jobs import _bar, make_tar
+from limner.stand_ins.replicate.jobs import _bar, make_tar
 from limner.training.replicate import archive
 from limner.training.replicate.archive import DamagedArchive, take_weights
 from limner.training.replicate.log_lines import TAIL, log_tail, read_log
 from limner.training.replicate.outcomes import explain
 from limner.training.replicate.state import KeptFile, RunState
 from limner.types import JobState
-from limner.vendors.replicate_inputs import check_inputs, input_fields
+from limner.vendors.replicate.input_schema import check_inputs, input_fields
 
 # --- logs -----------------------------------------------------------------------------------------------------------
 

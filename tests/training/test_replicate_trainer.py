@@ -27,13 +27,13 @@ from limner.errors import (
     VendorRefused,
     WorkFailed,
 )
+from limner.operations.jobs.vendor_webhook_app import webhook_app
 from limner.stand_ins.serving import serve
 from limner.training.replicate import ReplicateTrainer, buying
 from limner.training.replicate.state import RunState
 from limner.training.trainer import Trainer
 from limner.types import JobState, Severity, SubjectKind
-from limner.vendors.replicate import ReplicateClient
-from limner.web.webhooks import webhook_app
+from limner.vendors.replicate.client import ReplicateClient
 
 
 @pytest.fixture
@@ -608,7 +608,7 @@ def test_webhooks_wake_and_nothing_else(bench: ReplicateBench) -> None:
     woken: list[str] = []
 
     async def secret() -> str:
-        from limner.vendors.credentials import token_for
+        from limner.vendors.secrets.tokens import token_for
 
         async with ReplicateClient(bench.settings.replicate_url, token_for("replicate", bench.settings)) as client:
             return (await client.webhook_secret()).reveal()

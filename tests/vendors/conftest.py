@@ -12,8 +12,9 @@ from keyring.backend import KeyringBackend
 from keyring.backends.fail import Keyring as NoKeyring
 
 from limner.settings import Settings
-from limner.vendors import credentials, http
-from limner.vendors.accounts import VENDOR_ACCOUNTS
+from limner.vendors.http import client as http
+from limner.vendors.secrets import tokens as credentials
+from limner.vendors.secrets.accounts import VENDOR_ACCOUNTS
 
 
 @pytest.fixture

@@ -27,8 +27,9 @@ from limner.errors import (
     VendorRefused,
 )
 from limner.stand_ins.serving import serve
-from limner.vendors import http, limiter
-from limner.vendors.credentials import Secret
+from limner.vendors.http import client as http
+from limner.vendors.http import limiter
+from limner.vendors.secrets.tokens import Secret
 from limner.vendors.together import ModelGone, TogetherClient, _given, _models, refusal
 
 TOKEN = "tgp_planted_token_of_ann"

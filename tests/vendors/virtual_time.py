@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from limner.vendors import limiter
+from limner.vendors.http import limiter
 
 T = TypeVar("T")
 

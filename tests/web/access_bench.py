@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from limner.pipeline import passwords
+from limner.operations.members import passwords
 from limner.settings import Settings
 from limner.studio import Studio
 from limner.web.access import Rules

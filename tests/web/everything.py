@@ -12,12 +12,12 @@ from urllib.parse import quote
 from fastapi import FastAPI
 from sqlalchemy import update
 
-from limner.pipeline.delivering import deliver_due
+from limner.operations.webhooks.delivery import deliver_due
 from limner.store.models import GenerationRow, IntentRow, JobRow, now
 from limner.studio import Studio
 from limner.types import Consent, JobState
-from tests.pipeline.loras_made import TRAINING, add_training, draw
-from tests.pipeline.photos_kept import keep
+from tests.operations.loras_made import TRAINING, add_training, draw
+from tests.operations.photos_kept import keep
 from tests.web.access_bench import PASSWORDS
 from tests.web.pictures_made import add_generation
 

@@ -13,9 +13,9 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from limner.errors import AccessRefused, InputRefused, TooManyTries
+from limner.http_server.bodies import LimitedBody
 from limner.settings import Settings
 from limner.web.access import Rules, require
-from limner.web.access.bodies import LimitedBody
 from limner.web.access.cookies import CookieNames, read_cookies
 from limner.web.access.headers import CONTENT_SECURITY_POLICY
 from limner.web.access.origins import refuse_foreign_host, refuse_foreign_page

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from limner.web.templating import STATIC, static_url
+from limner.web.rendering.templates import STATIC, static_url
 
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "web-assets/package-lock.json"

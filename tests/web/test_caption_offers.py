@@ -13,11 +13,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from limner.cli.main import run
-from limner.pipeline.late_captions import OFFERED
+from limner.operations.photos.late_captions import OFFERED
 from limner.store.models import JobRow, TrainingRow, now
 from limner.studio import Studio
-
-from ..pipeline.photos_kept import keep
+from tests.operations.photos_kept import keep
 
 HOSTILE = "<script>alert(1)</script> \u202e {trigger}"
 

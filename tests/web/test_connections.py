@@ -19,11 +19,11 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from limner.errors import TooManyAtOnce
-from limner.pipeline.listening import listening
+from limner.http_server import connections
+from limner.http_server.connections import Limits, bounded_by
+from limner.operations.jobs.vendor_webhooks import listening
 from limner.settings import Settings
-from limner.web import connections
 from limner.web.access.crowding import Crowding
-from limner.web.connections import Limits, bounded_by
 
 Address = tuple[str, int]
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -308,7 +308,7 @@ FEW_HANDLES = """
 import resource, socket, sys, uvicorn
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 from limner.errors import TooManyAtOnce
-from limner.pipeline.listening import listening
+from limner.operations.jobs.vendor_webhooks import listening
 from limner.settings import Settings
 from limner.web.connections import BACKLOG, Limits, bounded_by
 async def app(scope, receive, send):

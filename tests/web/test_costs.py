@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 from fastapi.testclient import TestClient
 
-from limner.pipeline import jobs
+from limner.operations.jobs import lifecycle as jobs
 from limner.store.models import IntentRow, LedgerRow
 from limner.studio import Studio
 from limner.web.access import Rules

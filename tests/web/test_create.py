@@ -17,18 +17,19 @@ from httpx import Response
 from limner.catalog import bases
 from limner.errors import VendorFailed
 from limner.generation.local import LocalGenerator
-from limner.pipeline import jobs, worker
+from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import worker
 from limner.records import Grid
 from limner.settings import Settings
 from limner.store.models import GenerationRow, JobRow
 from limner.studio import Studio
 from limner.types import Estimate, JobState
-from limner.vendors import credentials
+from limner.vendors.secrets import tokens as credentials
 from limner.web.app import create_app
-from limner.web.pages.create_links import create_link
-from limner.web.pages.create_sizes import shape_of, sizes
+from limner.web.pages.create.links import create_link
+from limner.web.pages.create.sizes import shape_of, sizes
 from tests.lora_rows import add_lora
-from tests.pipeline.loras_made import TRAINING, add_training
+from tests.operations.loras_made import TRAINING, add_training
 from tests.web.pictures_made import add_generation
 
 TOKENS = ("TOGETHER_API_KEY", "FAL_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "REPLICATE_API_TOKEN")
@@ -521,7 +522,7 @@ def test_a_grid_that_costs_is_drawn_at_the_price_that_was_shown(
 
 
 def test_grids_are_found_again(client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("limner.web.pages.grids.MOST_LISTED", 6)
+    monkeypatch.setattr("limner.web.pages.grids.page.MOST_LISTED", 6)
     assert "Earlier grids" not in client.get("/create").text and "No grids here" in client.get("/grids").text
     made = [
         studio.grids.start(f"harbour {number}", x=("seed", [1, 2]), steps=1, generator="local") for number in range(8)
@@ -579,7 +580,7 @@ def test_a_link_on_a_page_elsewhere_makes_nobody_look_at_an_address(
         looked.append(url)
         raise VendorFailed("It cannot be read.")
 
-    monkeypatch.setattr("limner.vendors.public_web.PublicWeb.start", start)
+    monkeypatch.setattr("limner.vendors.http.public_web.PublicWeb.start", start)
     address = "https://evil.example/a.safetensors"
     for site in ("cross-site", "same-site"):
         sent = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}

@@ -15,12 +15,12 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from limner.generation.local import LocalGenerator
-from limner.pipeline import grids
+from limner.operations.grids import actions as grids
 from limner.records import Grid
 from limner.settings import Settings
 from limner.studio import Studio
 from limner.types import Estimate
-from tests.pipeline.loras_made import TRAINING, add_training, draw
+from tests.operations.loras_made import TRAINING, add_training, draw
 
 HERE = f"/trainings/{TRAINING}/compare"
 PARTIAL = {"HX-Request": "true", "HX-Request-Type": "partial"}

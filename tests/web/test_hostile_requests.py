@@ -23,13 +23,13 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from limner.http_server.connections import Limits, bounded_by
+from limner.operations.jobs.vendor_webhook_app import webhook_app
 from limner.settings import Settings
-from limner.stand_ins.replicate_webhooks import sign
+from limner.stand_ins.replicate.webhooks import sign
 from limner.studio import Studio
 from limner.web.access import Rules
 from limner.web.app import create_app
-from limner.web.connections import Limits, bounded_by
-from limner.web.webhooks import webhook_app
 from tests.web.access_bench import visiting
 from tests.web.everything import OWNER, Everything, Route, every_route, fill
 from tests.web.hostile import HEADERS, JSON_BODIES, JSON_VALUES, PARTS, TEXTS, VALUES, Wire, encoded_form

@@ -81,7 +81,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     async def at_once(seconds: float) -> None:
         pass
 
-    monkeypatch.setattr("limner.vendors.http.pause", at_once)
+    monkeypatch.setattr("limner.vendors.http.client.pause", at_once)
 
 
 def wrong_words(name: str, right: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from limner.errors import BaseUnclear, WorkFailed
-from limner.pipeline import jobs
+from limner.operations.jobs import lifecycle as jobs
 from limner.records import Job
 from limner.studio import Studio
 from limner.types import Progress

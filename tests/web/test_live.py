@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from limner.errors import NotFound, StorageFailed
-from limner.pipeline import jobs
+from limner.operations.jobs import lifecycle as jobs
 from limner.settings import Settings
 from limner.studio import Studio
 from limner.types import JobState, Progress

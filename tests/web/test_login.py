@@ -22,7 +22,7 @@ from limner.studio import Studio
 from limner.web.access import Rules
 from limner.web.access.paths import is_api
 from limner.web.app import create_app
-from limner.web.serving import Address, _said, rules_for, serve_studio
+from limner.web.serve import Address, _said, rules_for, serve_studio
 
 from .access_bench import HOME, PASSWORDS, csrf, form, guarded, members, visiting  # noqa: F401
 

@@ -20,12 +20,12 @@ from starlette.routing import Route
 from limner.errors import LimnerError
 from limner.loras.header import digests, read_header
 from limner.loras.inspection import inspect
-from limner.pipeline import importing, publishing
+from limner.operations.publications import job as publishing
 from limner.stand_ins.serving import serve
 from limner.studio import Studio
 from limner.types import TensorNaming, Visibility
-from limner.web.cards import card_html, split_card
-from tests.pipeline.loras_made import TRAINING, add_training
+from limner.web.rendering.markdown import card_html, split_card
+from tests.operations.loras_made import TRAINING, add_training
 from tests.servers.quick_engine import quick_lora
 from tests.web.access_bench import visiting
 
@@ -251,7 +251,7 @@ def test_a_file_on_its_way_lies_in_the_home_and_leaves_the_reserve(
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
     assert take(client, file=quick_lora("limner-tiny", 2, b"x")).status_code == 303
     monkeypatch.undo()
-    monkeypatch.setattr(importing, "LARGEST", 1000)
+    monkeypatch.setattr("limner.loras.header.LARGEST_FILE", 1000)
     refused = take(client, file=b"x" * 1001, trigger="kept")
     assert (refused.status_code, "more than 1,000 bytes" in refused.text) == (422, True)
     assert 'value="kept"' in refused.text
@@ -368,7 +368,7 @@ def test_nothing_inside_can_be_named(client: TestClient, studio: Studio, source:
 
 def test_a_redirect_leads_nowhere_inside(client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     """A public host that sends on to a private one: every hop is looked at, not only the first."""
-    from limner.vendors import public_web
+    from limner.vendors.http import public_web
 
     asked: list[str] = []
 
@@ -406,7 +406,7 @@ def test_a_name_that_changes_its_address_is_connected_to_where_it_was_looked_at(
     client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DNS rebinding: public when it is checked, private when it is connected to. The name is asked for once a hop."""
-    from limner.vendors import public_web
+    from limner.vendors.http import public_web
 
     answers = iter([[(2, 1, 6, "", ("203.0.114.9", 443))], [(2, 1, 6, "", ("127.0.0.1", 443))]])
     monkeypatch.setattr(public_web.socket, "getaddrinfo", lambda *a, **k: next(answers))
@@ -429,7 +429,7 @@ def test_a_name_that_changes_its_address_is_connected_to_where_it_was_looked_at(
 
 def with_a_public_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """``public.example`` is a stand-in on this machine, that has no certificate."""
-    from limner.vendors import public_web
+    from limner.vendors.http import public_web
 
     real, target = public_web._resolve, public_web.PublicWeb._target
 

@@ -18,11 +18,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from limner.pipeline import jobs
-from limner.pipeline.delivering import deliver_due
+from limner.operations.jobs import lifecycle as jobs
+from limner.operations.webhooks.delivery import deliver_due
 from limner.stand_ins.serving import serve
 from limner.studio import Studio
-from limner.vendors import public_web
+from limner.vendors.http import public_web
 from tests.lora_rows import add_lora
 
 ADDRESSES = (

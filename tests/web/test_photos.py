@@ -16,8 +16,7 @@ from limner.datasets.packages import LAYOUTS as ALL_LAYOUTS
 from limner.studio import Studio
 from limner.types import Crop
 from limner.web.pages.datasets import LAYOUTS
-
-from ..pipeline.photos_kept import keep
+from tests.operations.photos_kept import keep
 
 PARTIAL = {"HX-Request": "true"}
 

@@ -16,7 +16,7 @@ from markupsafe import escape
 
 import limner
 from limner.cli.main import app
-from limner.web.remedies import for_pages
+from limner.web.rendering.remedies import for_pages
 
 HERE = Path(limner.__file__).parent
 TAGS = re.compile(r"<[^>]*>")

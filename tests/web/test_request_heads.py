@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from limner.web.request_heads import LONGEST_HEAD, BoundedHeads
+from limner.http_server.request_heads import LONGEST_HEAD, BoundedHeads
 
 
 async def told_back(scope: Scope, receive: Receive, send: Send) -> None:

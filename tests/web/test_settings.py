@@ -17,12 +17,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from limner.errors import AccountRefused
-from limner.pipeline import jobs
+from limner.operations.jobs import lifecycle as jobs
 from limner.records import Account
 from limner.settings import read_settings
 from limner.stand_ins.serving import serve
 from limner.studio import Studio
-from limner.vendors.credentials import Secret
+from limner.vendors.secrets.tokens import Secret
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from limner.store.models import now
 from limner.store.web_models import ErasedRow
 from limner.studio import Studio
 from limner.web.app import create_app
-from tests.pipeline.conftest import draw_photos
+from tests.operations.conftest import draw_photos
 
 PERSON = {"name": "John Doe", "kind": "person", "consent": "given", "given_by": "John Doe", "statement": "All of it."}
 

@@ -13,7 +13,7 @@ from jinja2 import UndefinedError
 
 from limner.errors import NotFound
 from limner.types import Finding, JobState, Severity
-from limner.web.templating import (
+from limner.web.rendering.templates import (
     STATIC,
     TEMPLATES,
     byte_size,
@@ -175,7 +175,7 @@ def test_the_layout_shows_the_notice_and_marks_where_one_is() -> None:
 
 
 def test_an_address_changes_with_the_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("limner.web.templating.STATIC", tmp_path)
+    monkeypatch.setattr("limner.web.rendering.templates.STATIC", tmp_path)
     (tmp_path / "a.css").write_text("a {}")
     first = static_url("a.css")
     assert first == static_url("a.css")

@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from limner.pipeline import jobs, training_stage, trainings, worker
+from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import worker
+from limner.operations.trainings import actions as trainings
+from limner.operations.trainings import job as training_stage
 from limner.store.models import BlobRow, CheckpointRow, DatasetRow, PhotoRow, SampleRow, TrainingRow, now
 from limner.studio import Studio
 from limner.types import JobState
-from limner.web.pages.curves import MOST_POINTS, curve
-from limner.web.pages.train_form import read_form
-from tests.pipeline.photos_kept import keep
+from limner.web.pages.training.curves import MOST_POINTS, curve
+from limner.web.pages.training.form import read_form
+from tests.operations.photos_kept import keep
 
 PROMPT = 'a <b>dog</b> & "sea"'
 
@@ -81,7 +84,7 @@ def test_a_price_may_be_asked_for_without_a_script(client: TestClient, rex: Stud
 def test_the_same_form_sent_twice_starts_one_training(
     client: TestClient, rex: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("limner.pipeline.freezing.freeze", lambda *_, **__: frozen(rex))
+    monkeypatch.setattr("limner.operations.datasets.job.freeze", lambda *_, **__: frozen(rex))
     sent = fields(client.get("/subjects/rex/train").text) | {"prompts": PROMPT, "r_steps": "42"}
     first, second = (send(client, "/subjects/rex/train", sent) for _ in range(2))
     assert first.status_code == second.status_code == 303
@@ -96,7 +99,7 @@ def test_the_same_form_sent_twice_starts_one_training(
 def test_a_form_that_was_changed_is_trained_though_its_id_was_used(
     client: TestClient, rex: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("limner.pipeline.freezing.freeze", lambda *_, **__: frozen(rex))
+    monkeypatch.setattr("limner.operations.datasets.job.freeze", lambda *_, **__: frozen(rex))
     sent = fields(client.get("/subjects/rex/train").text)
     for steps in ("40", "50", "40"):
         assert send(client, "/subjects/rex/train", {**sent, "r_steps": steps}).status_code == 303
@@ -143,7 +146,7 @@ def test_what_costs_more_than_goes_without_asking_waits_for_a_yes_to_that_sum(
     client: TestClient, rex: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REPLICATE_API_TOKEN", "r8_" + "x" * 37)
-    monkeypatch.setattr("limner.pipeline.freezing.freeze", lambda *_, **__: frozen(rex))
+    monkeypatch.setattr("limner.operations.datasets.job.freeze", lambda *_, **__: frozen(rex))
     path = "/subjects/rex/train"
     sent = fields(client.get(path).text) | {"base": "flux1-dev", "trainer": "replicate", "preset": "thorough"}
     choice = next(

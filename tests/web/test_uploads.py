@@ -12,10 +12,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from limner.http_server import bodies
 from limner.stand_ins.serving import serve
 from limner.studio import Studio
-from limner.web.access import bodies
-from tests.pipeline.conftest import draw_photos
+from tests.operations.conftest import draw_photos
 
 TUS = {"Tus-Resumable": "1.0.0"}
 BYTES = {**TUS, "Content-Type": "application/offset+octet-stream"}

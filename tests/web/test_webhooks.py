@@ -11,10 +11,10 @@ import httpx2
 import pytest
 
 from limner.errors import VendorFailed
-from limner.stand_ins.replicate_webhooks import sign
+from limner.operations.jobs import vendor_webhook_app as webhooks
+from limner.operations.jobs.vendor_webhook_app import webhook_app
+from limner.stand_ins.replicate.webhooks import sign
 from limner.stand_ins.serving import serve
-from limner.web import webhooks
-from limner.web.webhooks import webhook_app
 
 KEY = "whsec_" + base64.b64encode(b"a key of the tests").decode()
 OTHER = "whsec_" + base64.b64encode(b"another key").decode()

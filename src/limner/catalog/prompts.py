@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from limner.errors import InputRefused
-from limner.types import SubjectKind
+from limner.types import PromptTemplate, SubjectKind
 
-__all__ = ["PromptTemplate", "prompt_templates", "read_prompts"]
-
-
-@dataclass(frozen=True, slots=True)
-class PromptTemplate:
-    """A prompt to begin with. ``kinds`` are the kinds of subject that it suits; the prompt holds ``{trigger}``."""
-
-    id: str
-    title: str
-    prompt: str
-    kinds: tuple[str, ...]
+__all__ = ["prompt_templates", "read_prompts"]
 
 
 def read_prompts(text: str) -> list[PromptTemplate]:

@@ -9,7 +9,7 @@ import typer
 
 from limner.cli.arguments import Json
 from limner.cli.output import console, hanging, show, studio, table
-from limner.vendors.accounts import VENDOR_ACCOUNTS, vendor_account
+from limner.vendors.secrets.accounts import VENDOR_ACCOUNTS, vendor_account
 
 if TYPE_CHECKING:
     from limner.records import Account

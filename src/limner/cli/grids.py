@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limner.cli.arguments import BaseName, Detach, GeneratorName, Json, WhatIf, Yes
-from limner.cli.asking import show_what_if, with_consent
-from limner.cli.commands import Noun
+from limner.cli.consent_prompt import show_what_if, with_consent
+from limner.cli.help_layout import Noun
 from limner.cli.output import ago, show, studio, table
 from limner.cli.progress import follow
 

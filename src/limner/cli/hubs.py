@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from limner.cli.arguments import HubName, Json
-from limner.cli.commands import Noun
+from limner.cli.help_layout import Noun
 from limner.cli.output import short, show, studio, table
 
 __all__ = ["add_to"]

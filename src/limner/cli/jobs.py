@@ -5,11 +5,11 @@ from __future__ import annotations
 import typer
 
 from limner.cli.arguments import Detach, JobName, Json, OnlySlug, WhatIf, Yes
-from limner.cli.asking import show_what_if, with_consent
-from limner.cli.commands import Noun
+from limner.cli.consent_prompt import show_what_if, with_consent
+from limner.cli.help_layout import Noun
 from limner.cli.output import ago, short, show, studio, table
 from limner.cli.progress import follow
-from limner.durations import spoken
+from limner.humanize import spoken
 
 __all__ = ["add_to"]
 

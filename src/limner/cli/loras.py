@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from limner.cli.arguments import BaseName, Detach, HubName, Json, LoraName, OnlySlug, TrainingName
-from limner.cli.asking import with_base
-from limner.cli.commands import Noun
+from limner.cli.consent_prompt import with_base
+from limner.cli.help_layout import Noun
 from limner.cli.output import ago, remarks, short, show, size, studio, table
 from limner.cli.progress import follow
 from limner.types import Visibility

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from limner import __version__
+from limner._version import __version__
 from limner.cli import (
     accounts,
     costs,
@@ -18,7 +18,6 @@ from limner.cli import (
     hubs,
     jobs,
     loras,
-    machine,
     mcp,
     photos,
     pictures,
@@ -29,9 +28,10 @@ from limner.cli import (
     trainings,
     users,
     webhooks,
-    whole,
 )
-from limner.cli.commands import Root
+from limner.cli import doctor as machine
+from limner.cli import run as whole
+from limner.cli.help_layout import Root
 from limner.cli.output import fail
 from limner.cli.terminal import let_go, open_standard_files, standard_streams
 from limner.errors import InputRefused, LimnerError, StorageFailed
@@ -143,7 +143,7 @@ def _storage(failure: OSError) -> StorageFailed:
 def _unexpected(failure: Exception) -> LimnerError:
     """A mistake of ours: the traceback goes to the log, its place to the user."""
     # Loaded here only: what a failure holds may be a token.
-    from limner.vendors.redaction import redact, redacted_traceback
+    from limner.vendors.secrets.redaction import redact, redacted_traceback
 
     message = redact(f"An unexpected {type(failure).__name__}: {str(failure)[:300]}")
     try:

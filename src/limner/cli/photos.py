@@ -10,7 +10,7 @@ import typer
 
 from limner.cli import photo_edits
 from limner.cli.arguments import Detach, Json, Slug
-from limner.cli.commands import Noun
+from limner.cli.help_layout import Noun
 from limner.cli.output import console, hanging, remarks, show, studio, table
 from limner.cli.progress import follow
 from limner.types import Finding, Severity, Verdict

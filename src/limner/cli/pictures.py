@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import choices as choosing
 from limner.cli import gallery
+from limner.cli import offers as choosing
 from limner.cli.arguments import BaseName, Detach, Extra, GeneratorName, Json, WhatIf, Yes
-from limner.cli.asking import show_what_if, with_base, with_consent
-from limner.cli.commands import Noun
+from limner.cli.consent_prompt import show_what_if, with_base, with_consent
+from limner.cli.help_layout import Noun
 from limner.cli.output import hanging, plain, show, studio, table
 from limner.cli.progress import follow
 from limner.cli.trainings import recipe_settings

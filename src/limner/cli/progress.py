@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from limner.cli.output import console, short, show, size
-from limner.durations import spoken
+from limner.humanize import spoken
 from limner.plain_text import one_line
 from limner.types import JobState, Progress
 

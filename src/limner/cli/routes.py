@@ -8,7 +8,7 @@ import typer
 
 from limner.cli.arguments import BaseName, Json
 from limner.cli.output import hanging, show, studio
-from limner.durations import spoken
+from limner.humanize import spoken
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -41,7 +41,7 @@ def serve(
       limner serve
       limner users add anna && limner serve --host 0.0.0.0
     """
-    from limner.web.serving import Address, rules_for, serve_studio
+    from limner.web.serve import Address, rules_for, serve_studio
 
     with studio() as it:
         address = Address(host or "127.0.0.1", 8712 if port is None else port, fixed=port is not None)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from limner.cli.arguments import Json, Slug
-from limner.cli.commands import Noun
+from limner.cli.help_layout import Noun
 from limner.cli.output import ago, remarks, show, studio, table
 from limner.types import Consent, SubjectKind
 

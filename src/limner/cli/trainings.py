@@ -22,11 +22,11 @@ from limner.cli.arguments import (
     WhatIf,
     Yes,
 )
-from limner.cli.asking import price, show_what_if, with_consent
-from limner.cli.commands import Noun
+from limner.cli.consent_prompt import price, show_what_if, with_consent
+from limner.cli.help_layout import Noun
 from limner.cli.output import ago, remarks, short, show, studio, table
 from limner.cli.progress import details, follow
-from limner.durations import spoken
+from limner.humanize import spoken
 from limner.options import TrainOptions, parse_setting
 from limner.types import Estimate, Finding
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from limner.cli.arguments import Json, Yes
-from limner.cli.commands import Noun
+from limner.cli.help_layout import Noun
 from limner.cli.output import ago, console, hanging, show, studio, table
 
 __all__ = ["add_to"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath, PureWindowsPath
 
-from limner.datasets.caption_pairing import Caption, Rank, path_parts, stem_of
+from limner.datasets.caption_pairing import Caption, CaptionBook, Rank, path_parts, stem_of
 from limner.datasets.caption_tables import read_csv, read_json, read_jsonl
 from limner.datasets.caption_text import decoded
 from limner.datasets.captions import check_template, clean_caption
@@ -19,7 +19,7 @@ from limner.errors import CaptionRefused
 from limner.passed_over import is_hidden
 from limner.types import Finding, Severity
 
-__all__ = ["SIDECARS", "TABLES", "read_all"]
+__all__ = ["SIDECARS", "TABLES", "read_all", "read_captions"]
 
 LARGEST_SIDECAR = 64 * 1024
 LARGEST_TABLE = 64 * 1024 * 1024
@@ -259,3 +259,14 @@ def _zip_folders(path: Path) -> Iterator[_Folder]:
                     return stream.read(most)
 
             yield _Folder(f"{path}/{folder}".rstrip("/"), sorted(files), read, folder)
+
+
+def read_captions(paths: Sequence[Path]) -> CaptionBook:
+    """Read the captions that lie beside or in what is named: photos, folders, zips, globs, and caption files.
+
+    Sidecars are ``IMG.txt``, ``IMG.caption`` or ``IMG.jpg.txt``; tables are CSV (also with semicolons or tabs), JSONL
+    and JSON with a file name and a text a row, Kohya's metadata among them. What cannot be read becomes a finding that
+    names the file and the place; the rest is kept.
+    """
+    captions, findings = read_all(paths)
+    return CaptionBook(tuple(sorted(captions, key=lambda caption: caption.rank)), tuple(findings))

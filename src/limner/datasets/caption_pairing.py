@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from pathlib import Path
 
 from limner.plain_text import invisible_replaced
 from limner.types import Finding, Severity
@@ -21,7 +20,6 @@ __all__ = [
     "kohya_folders",
     "listed",
     "path_parts",
-    "read_captions",
     "stem_of",
 ]
 
@@ -279,16 +277,3 @@ def kohya_folders(sources: Iterable[str]) -> list[Finding]:
 def stem_of(name: str) -> str:
     """A file name without its extension."""
     return name.rpartition(".")[0] or name
-
-
-def read_captions(paths: Sequence[Path]) -> CaptionBook:
-    """Read the captions that lie beside or in what is named: photos, folders, zips, globs, and caption files.
-
-    Sidecars are ``IMG.txt``, ``IMG.caption`` or ``IMG.jpg.txt``; tables are CSV (also with semicolons or tabs), JSONL
-    and JSON with a file name and a text a row, Kohya's metadata among them. What cannot be read becomes a finding that
-    names the file and the place; the rest is kept.
-    """
-    from limner.datasets.caption_files import read_all
-
-    captions, findings = read_all(paths)
-    return CaptionBook(tuple(sorted(captions, key=lambda caption: caption.rank)), tuple(findings))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from limner.demo.ink import (
+from limner.humanize import spoken
+from limner.typeset import (
     ACCENT,
     FAINT,
     GREY,
@@ -23,7 +24,6 @@ from limner.demo.ink import (
     text_width,
     write,
 )
-from limner.durations import spoken
 
 __all__ = ["loss_curve", "smoothed", "stage_bars", "ticks"]
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from limner import __version__
+from limner._version import __version__
 from limner.demo.sheet import contact_sheet
 from limner.demo.show import SUBJECTS, DemoSubject, fresh_home, prepare, save_pictures, shown
 from limner.records import Job

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageOps
 
 from limner.demo.charts import loss_curve, stage_bars
-from limner.demo.ink import (
+from limner.typeset import (
     ACCENT,
     BODY,
     FAINT,

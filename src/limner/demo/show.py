@@ -10,7 +10,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from limner import __version__
+from limner._version import __version__
 from limner.demo.sheet import SheetPicture, SheetSubject, contact_sheet
 from limner.errors import Conflict
 from limner.records import Generation, Job

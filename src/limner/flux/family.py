@@ -17,7 +17,7 @@ from torch import Tensor
 from limner.errors import RecipeRefused
 from limner.types import Base, Family
 
-__all__ = ["Conditioning", "FluxFamily", "Grid", "block_linears", "family_of", "match_modules"]
+__all__ = ["Conditioning", "FluxFamily", "Grid", "block_linears", "match_modules"]
 
 Grid = tuple[int, int]
 
@@ -84,17 +84,6 @@ class FluxFamily(Protocol):
     def wants_empty_text(self, pipeline: Any, guidance: float) -> bool:
         """Whether drawing at this guidance needs the empty text too (classifier-free guidance)."""
         ...
-
-
-def family_of(base: Base) -> FluxFamily:
-    """The family of a base."""
-    if base.family is Family.FLUX1:
-        from limner.flux.flux1 import Flux1
-
-        return Flux1()
-    from limner.flux.flux2 import Flux2
-
-    return Flux2()
 
 
 def block_linears(transformer: Any) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from limner.errors import NotReady
-from limner.flux.family import family_of
+from limner.flux.families import family_of
 from limner.types import Base
 
 __all__ = ["load_pipeline", "load_transformer", "pick_device", "pick_dtype"]

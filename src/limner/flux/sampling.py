@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from limner.errors import LoraRefused
-from limner.flux.family import Conditioning, family_of
+from limner.flux.families import family_of
+from limner.flux.family import Conditioning
 from limner.flux.loading import load_pipeline, pick_device, pick_dtype
 from limner.types import Base
 

@@ -17,13 +17,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from limner import __version__
+from limner._version import __version__
 from limner.catalog import bases
 from limner.errors import Cancelled, InputRefused, LimnerError, LoraRefused, WorkFailed
 from limner.findings import refuse
 from limner.generation.checks import LONGEST_PROMPT, MOST_STEPS, check_order
 from limner.generation.generator import Drawn, GenerationOrder
-from limner.generation.pixels import encode_png
+from limner.generation.metadata.pixels import encode_png
 from limner.settings import Settings
 from limner.types import BackEnd, Estimate, Finding, LoraUse, Need, Plan, Severity
 
@@ -135,7 +135,7 @@ def _lend_token(settings: Settings) -> None:
     """Put the Hub's token, if it is kept elsewhere, into this process's environment, where diffusers looks."""
     if "HF_TOKEN" in os.environ:
         return
-    from limner.vendors.huggingface import hub_token
+    from limner.vendors.huggingface.hub import hub_token
 
     token = hub_token(settings)
     if token is not None:

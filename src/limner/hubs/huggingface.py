@@ -14,10 +14,10 @@ from limner.hubs.repo_names import check_repo, check_tag
 from limner.hubs.soundness import check_package, check_weights, file_sha256
 from limner.settings import Settings
 from limner.types import BackEnd, Health, Need, Reach, Visibility
-from limner.vendors import huggingface as vendor
-from limner.vendors.credentials import has_token
-from limner.vendors.huggingface import HubAccount, HubLost
-from limner.vendors.retrying import retry_delay
+from limner.vendors.http.backoff import retry_delay
+from limner.vendors.huggingface import hub as vendor
+from limner.vendors.huggingface.hub import HubAccount, HubLost
+from limner.vendors.secrets.tokens import has_token
 
 __all__ = ["HuggingFaceHub"]
 

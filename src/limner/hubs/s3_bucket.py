@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from limner.errors import AccountRefused, InputRefused, NotReady, StorageFailed, VendorFailed
 from limner.settings import Settings
-from limner.vendors.credentials import Secret, redact
+from limner.vendors.secrets.tokens import Secret, redact
 
 __all__ = ["Bucket", "Moved", "Stored", "credentials"]
 

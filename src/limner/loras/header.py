@@ -17,12 +17,14 @@ from typing import Any, BinaryIO
 
 from limner.errors import LoraRefused, NotFound, StorageFailed
 
-__all__ = ["BITS", "Digests", "Header", "TensorEntry", "digests", "read_header"]
+__all__ = ["BITS", "LARGEST_FILE", "Digests", "Header", "TensorEntry", "digests", "read_header"]
 
 BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16,
     "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "F64": 64, "I64": 64, "U64": 64, "C64": 64,
 }  # fmt: skip
+LARGEST_FILE = 6 * 10**9
+"""Bytes: no lora of a known base is larger; what is, is a whole model."""
 LONGEST_HEADER = 32 * 2**20
 MOST_BRACKETS = 200_000  # a tensor has two; the largest FLUX checkpoints have 2,000 tensors
 MOST_COMMAS = 1_000_000  # captions and tag counts of a trainer included

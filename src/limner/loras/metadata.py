@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from limner import __version__
+from limner._version import __version__
 from limner.catalog import bases
 from limner.loras.header import digests, read_header
 from limner.loras.other_models import named_elsewhere

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from mcp.server.mcpserver import MCPServer
 
-from limner import __version__
-from limner.mcp import looking, working
+from limner._version import __version__
+from limner.mcp import read_tools as looking
+from limner.mcp import write_tools as working
 from limner.mcp.folders import Folders
 from limner.processes import keep_private
 from limner.settings import Settings
 from limner.studio import Studio
-from limner.vendors.redaction import guard_logging
+from limner.vendors.secrets.redaction import guard_logging
 
 __all__ = ["make_server", "serve"]
 

@@ -3,40 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import Decimal
 
 from limner.errors import SpendingRefused
 from limner.money.prices import usd
+from limner.types import Budget
 
-__all__ = ["BUDGETS", "Budget", "check_budgets"]
-
-BUDGETS = {
-    "day": "for today (UTC)",
-    "subject": "for '{subject}'",
-    "total": "in all",
-}
-"""The kinds of budget, which are the settings ``budget_<kind>``, and what each is for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """One budget: ``kind`` names its setting ``budget_<kind>``; ``spent`` counts what is being bought now too."""
-
-    kind: str
-    limit: Decimal
-    spent: Decimal
-    subject: str = ""
-
-    @property
-    def left(self) -> Decimal:
-        """What may still be spent, never below zero."""
-        return max(Decimal(0), self.limit - self.spent)
-
-    @property
-    def words(self) -> str:
-        """What it is for: ``for today (UTC)``, ``for 'rex'``, ``in all``."""
-        return BUDGETS[self.kind].format(subject=self.subject)
+__all__ = ["check_budgets"]
 
 
 def check_budgets(budgets: Iterable[Budget], cost: Decimal, *, what: str) -> None:

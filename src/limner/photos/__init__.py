@@ -7,10 +7,10 @@
 
 from __future__ import annotations
 
+from limner.photos.duplicates import KnownPhoto
 from limner.photos.faces import FaceDetector, installed_detector
 from limner.photos.intake import IntakeResult, Outdone, take_in
 from limner.photos.limits import IntakeLimits
-from limner.photos.seen import KnownPhoto
 from limner.photos.sources import Source, Sources, find_sources
 
 __all__ = [

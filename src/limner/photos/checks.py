@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from limner.photos.duplicates import Likeness, Match
 from limner.photos.limits import IntakeLimits
 from limner.photos.measures import Measures
-from limner.photos.seen import Likeness, Match
 from limner.types import Finding, Severity, Verdict
 
 __all__ = ["check", "compare", "outdone", "verdict"]

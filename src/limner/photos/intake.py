@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from limner.errors import LimnerError
 from limner.photos import checks
+from limner.photos.duplicates import KnownPhoto, Likeness, Rank, Seen
 from limner.photos.faces import FaceDetector, look_for_faces
 from limner.photos.limits import IntakeLimits
 from limner.photos.own_captions import own_caption
 from limner.photos.refusals import Refusal, refusal
-from limner.photos.seen import KnownPhoto, Likeness, Rank, Seen
 from limner.photos.sources import Source, find_sources
 from limner.types import Finding, Photo, PhotoReport, Progress, Verdict
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from limner.catalog.prompts import PromptTemplate
-from limner.types import Finding
+from limner.types import Finding, PromptTemplate
 
 __all__ = ["Choice", "Choices", "PromptTemplate", "Wish"]
 

@@ -9,9 +9,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from limner.money.budgets import Budget
 from limner.types import (
     BackEnd,
+    Budget,
     Consent,
     Crop,
     DatasetManifest,

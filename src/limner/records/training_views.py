@@ -8,11 +8,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from limner.money.budgets import Budget
 from limner.records.grids import Checkpoint
 from limner.records.stored import Job, Subject, Training
-from limner.training.recipe_fields import RecipeField
-from limner.types import Base, Finding, Need
+from limner.types import Base, Budget, Finding, Need, RecipeField
 
 __all__ = ["JobEvent", "RecipeField", "TrainerChoice", "TrainingChoices", "TrainingRun", "TrainingSampleEntry"]
 

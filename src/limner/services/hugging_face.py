@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner import __version__
+from limner._version import __version__
 from limner.catalog import find_base
 from limner.errors import InputRefused
 from limner.services.running import settings_of

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner import __version__
+from limner._version import __version__
 from limner.blocking import run_now
 from limner.catalog import base_location, find_base
 from limner.errors import InputRefused
@@ -28,7 +28,7 @@ class TogetherService:
     """Draws with Together AI."""
 
     def __init__(self, *, settings: Settings | None = None) -> None:
-        from limner.generation.together import TogetherGenerator
+        from limner.generation.together.generator import TogetherGenerator
 
         self.settings = settings_of(settings)
         self._generator = TogetherGenerator(settings=self.settings)
@@ -57,8 +57,8 @@ class TogetherService:
         came.
         """
         from limner.generation.generator import GenerationOrder
-        from limner.pipeline.generating import parse_lora
-        from limner.pipeline.importing import describe_remote
+        from limner.operations.generations.actions import parse_lora
+        from limner.operations.loras.remote import describe_remote
 
         named = [parse_lora(words) for words in loras]
         uses = [replace(describe_remote(name, self.settings), scale=scale) for name, scale in named]
@@ -91,8 +91,8 @@ class TogetherService:
         return list(files.values())
 
     async def _draw(self, order: Any, files: Mapping[int, Path]) -> None:
-        from limner.generation import provenance
-        from limner.generation.pixels import opened
+        from limner.generation.metadata import provenance
+        from limner.generation.metadata.pixels import opened
         from limner.types import ImageRecord
 
         refuse((await self._generator.plan(order)).findings, InputRefused)

@@ -255,7 +255,7 @@ def _take_in(
     paths: Sequence[str], folder: Path, settings: Settings, subject: SubjectFacts
 ) -> tuple[list[Any], dict[str, str]]:
     """The photos that pass the checks, stored under their digests, and their captions where files give some."""
-    from limner.datasets.caption_pairing import read_captions
+    from limner.datasets.caption_files import read_captions
     from limner.datasets.captions import fill
     from limner.photos import IntakeLimits, find_sources, take_in
 

@@ -129,7 +129,8 @@ def _trained(
     from limner.flux.adapter import Adapter, layer_shapes
     from limner.flux.batches import TrainingPicture, encode_dataset
     from limner.flux.checkpoint import Checkpoints
-    from limner.flux.family import family_of, match_modules
+    from limner.flux.families import family_of
+    from limner.flux.family import match_modules
     from limner.flux.loading import load_pipeline
     from limner.flux.loop import train, write_lora
     from limner.training.recipe import Recipe

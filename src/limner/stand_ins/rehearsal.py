@@ -18,10 +18,10 @@ from limner.stand_ins.serving import App, serve
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from limner.stand_ins.fal import FalStandIn
-    from limner.stand_ins.huggingface import HuggingFaceStandIn
-    from limner.stand_ins.replicate import ReplicateStandIn
-    from limner.stand_ins.together import TogetherStandIn
+    from limner.stand_ins.fal.server import FalStandIn
+    from limner.stand_ins.hub.server import HuggingFaceStandIn
+    from limner.stand_ins.replicate.server import ReplicateStandIn
+    from limner.stand_ins.together.server import TogetherStandIn
 
 __all__ = ["ACCOUNT", "TOKENS", "Rehearsal", "rehearsal"]
 
@@ -56,10 +56,10 @@ def rehearsal(
     ``folder`` takes the catalog rows of their models, the FLUX.2 of random weights and what the engine keeps.
     ``around`` may put something between a vendor (by its name) and its clients.
     """
-    from limner.stand_ins.fal import FalStandIn
-    from limner.stand_ins.huggingface import HuggingFaceStandIn
-    from limner.stand_ins.replicate import ReplicateStandIn
-    from limner.stand_ins.together import TogetherStandIn
+    from limner.stand_ins.fal.server import FalStandIn
+    from limner.stand_ins.hub.server import HuggingFaceStandIn
+    from limner.stand_ins.replicate.server import ReplicateStandIn
+    from limner.stand_ins.together.server import TogetherStandIn
 
     catalog = write_catalog(folder / "catalog")
     use_bases(catalog)

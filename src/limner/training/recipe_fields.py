@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from limner.training.recipe import CHOICES, RANGES, Recipe
-from limner.types import Base
+from limner.types import Base, RecipeField
 
-__all__ = ["RecipeField", "recipe_fields"]
-
-
-@dataclass(frozen=True, slots=True)
-class RecipeField:
-    """One field of a recipe: what it is, what is allowed, and its ``value`` in the preset.
-
-    ``kind`` is ``whole``, ``number``, ``choice`` or ``text``; ``low`` and ``high`` belong to the range.
-    """
-
-    name: str
-    title: str
-    help: str
-    kind: str
-    value: Any
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-    group: str = ""
+__all__ = ["recipe_fields"]
 
 
 GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {

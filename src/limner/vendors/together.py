@@ -24,9 +24,9 @@ from limner.errors import (
     VendorFailed,
     VendorRefused,
 )
-from limner.vendors.accounts import vendor_account
-from limner.vendors.credentials import Secret, redact
-from limner.vendors.http import Answer, VendorClient, VendorFacts, message_of
+from limner.vendors.http.client import Answer, VendorClient, VendorFacts, message_of
+from limner.vendors.secrets.accounts import vendor_account
+from limner.vendors.secrets.tokens import Secret, redact
 from limner.vendors.swelling import refuse_swelling
 
 __all__ = ["FACTS", "Given", "ListedModel", "ModelGone", "TogetherClient"]

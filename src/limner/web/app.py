@@ -8,13 +8,14 @@ from importlib import import_module
 
 from fastapi import APIRouter, FastAPI
 
-from limner import __version__
+from limner._version import __version__
 from limner.settings import Settings
 from limner.studio import Studio
-from limner.web import access, live, static_files
+from limner.web import access, live
 from limner.web.api.openapi import describe
 from limner.web.problems import answer_errors
-from limner.web.templating import make_templates
+from limner.web.rendering import static as static_files
+from limner.web.rendering.templates import make_templates
 
 __all__ = ["API", "PAGES", "create_app"]
 

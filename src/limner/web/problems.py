@@ -58,7 +58,7 @@ def answer_errors(app: FastAPI) -> None:
         return made
 
     async def unexpected(request: Request, failure: Exception) -> Response:
-        from limner.vendors.redaction import redacted_traceback
+        from limner.vendors.secrets.redaction import redacted_traceback
 
         log.error("%s %s failed: %s", request.method, request.url.path, redacted_traceback(failure))
         ours = LimnerError("A mistake in Limner stopped this.", remedy="The server's log has the details.")

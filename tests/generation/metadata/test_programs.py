@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from limner.generation.metadata.provenance import Provenance, read_provenance
 from limner.generation.metadata.reading import PROGRAMS
-from limner.generation.provenance import Provenance, read_provenance
 
 PARAMETERS = (
     "a cat, <lora:cats:0.7>\nNegative prompt: blurry, low quality\n"

@@ -56,7 +56,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     async def at_once(seconds: float) -> None:
         pass
 
-    monkeypatch.setattr("limner.vendors.http.pause", at_once)
+    monkeypatch.setattr("limner.vendors.http.client.pause", at_once)
     monkeypatch.setattr(client_connection, "PAUSES", [0.0, 0.0, 0.0])
     monkeypatch.setattr("limner.client.following.PAUSES", [0.0])
     monkeypatch.setattr("limner.client.uploading.PAUSES", [0.0, 0.0, 0.0])

@@ -9,8 +9,8 @@ from pathlib import Path
 from limner.settings import Settings
 from limner.studio import Studio
 from limner.types import Consent
-from tests.pipeline.loras_made import TRAINING, add_training, draw
-from tests.pipeline.photos_kept import keep as keep_photo
+from tests.operations.loras_made import TRAINING, add_training, draw
+from tests.operations.photos_kept import keep as keep_photo
 from tests.web.pictures_made import add_generation
 
 __all__ = ["NOWHERE", "Seeded", "seed"]

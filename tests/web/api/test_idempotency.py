@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from limner.pipeline import answers
+from limner.operations.jobs import idempotent_answers as answers
 from limner.store.web_models import AnswerRow
 from limner.web.app import create_app
 from tests.web.api.conftest import Served

@@ -87,7 +87,7 @@ def _verbs(studio: Studio) -> Iterator[tuple[str, str]]:
         value = inspect.getattr_static(studio, name)
         if isinstance(value, property):
             facet = getattr(studio, name)
-            if type(facet).__module__.startswith("limner.pipeline"):
+            if type(facet).__module__.startswith("limner.operations"):
                 if name in NOT_BY_THE_API:
                     continue
                 yield from ((f"{name}.{verb}", rf"studio\.{name}\.{verb}\b") for verb in _members(facet))

@@ -21,7 +21,7 @@ from limner.errors import (
     RecipeRefused,
     SpendingRefused,
 )
-from limner.pipeline.training_arrivals import log_file
+from limner.operations.trainings.artifacts import log_file
 from limner.store.models import JobRow, now
 from limner.types import JobState, SubjectKind, TensorNaming
 from limner.web.api.schemas.grids import AxisWanted, GridWish

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from limner.generation.infotext import Infotext
+from limner.generation.metadata.infotext import Infotext
 from limner.generation.metadata.values import json_object, number, pairs, words
 
 __all__ = ["graph", "workflow"]

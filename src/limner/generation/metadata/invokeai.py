@@ -7,7 +7,7 @@ import shlex
 from itertools import pairwise
 from typing import Any
 
-from limner.generation.infotext import Infotext
+from limner.generation.metadata.infotext import Infotext
 from limner.generation.metadata.values import LONGEST, json_object, number, pairs, words
 
 __all__ = ["dream", "graph", "metadata", "old_metadata"]

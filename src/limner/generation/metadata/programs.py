@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from limner.generation.infotext import Infotext
+from limner.generation.metadata.infotext import Infotext
 from limner.generation.metadata.values import json_object, number, pairs, words
 
 __all__ = ["civitai", "draw_things", "easy_diffusion", "fooocus", "novelai", "swarmui"]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from limner.generation import infotext
-from limner.generation.infotext import Infotext
-from limner.generation.metadata import comfyui, invokeai
+from limner.generation.metadata import comfyui, infotext, invokeai
+from limner.generation.metadata.infotext import Infotext
 from limner.generation.metadata.programs import ONE_OBJECT, easy_diffusion
 from limner.generation.metadata.texts import COMMENT
 

@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from limner.generation.marks import XMP_KEYWORD
+from limner.generation.metadata.ai_marks import XMP_KEYWORD
+from limner.generation.metadata.pixels import opened
+from limner.generation.metadata.png import SIGNATURE, read_chunks, read_texts
 from limner.generation.metadata.values import LONGEST
-from limner.generation.pixels import opened
-from limner.generation.png import SIGNATURE, read_chunks, read_texts
 
 __all__ = ["COMMENT", "comment_text", "texts_of"]
 

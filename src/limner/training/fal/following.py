@@ -13,8 +13,8 @@ from limner.training.trainer import TrainingReport
 from limner.types import JobState, Progress
 
 if TYPE_CHECKING:
-    from limner.vendors.fal import FalClient, Job
-    from limner.vendors.fal_answers import Status
+    from limner.vendors.fal.answers import Status
+    from limner.vendors.fal.client import FalClient, Job
 
 __all__ = ["follow"]
 

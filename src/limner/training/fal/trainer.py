@@ -29,11 +29,11 @@ from limner.training.fal.run_notes import RunNotes
 from limner.training.fal.weights import check_whole, leave_out_guidance
 from limner.training.trainer import Collected, TrainingOrder, TrainingReport
 from limner.types import BackEnd, Estimate, Finding, JobState, Need, Plan, PlannedCall, Price, Severity
-from limner.vendors.credentials import has_token, token_for
+from limner.vendors.secrets.tokens import has_token, token_for
 
 if TYPE_CHECKING:
-    from limner.vendors.fal import FalClient, Job
-    from limner.vendors.fal_answers import Listed
+    from limner.vendors.fal.answers import Listed
+    from limner.vendors.fal.client import FalClient, Job
 
 __all__ = ["FalTrainer"]
 
@@ -266,7 +266,7 @@ class FalTrainer:
     # --- small things -------------------------------------------------------------------------------------------
 
     def _client(self) -> FalClient:
-        from limner.vendors.fal import open_fal
+        from limner.vendors.fal.client import open_fal
 
         return open_fal(self._settings, token_for(VENDOR, self._settings))
 

@@ -312,7 +312,7 @@ def _environment(order: TrainingOrder, settings: Settings) -> dict[str, str]:
     found = {name: value for name, value in our_environment().items() if _NEEDED.fullmatch(name)}
     if not order.base.gated or Path(order.base_path).is_absolute():
         return found
-    from limner.vendors.huggingface import hub_token
+    from limner.vendors.huggingface.hub import hub_token
 
     token = hub_token(settings)
     return {**found, "HF_TOKEN": token.reveal()} if token is not None else found

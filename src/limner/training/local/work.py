@@ -16,11 +16,12 @@ from limner.errors import WorkFailed
 from limner.flux.adapter import Adapter, layer_shapes
 from limner.flux.batches import TrainingPicture, encode_dataset
 from limner.flux.checkpoint import Checkpoints
-from limner.flux.family import Conditioning, family_of, match_modules
+from limner.flux.families import family_of
+from limner.flux.family import Conditioning, match_modules
 from limner.flux.loading import load_pipeline, load_transformer, pick_device, pick_dtype
 from limner.flux.loop import is_due, train, write_lora
 from limner.flux.sampling import draw_encoded
-from limner.training.local.child import Log
+from limner.training.local.progress_log import Log
 from limner.training.local.run import RunDirectory
 from limner.training.recipe import Recipe, from_mapping, validate
 from limner.types import Base, Family

@@ -21,8 +21,8 @@ from limner.training.replicate.inputs import PHOTOS, Wishes, fill_inputs
 from limner.training.replicate.state import KeptFile, RunState
 from limner.training.trainer import TrainingOrder
 from limner.types import Finding, PlannedCall, Severity
-from limner.vendors.replicate import Job, ReplicateClient, Upload
-from limner.vendors.replicate_inputs import InputField, input_fields
+from limner.vendors.replicate.client import Job, ReplicateClient, Upload
+from limner.vendors.replicate.input_schema import InputField, input_fields
 
 __all__ = ["Buyer"]
 

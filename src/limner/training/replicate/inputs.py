@@ -12,7 +12,7 @@ from limner.errors import RecipeRefused
 from limner.training.recipe import Recipe
 from limner.training.trainer import TrainingOrder
 from limner.types import Finding, Severity, SubjectKind
-from limner.vendors.replicate_inputs import InputField, check_inputs, refuse_secrets
+from limner.vendors.replicate.input_schema import InputField, check_inputs, refuse_secrets
 
 __all__ = ["OWN_WORDS", "PHOTOS", "Wishes", "alternatives", "check_offline", "choose_row", "fill_inputs", "read_wishes"]
 

@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from limner.vendors.credentials import redact
+from limner.vendors.secrets.tokens import redact
 
 __all__ = ["LogReading", "log_tail", "read_log"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from limner.types import JobState
-from limner.vendors.credentials import redact
-from limner.vendors.replicate_words import is_content, is_credit
+from limner.vendors.replicate.error_words import is_content, is_credit
+from limner.vendors.secrets.tokens import redact
 
 __all__ = ["GONE", "STUCK", "explain"]
 

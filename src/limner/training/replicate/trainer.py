@@ -23,11 +23,11 @@ from limner.training.replicate.log_lines import LogReading, log_tail, read_log
 from limner.training.replicate.state import RunState
 from limner.training.trainer import Collected, TrainingOrder, TrainingReport
 from limner.types import BackEnd, Estimate, Finding, JobState, Need, Plan, PlannedCall, Price, Progress, Severity
-from limner.vendors.credentials import has_token, token_for
+from limner.vendors.secrets.tokens import has_token, token_for
 
 if TYPE_CHECKING:
     from limner.training.replicate.buying import Buyer
-    from limner.vendors.replicate import Job, ReplicateClient
+    from limner.vendors.replicate.client import Job, ReplicateClient
 
 __all__ = ["ReplicateTrainer"]
 
@@ -199,7 +199,7 @@ class ReplicateTrainer:
         return Collected(weights, losses=reading.losses, hosted=hosted, cost=cost, left_behind=left)
 
     def _client(self) -> ReplicateClient:
-        from limner.vendors.replicate import ReplicateClient
+        from limner.vendors.replicate.client import ReplicateClient
 
         return ReplicateClient(self.settings.replicate_url, token_for(VENDOR, self.settings))
 

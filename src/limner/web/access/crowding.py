@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from limner.errors import TooManyAtOnce
-from limner.web.addresses import is_loopback, network_of
+from limner.http_server.addresses import is_loopback, network_of
 
 __all__ = ["Crowding"]
 

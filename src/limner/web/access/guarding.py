@@ -14,9 +14,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from limner.errors import AccessRefused, LimnerError, LoginNeeded, TooManyAtOnce
+from limner.http_server.bodies import FORM_TYPE, LimitedBody, stalled, told_length, too_large
 from limner.settings import Settings
 from limner.studio import Studio
-from limner.web.access.bodies import FORM_TYPE, LimitedBody, stalled, told_length, too_large
 from limner.web.access.crowding import Crowding
 from limner.web.access.doorkeeper import Caller, Doorkeeper
 from limner.web.access.headers import HeaderedSend

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from limner.errors import TooManyTries
+from limner.http_server.addresses import network_of, parsed_address
 from limner.web.access.rules import Rules
-from limner.web.addresses import network_of, parsed_address
 
 __all__ = ["Throttle", "client_address"]
 

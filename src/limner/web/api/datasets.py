@@ -12,7 +12,7 @@ from limner.web.api.cursors import PartAsked
 from limner.web.api.named import DatasetName, OfSubject, api_router
 from limner.web.api.schemas.photos import Dataset, Freeze, Layout
 from limner.web.api.schemas.plain import Page
-from limner.web.sent_files import made_file
+from limner.web.files.responses import made_file
 from limner.web.visit import StudioOf
 
 __all__ = ["router"]

@@ -17,7 +17,7 @@ from limner.web.api.named import GridId, all_of, api_router, looked_at
 from limner.web.api.schemas.grids import AxisWanted, Grid, GridPlan, GridWish, Pair, Ranking, Vote, VoteGiven
 from limner.web.api.schemas.plain import Page
 from limner.web.api.spending import WhatIfAsked, refuse_dear
-from limner.web.sent_files import made_file
+from limner.web.files.responses import made_file
 from limner.web.visit import StudioOf, Visit
 
 __all__ = ["router"]

@@ -28,7 +28,7 @@ from limner.web.api.schemas.loras import (
 )
 from limner.web.api.schemas.plain import Page
 from limner.web.api.schemas.subjects import Erasure
-from limner.web.sent_files import made_file
+from limner.web.files.responses import made_file
 from limner.web.visit import StudioOf
 
 __all__ = ["router"]

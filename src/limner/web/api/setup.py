@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Query, Request
 from fastapi.responses import Response
 
-from limner import __version__
+from limner._version import __version__
 from limner.errors import NotFound
 from limner.records import Account as AccountRecord
 from limner.web.api.named import BaseId, VendorName, all_of, api_router, started

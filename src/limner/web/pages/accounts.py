@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from limner.errors import Conflict, LimnerError, NotFound
 from limner.records import Account
 from limner.studio import Studio
-from limner.vendors.accounts import VENDOR_ACCOUNTS, VendorAccount
+from limner.vendors.secrets.accounts import VENDOR_ACCOUNTS, VendorAccount
 from limner.web.access import require
 from limner.web.access.identity import Visitor
 from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page

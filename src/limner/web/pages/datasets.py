@@ -12,8 +12,8 @@ from fastapi.responses import Response
 from limner.errors import InputRefused, NotFound
 from limner.studio import Studio
 from limner.web.access.identity import Visitor
-from limner.web.sent_files import made_file
-from limner.web.templating import plural
+from limner.web.files.responses import made_file
+from limner.web.rendering.templates import plural
 from limner.web.visit import Notice, StudioOf, Visit, back, page
 
 __all__ = ["LAYOUTS", "router"]

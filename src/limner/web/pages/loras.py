@@ -16,9 +16,9 @@ from limner.records import Job, Lora
 from limner.studio import Studio
 from limner.types import SubjectKind, TensorNaming, Visibility
 from limner.web.access.identity import Visitor
-from limner.web.cards import card_html, split_card
-from limner.web.lora_file import LoraForm
-from limner.web.sent_files import SentFile, made_file
+from limner.web.files.lora_form import LoraForm
+from limner.web.files.responses import SentFile, made_file
+from limner.web.rendering.markdown import card_html, split_card
 from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page, wish_of
 
 __all__ = ["router"]

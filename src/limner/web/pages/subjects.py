@@ -15,7 +15,7 @@ from limner.errors import Conflict, InputRefused, LimnerError, NotFound
 from limner.records import IntakeEntry, Job, PhotoEntry, UploadBatch
 from limner.studio import Studio
 from limner.types import Consent, SubjectKind, Verdict
-from limner.web.dropped_files import take_form
+from limner.web.files.photo_form import take_form
 from limner.web.live import live_of
 from limner.web.pages.jobs import running
 from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page

@@ -1,0 +1,85 @@
+"""Questions on the command line: what would be done and cost, before it is spent; and which base a lora is for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+from limner.cli.output import console, hanging, show, table
+from limner.errors import BaseUnclear, ConsentNeeded, InputRefused
+from limner.humanize import spoken
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from limner.records import WhatIf
+    from limner.types import Estimate
+
+__all__ = ["price", "show_what_if", "with_base", "with_consent"]
+
+Made = TypeVar("Made")
+
+
+def with_consent(start: Callable[[bool], Made], *, yes: bool, as_json: bool) -> Made:
+    """Start something that may cost; where it costs more than goes without asking, ask, if somebody is there."""
+    try:
+        return start(yes)
+    except ConsentNeeded as question:
+        if as_json or not sys.stdin.isatty():
+            raise
+        console(stderr=True).print(question.message)
+    typer.confirm("Go on?", abort=True)
+    return start(True)
+
+
+def with_base(start: Callable[[str], Made], base: str, *, as_json: bool) -> Made:
+    """Start something with a lora; where it fits several bases and none was named, ask which, if somebody is there."""
+    try:
+        return start(base)
+    except BaseUnclear as question:
+        if as_json or base or not question.candidates or not sys.stdin.isatty():
+            raise
+        console(stderr=True).print(question.message, soft_wrap=True)
+        candidates = question.candidates
+
+    def one_of_them(words: str) -> str:
+        if words.strip() in candidates:
+            return words.strip()
+        raise typer.BadParameter(f"'{words[:40]}' is none of {', '.join(candidates)}.")
+
+    return start(typer.prompt(f"Which base ({', '.join(candidates)})", value_proc=one_of_them, err=True))
+
+
+def price(estimate: Estimate) -> str:
+    """``about $2.40 and 25 min``, or that nothing is paid."""
+    if not estimate.amount:
+        money = "nothing is paid" if estimate.certain else "of unknown price"
+    else:
+        money = f"about ${estimate.amount:.2f}" + ("" if estimate.certain else ", a guess")
+    return f"{money}; {spoken(estimate.seconds)}" if estimate.seconds else money
+
+
+def show_what_if(found: WhatIf, as_json: bool) -> None:
+    """Print the plans; the exit code is 2 if something stands in the way."""
+    show(found, as_json, lambda out: _render(out, found))
+    if not found.possible:
+        raise typer.Exit(InputRefused.exit_code)
+
+
+def _render(out: Console, found: WhatIf) -> None:
+    for plan in found.plans:
+        table(out, (f"{plan.back_end}: {plan.model}", ""), [("cost", price(plan.estimate))], "")
+        for call in plan.calls:
+            times = f"{call.times} × " if call.times > 1 else ""
+            paid = "  (paid)" if call.costs else ""
+            out.print(f"  {times}{call.method} {call.url}{paid}", soft_wrap=True)
+            if call.body:
+                out.print(f"    {json.dumps(call.body, ensure_ascii=False, default=str)}", soft_wrap=True)
+        for finding in plan.findings:
+            hanging(out, f"  {finding.severity.value}: ", f"{finding.message} {finding.remedy}", indent=4)
+        out.print()
+    out.print(f"In all: {price(found.estimate)}. Nothing was sent that costs.")

@@ -1,0 +1,5 @@
+"""Drawing on fal."""
+
+from limner.generation.fal.generator import FalGenerator
+
+__all__ = ["FalGenerator"]

@@ -1,0 +1,5 @@
+"""Drawing on Replicate."""
+
+from limner.generation.replicate.generator import ReplicateGenerator
+
+__all__ = ["ReplicateGenerator"]

@@ -1,0 +1,5 @@
+"""Drawing on Together AI."""
+
+from limner.generation.together.generator import TogetherGenerator
+
+__all__ = ["TogetherGenerator"]

@@ -1,0 +1,1 @@
+"""Datasets: photos, captions and crops frozen."""

@@ -1,0 +1,148 @@
+"""Freezing: a subject's photos and captions as they are now, into a dataset that never changes; and packaging it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects.sqlite import insert
+
+from limner import plugins
+from limner.catalog import find_base
+from limner.datasets import captioning, manifest, sheet
+from limner.datasets.captions import DEFAULT_TEMPLATE, fill, plain_braces
+from limner.datasets.packages import Package, package
+from limner.errors import Conflict
+from limner.operations.datasets import queries as dataset_queries
+from limner.operations.datasets.queries import find_dataset_row
+from limner.operations.home.workspace import Workspace
+from limner.operations.jobs.context import StageContext
+from limner.operations.photos import queries as photo_queries
+from limner.operations.photos.caption_health import cut_captions
+from limner.operations.subjects import queries as reading
+from limner.records import Dataset
+from limner.store.models import BlobRow, DatasetPhotoRow, DatasetRow, PhotoRow
+from limner.types import Crop, DatasetManifest, Finding, Progress
+
+__all__ = ["crop_sheet", "freeze", "package_dataset", "stage", "would_freeze"]
+
+
+def freeze(
+    workspace: Workspace,
+    slug: str,
+    *,
+    base: str = "",
+    resolution: int | None = None,
+    template: str = "",
+    captioner: str = "",
+    allow_few: bool = False,
+) -> Dataset:
+    """Freeze a subject's photos for a base; the same photos and captions give the same dataset.
+
+    A photo without a caption of its own gets the captioner's, or the template's (``{trigger}`` and ``{class_word}``).
+    """
+    frozen, findings = would_freeze(
+        workspace,
+        slug,
+        base=base,
+        resolution=resolution,
+        template=template,
+        captioner=captioner,
+        allow_few=allow_few,
+    )
+    with workspace.database.write() as session:
+        frozen_photos = {item.photo for item in frozen.items}
+        if frozen_photos - set(session.scalars(select(PhotoRow.digest).where(PhotoRow.subject == slug))):
+            raise Conflict(
+                f"A photo of '{slug}' was removed while the dataset was being frozen.",
+                remedy="Freeze again.",
+                thing=slug,
+            )
+        session.execute(
+            insert(DatasetRow)
+            .values(
+                digest=frozen.digest,
+                subject=slug,
+                resolution=frozen.resolution,
+                photos=len(frozen.items),
+                manifest=manifest.to_plain(frozen),
+            )
+            .on_conflict_do_nothing()
+        )
+        session.execute(
+            insert(DatasetPhotoRow)
+            .values([{"dataset": frozen.digest, "digest": item.photo} for item in frozen.items])
+            .on_conflict_do_nothing()
+        )
+        record = dataset_queries.to_dataset(session.get_one(DatasetRow, frozen.digest))
+    return Dataset(**{f: getattr(record, f) for f in record.__dataclass_fields__} | {"findings": tuple(findings)})
+
+
+def would_freeze(
+    workspace: Workspace,
+    slug: str,
+    *,
+    base: str = "",
+    resolution: int | None = None,
+    template: str = "",
+    captioner: str = "",
+    allow_few: bool = False,
+) -> tuple[DatasetManifest, Sequence[Finding]]:
+    """The dataset that ``freeze`` would make, without keeping it, and what is noticed of it."""
+    row = find_base(base or workspace.settings.base)
+    with workspace.database.read() as session:
+        subject = reading.subject_facts(reading.find_subject_row(session, slug))
+        found = session.execute(
+            select(PhotoRow, BlobRow).join(BlobRow, BlobRow.digest == PhotoRow.digest).where(PhotoRow.subject == slug)
+        ).all()
+        photos = [photo_queries.photo_of(photo, blob.media_type, blob.byte_size) for photo, blob in found]
+        own = {photo.digest: photo.caption for photo, _ in found}
+        crops = {photo.digest: Crop(**photo.crop) for photo, _ in found if photo.crop}
+    bare = [digest for digest, caption in own.items() if not caption]
+    if captioner and bare:
+        back_end = plugins.back_end("limner.captioners", captioner, settings=workspace.settings)
+        made = captioning.apply_captioner(back_end, [workspace.blobs.path(digest) for digest in bare], subject)
+        own.update(zip(bare, made, strict=True))
+    captions = {digest: fill(caption or template or DEFAULT_TEMPLATE, subject) for digest, caption in own.items()}
+    frozen, findings = manifest.freeze(
+        subject,
+        photos,
+        captions,
+        photo_path=workspace.blobs.path,
+        resolution=resolution or row.size,
+        resolutions=row.resolutions,
+        crops=crops,
+        min_photos=1 if allow_few else manifest.MIN_PHOTOS,
+    )
+    written = [plain_braces(item.caption) for item in frozen.items]
+    return frozen, [*findings, *cut_captions(workspace, subject, written, row)]
+
+
+async def stage(context: StageContext, request: dict[str, Any]) -> dict[str, Any]:
+    """Freeze as part of a job."""
+    context.report(Progress("freeze", message="Freezing the dataset"))
+    dataset = await asyncio.to_thread(
+        lambda: freeze(context.workspace, request["subject"], **request.get("options", {}))
+    )
+    return {"dataset": dataset.digest, "photos": dataset.photos}
+
+
+def package_dataset(
+    workspace: Workspace, name: str, layout: str, destination: Path, *, zipped: bool = False
+) -> Package:
+    """Write a dataset in a trainer's layout, ``zipped`` as one file whatever the layout; always the same bytes."""
+    with workspace.database.read() as session:
+        record = dataset_queries.to_dataset(find_dataset_row(session, name))
+    return package(layout, record.manifest, workspace.blobs.path, destination, zipped=zipped)
+
+
+def crop_sheet(workspace: Workspace, name: str, destination: Path) -> Path:
+    """Draw each photo of a dataset with its crop, bucket and caption."""
+    with workspace.database.read() as session:
+        record = dataset_queries.to_dataset(find_dataset_row(session, name))
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    destination.write_bytes(sheet.crop_sheet(record.manifest, workspace.blobs.path))
+    return destination

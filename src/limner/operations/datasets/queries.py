@@ -1,0 +1,62 @@
+"""Datasets: rows to records."""
+
+from __future__ import annotations
+
+from pydantic import TypeAdapter
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from limner.errors import NotFound
+from limner.operations.home.workspace import Workspace
+from limner.records import (
+    Dataset,
+)
+from limner.store.models import (
+    DatasetRow,
+)
+from limner.types import (
+    DatasetManifest,
+)
+
+__all__ = ["MANIFEST", "dataset", "datasets", "find_dataset_row", "to_dataset"]
+
+
+def datasets(workspace: Workspace, slug: str = "") -> list[Dataset]:
+    query = select(DatasetRow).order_by(DatasetRow.created_at.desc())
+    with workspace.database.read() as session:
+        rows = session.scalars(query.where(DatasetRow.subject == slug) if slug else query)
+        return [to_dataset(row) for row in rows]
+
+
+def dataset(workspace: Workspace, name: str) -> Dataset:
+    # Freezing loads the captions and crops, which nothing else here needs.
+
+    with workspace.database.read() as session:
+        return to_dataset(find_dataset_row(session, name))
+
+
+MANIFEST: TypeAdapter[DatasetManifest] = TypeAdapter(DatasetManifest)
+
+
+def to_dataset(row: DatasetRow) -> Dataset:
+    return Dataset(
+        row.digest,
+        row.subject,
+        row.resolution,
+        row.photos,
+        row.created_at,
+        MANIFEST.validate_python({**row.manifest, "digest": row.digest}),
+    )
+
+
+def find_dataset_row(session: Session, name: str) -> DatasetRow:
+    """A dataset by its digest or at least six digits of it, or a subject's newest by its slug."""
+    rows = list(session.scalars(select(DatasetRow).where(DatasetRow.digest.startswith(name)).limit(2)))
+    if len(name) < 6 or len(rows) != 1:
+        newest = select(DatasetRow).where(DatasetRow.subject == name).order_by(DatasetRow.created_at.desc()).limit(1)
+        rows = list(session.scalars(newest))
+    if not rows:
+        raise NotFound(
+            f"There is no dataset '{name}'.", remedy="Freeze one with `limner dataset freeze SLUG`.", thing=name
+        )
+    return rows[0]

@@ -1,0 +1,1 @@
+"""Erasing: a subject and all that was made of it."""

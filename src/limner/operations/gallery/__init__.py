@@ -1,0 +1,1 @@
+"""The gallery: pictures found, rated, tagged, downloaded, deleted."""

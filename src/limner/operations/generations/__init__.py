@@ -1,0 +1,1 @@
+"""Generations: what is asked for, what it costs, and drawing it."""

@@ -1,0 +1,1 @@
+"""Jobs: submitting, running, watching, cancelling, and doing nothing twice."""

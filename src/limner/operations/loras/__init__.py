@@ -1,0 +1,1 @@
+"""LoRAs: versions, adopting files from elsewhere, exporting, inspecting."""

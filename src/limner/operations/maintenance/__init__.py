@@ -1,0 +1,1 @@
+"""Maintenance: the doctor, and verifying every blob and row of a home against each other."""

@@ -1,0 +1,1 @@
+"""Members: users, passwords, tokens, sessions."""

@@ -1,0 +1,1 @@
+"""Payments: purchases made once, their intents, the ledger."""

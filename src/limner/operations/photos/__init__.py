@@ -1,0 +1,1 @@
+"""Photos: intake, captions, crops, dataset health."""

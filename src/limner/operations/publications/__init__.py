@@ -1,0 +1,1 @@
+"""Publications: LoRAs on hubs, and their cards."""

@@ -1,0 +1,242 @@
+"""Publishing: a lora with its card and samples, to a hub, at an exact revision."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from limner import plugins
+from limner._version import __version__
+from limner.catalog import find_base
+from limner.errors import Conflict
+from limner.hubs.card import CardFacts, CardSample, model_card
+from limner.hubs.hub import WEIGHTS_NAME, Hub, LoraPackage, Published, TagTaken
+from limner.operations.home.workspace import Workspace
+from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import queries as job_queries
+from limner.operations.jobs.context import StageContext
+from limner.operations.loras import queries as lora_queries
+from limner.operations.payments import preflight as asking
+from limner.operations.publications import repo_owners as repos
+from limner.operations.subjects import queries as reading
+from limner.records import Job
+from limner.store.models import ConsentRow, DatasetRow, PublicationRow, SampleRow, SubjectRow, TrainingRow
+from limner.types import Consent, Health, Progress, SubjectKind, Visibility
+
+__all__ = [
+    "card_of",
+    "publish_now",
+    "refuse_without_consent",
+    "refuse_without_consents",
+    "request",
+    "stage",
+    "status",
+    "submit",
+]
+
+MOST_SAMPLES = 6
+
+_busy: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
+"""One publication at a time in a repo, all by one worker: until its row is there nobody can tell whose the repo is."""
+
+
+def request(
+    workspace: Workspace, *, subject: str, lora: str = "", hub: str = "", repo: str = "", visibility: str = "private"
+) -> dict[str, Any]:
+    """The stage's request. Without a repo name one is made from the subject's slug; the hub completes it.
+
+    Conflict: the repo is another user's, or it shall be public and of a person in it no consent is on record.
+    """
+    hub = hub or workspace.settings.hub
+    repo = repo or repos.usual_name(subject)
+    keeper: Hub = plugins.back_end("limner.hubs", hub, settings=workspace.settings)
+    asking.refuse_unready(keeper.describe())
+    # The hub may be far away: it is asked for the whole name only where that can matter.
+    full = keeper.full_name(repo) if repos.is_known(workspace, hub, repo) else repo
+    _refuse_repo(workspace, subject, hub, full, Visibility(visibility))
+    return {
+        "stage": "publish",
+        "lora": lora,
+        "hub": hub,
+        "repo": repo,
+        "visibility": Visibility(visibility),
+    }
+
+
+def refuse_without_consent(workspace: Workspace, subject: str) -> None:
+    """Conflict: the subject is a person, and no consent to a publication is on record."""
+    with workspace.database.read() as session:
+        record = reading.to_subject(session, reading.find_subject_row(session, subject))
+    if record.kind is SubjectKind.PERSON and record.consent is None:
+        raise Conflict(
+            f"A lora of a person is biometric data, and no consent of '{subject}' to its publication is on record.",
+            remedy=f"Record it: limner subject consent {subject} --by NAME --statement TEXT; or publish privately.",
+            thing=subject,
+        )
+
+
+def refuse_without_consents(workspace: Workspace, hub: str, repo: str) -> None:
+    """Conflict: of a person whose lora a repo holds no consent is on record: a repo is opened whole."""
+    for subject in sorted({one.subject for one in repos.held(workspace, hub, repo)}):
+        refuse_without_consent(workspace.everyone, subject)
+
+
+def _refuse_repo(workspace: Workspace, subject: str, hub: str, repo: str, visibility: Visibility) -> None:
+    """Conflict: a lora of the subject cannot be published there, or not so."""
+    repos.refuse_anothers(workspace, subject, hub, repo)
+    if visibility is Visibility.PUBLIC:
+        refuse_without_consent(workspace, subject)
+        refuse_without_consents(workspace, hub, repo)
+
+
+def publish_now(workspace: Workspace, lora: str, *, hub: str, visibility: Visibility) -> dict[str, Any]:
+    """Publish within another job's stage. A hub makes no second revision of the same content."""
+    with workspace.database.read() as session:
+        row = lora_queries.find_lora_row(session, lora)
+        name, subject = f"{row.subject}@v{row.version}", row.subject
+    return _publish(workspace, request(workspace, subject=subject, lora=name, hub=hub, visibility=visibility), name)
+
+
+def submit(
+    workspace: Workspace, lora: str, *, hub: str = "", repo: str = "", visibility: Visibility = Visibility.PRIVATE
+) -> Job:
+    """Enqueue the publication of a lora."""
+    with workspace.database.read() as session:
+        row = lora_queries.find_lora_row(session, lora)
+        name, subject = f"{row.subject}@v{row.version}", row.subject
+    wanted = request(workspace, subject=subject, lora=name, hub=hub, repo=repo, visibility=visibility)
+    submitter = workspace.submitter
+    with workspace.database.write() as session:
+        job = jobs.add_job(
+            session, kind="publish", stages=[wanted], subject=subject, target=name, owner=workspace.owner
+        )
+        submitter.submit(session, job.id, 1)
+        return job_queries.to_job(job)
+
+
+async def stage(context: StageContext, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Publish. A hub makes no second revision of the same content, so a re-run changes nothing."""
+    context.report(Progress("publish", message=f"Publishing to {wanted['hub']}"))
+    return await asyncio.to_thread(_publish, context.workspace, wanted, wanted["lora"] or context.earlier["lora"])
+
+
+def _publish(workspace: Workspace, wanted: dict[str, Any], name: str) -> dict[str, Any]:
+    hub: Hub = plugins.back_end("limner.hubs", wanted["hub"], settings=workspace.settings)
+    wanted = {**wanted, "repo": hub.full_name(wanted["repo"])}
+    card, samples = card_of(workspace, name, wanted["repo"])
+    with workspace.database.read() as session:
+        lora = lora_queries.find_lora_row(session, name)
+    with _busy[wanted["hub"], wanted["repo"]]:
+        # Once more: the request may have waited for days, while others published and consents were withdrawn.
+        _refuse_repo(workspace, lora.subject, wanted["hub"], wanted["repo"], Visibility(wanted["visibility"]))
+        published = _first_free(
+            hub,
+            wanted,
+            lora.version,
+            lambda tag: LoraPackage(
+                weights=workspace.blobs.path(lora.digest),
+                weights_digest=lora.digest,
+                card=model_card(replace(card, tag=tag)),
+                samples={one.name: workspace.blobs.path(samples[one.name]) for one in card.shown},
+            ),
+            message=f"{card.title} v{lora.version}",
+        )
+        _keep(workspace, lora.id, wanted["hub"], published)
+    return {"repo": published.repo, "revision": published.revision, "url": published.url, "hub": wanted["hub"]}
+
+
+def _keep(workspace: Workspace, lora: int, hub: str, published: Published) -> None:
+    seen = {"visibility": published.visibility, "url": published.url}
+    with workspace.database.write() as session:
+        session.execute(
+            insert(PublicationRow)
+            .values(lora=lora, hub=hub, repo=published.repo, revision=published.revision, **seen)
+            .on_conflict_do_update(index_elements=["lora", "hub", "repo", "revision"], set_=seen)
+        )
+        # the whole repo is open or closed, with all versions in it
+        session.execute(
+            update(PublicationRow)
+            .where(PublicationRow.hub == hub, PublicationRow.repo == published.repo)
+            .values(visibility=published.visibility)
+        )
+
+
+def card_of(workspace: Workspace, name: str, repo: str) -> tuple[CardFacts, dict[str, str]]:
+    """What the card of a lora says in a repo, and the digests of the samples that it may show, by their names."""
+    with workspace.database.read() as session:
+        lora = lora_queries.find_lora_row(session, name)
+        subject = session.get_one(SubjectRow, lora.subject)
+        consent = session.scalars(
+            select(ConsentRow).where(ConsentRow.subject == subject.slug, ConsentRow.withdrawn_at.is_(None))
+        ).first()
+        training = session.get(TrainingRow, lora.training or lora.picked_from or "")
+        drawn = select(SampleRow).where(SampleRow.training == (training.id if training else ""))
+        if lora.step is not None:
+            drawn = drawn.where(SampleRow.step <= lora.step)
+        samples = session.scalars(drawn.order_by(SampleRow.step.desc(), SampleRow.position).limit(MOST_SAMPLES)).all()
+        photos = (
+            session.scalar(select(DatasetRow.photos).where(DatasetRow.digest == training.dataset)) if training else 0
+        )
+        facts = reading.subject_facts(subject)
+    shown = {f"{sample.step:06d}-{sample.position}.png": sample for sample in samples}
+    settings = dict(training.recipe) if training else {}
+    if lora.step is not None:
+        settings["steps"] = f"{lora.step} of {settings.get('steps', lora.step)}"
+    card = CardFacts(
+        repo=repo,
+        title=facts.name,
+        kind=facts.kind,
+        trigger=facts.trigger,
+        class_word=facts.class_word,
+        base=find_base(lora.base),
+        weights_name=WEIGHTS_NAME,
+        weights_digest=lora.digest,
+        tag="",
+        rank=lora.rank,
+        alpha=lora.alpha,
+        modules=lora.modules,
+        dataset_digest=training.dataset if training else "",
+        photos=photos or 0,
+        settings=settings,
+        samples=tuple(CardSample(name, sample.prompt) for name, sample in shown.items()),
+        consent=Consent(consent.statement, consent.given_by, consent.given_at) if consent else None,
+        limner_version=__version__,
+        words=lora.card,
+    )
+    return card, {name: sample.digest for name, sample in shown.items()}
+
+
+def _first_free(
+    hub: Hub, wanted: dict[str, Any], version: int, package: Callable[[str], LoraPackage], message: str
+) -> Published:
+    """Publish as v2, or, where the card has changed since, as v2.2, v2.3 ...: tags never move."""
+    number = 1
+    while True:
+        tag = f"v{version}" if number == 1 else f"v{version}.{number}"
+        try:
+            return hub.publish(
+                wanted["repo"], package(tag), visibility=Visibility(wanted["visibility"]), tag=tag, message=message
+            )
+        except TagTaken:
+            number += 1
+
+
+def status(workspace: Workspace, lora: str) -> list[tuple[str, str, Health]]:
+    """For each place where a lora was published, (hub, repo, is it ready for use and by whom)."""
+    with workspace.database.read() as session:
+        row = lora_queries.find_lora_row(session, lora)
+        places = session.scalars(select(PublicationRow).where(PublicationRow.lora == row.id)).all()
+    found = []
+    for place in places:
+        hub = plugins.back_end("limner.hubs", place.hub, settings=workspace.settings)
+        found.append(
+            (place.hub, place.repo, hub.status(place.repo, revision=place.revision, weights_digest=row.digest))
+        )
+    return found

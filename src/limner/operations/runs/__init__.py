@@ -1,0 +1,1 @@
+"""Runs: all stages in one job, their routes, resuming."""

@@ -1,0 +1,1 @@
+"""Subjects: who or what is learned, consent, the overview."""

@@ -1,0 +1,1 @@
+"""Trainings: submitting, running, watching, choosing a checkpoint."""

@@ -1,0 +1,1 @@
+"""Uploads: files received in pieces, resumed, taken in as one batch."""

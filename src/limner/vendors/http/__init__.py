@@ -1,0 +1,1 @@
+"""HTTP to vendors: requests, retries, limits, errors, downloads, webhooks' signatures."""

@@ -1,0 +1,1 @@
+"""Hugging Face: the Hub and its inference providers."""

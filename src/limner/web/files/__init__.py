@@ -1,0 +1,1 @@
+"""Files over HTTP: forms with photos and LoRAs, and sending files."""

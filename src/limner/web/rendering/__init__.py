@@ -1,0 +1,1 @@
+"""What pages are made with: templates, static files, Markdown, remedies."""

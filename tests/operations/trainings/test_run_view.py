@@ -1,0 +1,266 @@
+"""What a training shows: samples, checkpoints, curves and log while it runs, and its choices before it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import fields, replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from limner import Studio
+from limner.catalog import find_base
+from limner.errors import NotFound
+from limner.operations.jobs import lifecycle as jobs
+from limner.operations.trainings import actions as trainings
+from limner.operations.trainings import job as training_stage
+from limner.operations.trainings.artifacts import MOST_POINTS, Arrivals, joined, log_file, thin
+from limner.operations.trainings.job import order_of
+from limner.options import parse_setting
+from limner.settings import Settings
+from limner.store.models import BlobRow, DatasetRow, PhotoRow, TrainingRow, now
+from limner.training import recipe as recipes
+from limner.training.local.run import RunDirectory
+from limner.training.local.trainer import LocalTrainer
+from limner.training.recipe_fields import recipe_fields
+from limner.training.trainer import TrainingOrder, TrainingReport
+from limner.types import JobState, Progress
+from limner.vendors.secrets.redaction import Secret
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Studio:
+    made = Studio(settings=Settings(home=tmp_path / "home", start_worker=False))
+    made.add_subject("rex", kind="pet", class_word="dog")
+    return made
+
+
+def add_photos(studio: Studio, count: int) -> None:
+    workspace = studio._workspace
+    for number in range(count):
+        digest = workspace.blobs.put(f"photo {number}".encode())
+        report = {"source": f"{number}.png", "verdict": "accepted"}
+        with workspace.database.write() as session:
+            session.add(BlobRow(digest=digest, media_type="image/png", byte_size=9))
+            session.flush()
+            session.add(PhotoRow(subject="rex", digest=digest, width=512, height=512, source="x", report=report))
+
+
+def add_training(
+    studio: Studio, *, prompts: tuple[str, ...] = ("a dog", "a dog at sea"), trainer: str = "local"
+) -> str:
+    workspace = studio._workspace
+    wanted = trainings.request(
+        workspace, subject="rex", kind="pet", trainer=trainer, preset="quick", sample_prompts=prompts
+    )
+    with workspace.database.write() as session:
+        if session.get(DatasetRow, "d" * 64) is None:
+            manifest = {
+                "subject": {"slug": "rex", "name": "Rex", "kind": "pet", "class_word": "dog", "trigger": "rex"},
+                "resolution": 128,
+                "items": [],
+            }
+            session.add(DatasetRow(digest="d" * 64, subject="rex", resolution=128, photos=12, manifest=manifest))
+            session.flush()
+        training_stage.add_row(session, wanted, "d" * 64)
+        jobs.add_job(session, kind="train", stages=[wanted], subject="rex", target=wanted["training"])
+    return str(wanted["training"])
+
+
+def order_for(studio: Studio, training: str) -> TrainingOrder:
+    found = studio.training(training)
+    wanted = {
+        "training": training,
+        "base": found.base,
+        "trainer": "local",
+        "recipe": dict(found.recipe),
+        "sample_prompts": list(found.sample_prompts),
+    }
+    return order_of(studio._workspace, wanted, studio.dataset("d" * 64).manifest)
+
+
+def a_run(order: TrainingOrder) -> RunDirectory:
+    """The folder of a run as it is in the midst of training."""
+    run = RunDirectory(order.run_directory)
+    for folder in (run.samples, run.checkpoints / "step-000010"):
+        folder.mkdir(parents=True)
+    for position in range(2):
+        Image.new("RGB", (8, 8), (position, 10, 10)).save(run.samples / f"step-000010-{position}.png")
+    (run.checkpoints / "step-000010" / "weights.safetensors").write_bytes(b"weights")
+    (run.checkpoints / ".step-000020").mkdir()
+    lines: list[dict[str, object]] = [{"phase": "loading the base", "time": "2026-01-01T10:00:00+00:00"}]
+    lines += [
+        {"step": step, "total": 150, "loss": 1 / step, "lr": 1e-3, "rate": 2.0, "time": "2026-01-01T10:00:01+00:00"}
+        for step in range(1, 13)
+    ]
+    run.progress.write_text("\n".join(map(json.dumps, lines)) + '\n{"torn')
+    return run
+
+
+def test_samples_and_checkpoints_arrive_while_it_trains(studio: Studio) -> None:
+    training = add_training(studio)
+    order = order_for(studio, training)
+    a_run(order)
+    report = asyncio.run(LocalTrainer(studio.settings).poll(order, f"local:{training}"))
+    assert not report.state.ended
+    arrivals = Arrivals(studio._workspace, training)
+    for _ in range(2):
+        arrivals.keep(report)
+    Arrivals(studio._workspace, training).keep(report)  # another process, after a crash
+    found = studio.training_samples(training)
+    assert [(one.step, one.position, one.prompt) for one in found] == [(10, 0, "a dog"), (10, 1, "a dog at sea")]
+    assert all(studio._workspace.blobs.has(one.digest) for one in found)
+    assert [one.step for one in studio.checkpoints(training)] == [10]
+    run = studio.training_run(training)
+    assert run.samples == tuple(found)
+    assert run.photos == 12
+    assert not run.over
+
+
+def test_a_sample_that_is_gone_again_does_no_harm(studio: Studio) -> None:
+    training = add_training(studio)
+    order = order_for(studio, training)
+    run = a_run(order)
+    report = asyncio.run(LocalTrainer(studio.settings).poll(order, f"local:{training}"))
+    (run.samples / "step-000010-1.png").unlink()
+    Arrivals(studio._workspace, training).keep(report)
+    assert [one.position for one in studio.training_samples(training)] == [0]
+
+
+def test_losses_rates_and_log_come_from_the_run(studio: Studio) -> None:
+    training = add_training(studio)
+    order = order_for(studio, training)
+    a_run(order)
+    report = asyncio.run(LocalTrainer(studio.settings).poll(order, f"local:{training}"))
+    training_stage._note_progress(studio._workspace, training, report, list(report.losses))
+    found = studio.training(training)
+    assert found.losses[0] == (1, 1.0)
+    assert found.rates == tuple((step, 1e-3) for step in range(1, 13))
+    Arrivals(studio._workspace, training).keep(report)
+    words = studio.training_log(training)
+    assert words.splitlines()[0] == "10:00:00  loading the base"
+    assert "step 10 of 150, loss 0.1000, 2.00 steps a second" in words
+    assert "step 9" not in words
+
+
+def test_a_log_is_without_secrets_and_goes_with_its_subject(studio: Studio) -> None:
+    Secret("r8_verysecrettoken123456")
+    training = add_training(studio)
+    report = TrainingReport(JobState.RUNNING, Progress("training"), log="token r8_verysecrettoken123456 was sent")
+    Arrivals(studio._workspace, training).keep(report)
+    assert "verysecret" not in studio.training_log(training)
+    assert "verysecret" not in log_file(studio._workspace, training).read_text()
+    job = studio.job(training).id
+    jobs.end_job(studio._workspace.database, job)
+    studio.remove_subject("rex")
+    assert not log_file(studio._workspace, training).exists()
+
+
+def test_a_training_without_a_log_has_none(studio: Studio) -> None:
+    assert studio.training_log(add_training(studio)) == ""
+    with pytest.raises(NotFound):
+        studio.training_log("training_none")
+
+
+def test_curves_are_thinned_keep_their_end_and_take_newer_points_for_old_ones() -> None:
+    long = [(step, float(step)) for step in range(1, 10_001)]
+    found = thin(long)
+    assert len(found) <= MOST_POINTS
+    assert found[-1] == [10_000, 10_000.0]
+    assert joined([[1, 9.0], [2, 9.0], [3, 9.0]], [(2, 1.0), (3, 1.0)]) == [[1, 9.0], [2, 1.0], [3, 1.0]]
+    assert joined([[1, 9.0]], []) == [[1, 9.0]]
+    assert thin([]) == []
+
+
+# --- before -----------------------------------------------------------------------------------------------------
+
+
+def test_choices_say_who_can_train_and_why_others_cannot(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FAL_KEY", "REPLICATE_API_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    add_photos(studio, 6)
+    found = studio.training_choices("rex")
+    assert found.photos == 6
+    assert found.chosen is not None
+    assert found.chosen.trainer == "local"
+    assert not found.findings
+    by_name = {one.trainer: one for one in found.choices}
+    assert not by_name["fal"].usable
+    assert any("limner-tiny" in one.message for one in by_name["fal"].refusals)
+    assert found.choices[0].usable
+    paid = {one.trainer: one for one in studio.training_choices("rex", base="flux1-dev").choices}["replicate"]
+    assert paid.cost > 0
+    assert paid.asks == (paid.cost > studio.settings.consent_above or not paid.certain)
+    assert any(one.code == "need" and one.remedy for one in paid.refusals)
+
+
+def test_a_budget_that_would_be_exceeded_is_said_before(tmp_path: Path) -> None:
+    studio = Studio(settings=Settings(home=tmp_path / "h", start_worker=False, budget_total=Decimal("0.01")))
+    studio.add_subject("rex", kind="pet")
+    add_photos(studio, 4)
+    found = studio.training_choices("rex", base="flux1-dev")
+    [replicate] = [one for one in found.choices if one.trainer == "replicate"]
+    assert any(one.code == "budget" for one in replicate.refusals)
+    assert [budget.kind for budget in found.budgets] == ["total"]
+
+
+@pytest.mark.parametrize(
+    ("photos", "few", "codes"), [(0, False, "photos-none"), (2, False, "photos-few"), (4, False, "")]
+)
+def test_too_few_photos_are_said(studio: Studio, photos: int, few: bool, codes: str) -> None:
+    add_photos(studio, photos)
+    found = studio.training_choices("rex", allow_few=few)
+    assert "".join(one.code for one in found.findings) == codes
+
+
+def test_settings_that_cannot_be_used_are_named_one_by_one_and_all_else_is_judged(studio: Studio) -> None:
+    add_photos(studio, 4)
+    settings = {"rank": 0, "steps": 77, "schedule": "cosin", "learning_rate": "fast", "trainer.nonsense": 1}
+    found = studio.training_choices("rex", settings=settings)
+    assert found.problems is not None
+    assert set(found.problems) == {"rank", "schedule", "learning_rate"}
+    assert "Did you mean cosine?" in found.problems["schedule"]
+    assert found.recipe["steps"] == 77
+    assert found.chosen is None or found.chosen.trainer == "local"
+
+
+def test_the_time_is_that_of_earlier_runs(studio: Studio) -> None:
+    add_photos(studio, 4)
+    assert studio.training_choices("rex", preset="quick").chosen.seconds is None  # type: ignore[union-attr]
+    training = add_training(studio)
+    with studio._workspace.database.write() as session:
+        row = session.get_one(TrainingRow, training)
+        row.state, row.ended_at = JobState.DONE, now()
+        row.started_at = row.ended_at - timedelta(seconds=60)
+    chosen = studio.training_choices("rex", preset="quick").chosen
+    assert chosen is not None
+    assert chosen.measured
+    assert chosen.seconds == pytest.approx(60)
+    twice = studio.training_choices("rex", preset="quick", settings={"steps": 300}).chosen
+    assert twice is not None
+    assert twice.seconds == pytest.approx(120)
+
+
+def test_every_recipe_field_has_its_words_and_a_value_that_can_be_used() -> None:
+    base = find_base("limner-tiny")
+    start = recipes.preset("balanced", base)
+    found = recipe_fields(base, recipes.plain(start))
+    assert {one.name for one in found} == {one.name for one in fields(start)} - {"base", "extra"}
+    for one in found:
+        assert one.title
+        assert one.help.endswith(".")
+        if one.kind == "choice":
+            assert str(one.value) in one.choices
+    assert recipes.from_mapping({one.name: one.value for one in found}, replace(start)) == start
+
+
+def test_a_setting_is_read_as_it_was_written() -> None:
+    assert parse_setting("rank", " 8 ") == 8
+    assert parse_setting("learning_rate", "2e-4") == 2e-4
+    assert parse_setting("schedule", "cosine") == "cosine"
+    assert parse_setting("x", "True") is True
+    assert parse_setting("layer_ranks", "attn 8 8\nff 4 2.5") == [["attn", 8, 8], ["ff", 4, 2.5]]
