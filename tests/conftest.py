@@ -56,7 +56,7 @@ class Schema:
     def statements(self) -> list[str]:
         database = import_module("limner.store").Database(self._path)
         self._migrate(database._writer)
-        import_module("limner.pipeline.durable").prepare(database)
+        import_module("limner.operations.home.dbos_engine").prepare(database)
         database.dispose()
         with closing(sqlite3.connect(self._path)) as connection:
             return list(connection.iterdump())[1:-1]
