@@ -24,6 +24,7 @@ from limner.settings import read_settings
 from limner.stand_ins.serving import serve
 from limner.studio import Studio
 from limner.vendors.secrets.tokens import Secret
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -235,5 +236,5 @@ def test_the_server_delivers_while_it_runs(client: TestClient, studio: Studio) -
         client.post("/settings/webhooks", data={"url": f"{url}/hook", "events": ["job.waiting"]})
         with studio._workspace.database.write() as session:
             job = jobs.add_job(session, kind="train", stages=[{"stage": "train"}], subject=None).id
-        assert told.wait(15)
+        assert told.wait(PATIENCE)
     assert json.loads(taken[0])["data"]["job"] == job

@@ -24,6 +24,7 @@ from limner.vendors.http.public_web import PublicWeb
 from limner.vendors.huggingface import hub as huggingface
 from limner.vendors.huggingface.hub import HubAccount
 from limner.vendors.secrets.redaction import Secret
+from tests.waiting import PATIENCE
 
 Talk = Callable[[asyncio.StreamWriter], Awaitable[None]]
 FACTS = VendorFacts("acme", "Acme", rate=1000.0, burst=1000)
@@ -121,7 +122,7 @@ def saying_elsewhere(talk: Talk) -> Iterator[str]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
     thread.start()
-    assert ready.wait(20)
+    assert ready.wait(PATIENCE)
     try:
         yield told[0]
     finally:
