@@ -8,6 +8,7 @@ import multiprocessing
 import signal
 import subprocess
 import sys
+import threading
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -284,14 +285,17 @@ def test_a_list_that_cannot_be_read_decides_nothing(workspace: Workspace) -> Non
 def test_a_purchase_stopped_before_its_turn_was_not_sent_if_senders_say_when(
     workspace: Workspace, announced: bool
 ) -> None:
+    begun = asyncio.Event()
+
     async def waits() -> Receipt:
-        await asyncio.sleep(60)
+        begun.set()
+        await asyncio.sleep(600)
         await announce()
         raise AssertionError
 
     async def stopped() -> None:
         task = asyncio.ensure_future(StoredPayments(workspace, "job_1").once(purchase(announced=announced), send=waits))
-        await asyncio.sleep(0.2)
+        await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -305,10 +309,12 @@ def test_a_purchase_stopped_while_it_is_written_down_was_not_sent(workspace: Wor
 
     async def stopped() -> None:
         # The one writer is kept busy, so that the claim is not written before the wish to stop comes.
-        book.write(workspace.database, lambda session: time.sleep(0.2))
+        go_on = threading.Event()
+        book.write(workspace.database, lambda session: go_on.wait(PATIENCE))
         task = asyncio.ensure_future(StoredPayments(workspace, "job_1").once(purchase(), send=shop.send))
         await asyncio.sleep(0.05)
         task.cancel()
+        go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await task
 
@@ -540,7 +546,8 @@ def test_a_picture_of_two_subjects_is_forgotten_with_either(workspace: Workspace
 
 
 def test_one_that_is_refused_does_not_undo_the_others_of_its_transaction(workspace: Workspace) -> None:
-    started = book.write(workspace.database, lambda session: time.sleep(0.1))
+    go_on = threading.Event()
+    started = book.write(workspace.database, lambda session: go_on.wait(PATIENCE))
 
     def add(number: int) -> Any:
         def work(session: Any) -> int:
@@ -553,6 +560,7 @@ def test_one_that_is_refused_does_not_undo_the_others_of_its_transaction(workspa
         return work
 
     futures = [book.write(workspace.database, add(number)) for number in range(3)]
+    go_on.set()
     started.result()
     assert (futures[0].result(), futures[2].result()) == (0, 2)
     with pytest.raises(SpendingRefused):
