@@ -33,6 +33,20 @@ def catalog_of_its_own() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def real_photos() -> list[Path]:
+    """The photos of one real subject that ship with Limner."""
+    return sorted(Path(__file__).parents[1].glob("src/limner/demo/photos/*.jpg"))
+
+
+@pytest.fixture(scope="session")
+def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random FLUX.1 pipeline of tiny widths."""
+    import_module("torch").set_num_threads(1)
+    folder: Path = import_module("tests.flux.random_pipelines").save_flux1(tmp_path_factory.mktemp("base"))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Schema:
     return Schema(tmp_path_factory.mktemp("schema") / "limner.db")
 

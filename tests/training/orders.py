@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
-from tests.waiting import until
 
 from limner.training.local.trainer import LocalTrainer
 from limner.training.trainer import TrainingOrder, TrainingReport
 from limner.types import Crop, DatasetItem, DatasetManifest, SubjectFacts, SubjectKind
+from tests.waiting import until
 
 __all__ = ["MakeOrder", "wait", "wait_for_step", "write_dataset"]
 

@@ -13,10 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from orders import MakeOrder, wait, wait_for_step
 from PIL import Image
 from safetensors import safe_open
-from tests.waiting import until
 
 from limner.errors import Conflict, NotReady, RecipeRefused
 from limner.plugins import back_end, names
@@ -26,6 +24,9 @@ from limner.training.local.trainer import LocalTrainer
 from limner.training.recipe import canonical_json
 from limner.training.trainer import Trainer, TrainingOrder
 from limner.types import JobState
+from tests.waiting import until
+
+from .orders import MakeOrder, wait, wait_for_step
 
 pytestmark = pytest.mark.engine
 
