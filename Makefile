@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 DEMO_OUT ?= demo-output
 PEER ?=
 FUZZ ?=
+# Tests wait about as much as they work: one process more than cores, four at most.
+SPREAD = --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) < 4 ? $$(getconf _NPROCESSORS_ONLN) + 1 : 4 )) \
+	--dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo serve test test-all audit browser lint bench fuzz setup clean
 
@@ -33,17 +36,16 @@ browser: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports & imports=$$!; $(BIN)/mypy; types=$$?; wait $$imports && exit $$types
 
 serve: setup
 	$(BIN)/limner serve
 
 test: lint browser
-	$(BIN)/pytest -m "not long and not engine_checkout" --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not long and not engine_checkout" $(SPREAD)
 
 test-all: lint browser
-	LIMNER_WALK_LOOKS=all $(BIN)/pytest -m "not engine_checkout" --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	LIMNER_WALK_LOOKS=all $(BIN)/pytest -m "not engine_checkout" $(SPREAD)
 
 fuzz: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'

@@ -34,6 +34,7 @@ from limner.vendors.secrets.redaction import guard_logging
 from tests.servers.faults import Message, Receive, Send
 from tests.servers.quick_engine import quick_lora
 from tests.servers.services_bench import SMALL, TINY, ServicesBench, open_bench
+from tests.waiting import PATIENCE
 
 PLANTED = {
     "replicate": "r8_planted+in/environment=4f1c9a7be2d0",
@@ -341,7 +342,7 @@ def crashes(bench: ServicesBench, told: Told, monkeypatch: pytest.MonkeyPatch) -
             stdout=sink,
             stderr=sink,
             env={**os.environ, "LIMNER_WORKER_IDLE_SECONDS": "0.5"},
-            timeout=60,
+            timeout=PATIENCE,
             check=True,
         )
     assert "RuntimeError" in worker.jobs.get(job.id).error.message

@@ -127,7 +127,7 @@ def tab(
 
     page.on("console", said)
     page.on("pageerror", lambda error: made.complaints.append(str(error)))
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     try:
         yield made
     finally:

@@ -12,7 +12,7 @@ from .chromium import launch
 from .server import Server
 
 # As long as `page.set_default_timeout`: what a busy machine shows late is shown all the same.
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 
 
 # Playwright's loop runs as long as it lives, and other files of the process run loops of their own.

@@ -11,9 +11,9 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["Server"]
+from tests.waiting import PATIENCE
 
-START_SECONDS = 60.0
+__all__ = ["Server"]
 
 
 class Server:
@@ -46,7 +46,7 @@ class Server:
                 start_new_session=True,
             )
         self._process = process
-        timer = threading.Timer(START_SECONDS, process.kill)
+        timer = threading.Timer(PATIENCE, process.kill)
         timer.start()
         try:
             assert process.stdout is not None
@@ -66,7 +66,7 @@ class Server:
         if self._process is None:
             return
         os.killpg(self._process.pid, number)
-        self._process.wait(20)
+        self._process.wait(PATIENCE)
         if self._process.stdout:
             self._process.stdout.close()
         self._process = None

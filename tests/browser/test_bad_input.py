@@ -20,7 +20,7 @@ from ..photos.test_bad_input import png_of
 from .chromium import LOOKS, Tab, tab
 from .server import Server
 
-WORK = 90_000
+WORK = 240_000
 MARK = "globalThis.ran=1"
 HTML = f"<!doctype html><html><body><script>{MARK}</script></body></html>".encode()
 SVG = f'<svg xmlns="http://www.w3.org/2000/svg" onload="{MARK}"><script>{MARK}</script></svg>'.encode()

@@ -16,7 +16,7 @@ from . import walk
 from .chromium import LOOKS, tab
 from .server import Server
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 STEPS = 24
 BROKEN = ("Failed to load resource", "ERR_", "network error", "Failed to fetch", "htmx:sse:error")

@@ -12,6 +12,7 @@ import pytest
 
 from limner.settings import Settings
 from limner.studio import Studio
+from tests.waiting import PATIENCE
 
 from .server import Server
 
@@ -21,7 +22,7 @@ class Caller:
 
     def __init__(self, server: Server) -> None:
         self.host = urlsplit(server.url).netloc
-        self._connection = http.client.HTTPConnection(self.host, timeout=60)
+        self._connection = http.client.HTTPConnection(self.host, timeout=PATIENCE)
         self.cookie = ""
 
     def close(self) -> None:

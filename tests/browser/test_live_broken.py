@@ -25,7 +25,7 @@ from .server import Server
 
 BROKEN = ("Failed to load resource", "net::ERR", "ERR_", "network error", "Failed to fetch")
 """What a browser says of a line that was cut on purpose."""
-AGAIN = 60_000
+AGAIN = 240_000
 
 
 @pytest.fixture

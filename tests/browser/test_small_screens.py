@@ -85,7 +85,7 @@ def test_the_crop_lies_on_the_photo_without_motion_too(browser: Browser, idle: S
             near(selection.width, (value("width") * image.width) / width) &&
             near(selection.height, (value("height") * image.height) / height);
         }"""
-        page.wait_for_function(where, timeout=5_000)
+        page.wait_for_function(where)
 
 
 def test_a_phones_own_edges_are_left_free(browser: Browser, idle: Server, studio: Studio) -> None:

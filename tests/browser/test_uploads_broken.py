@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import random
 import signal
-import time
 from pathlib import Path
 
 from playwright.sync_api import Browser, Route, expect
@@ -13,6 +12,7 @@ from playwright.sync_api import Browser, Route, expect
 from limner.settings import Settings
 from limner.store.web_models import UploadRow
 from limner.studio import Studio
+from tests.waiting import until
 
 from ..photos.making import encoded, picture
 from .broken_line import Line
@@ -20,7 +20,7 @@ from .chromium import LOOKS, tab
 from .server import Server
 
 COUNT = 500
-LONG = 120_000
+LONG = 240_000
 
 
 def photos(folder: Path, count: int) -> list[Path]:
@@ -46,13 +46,6 @@ def arrived(home: Path) -> list[tuple[str, str, bool]]:
         studio._workspace.database.read() as session,
     ):
         return [(row.name, row.digest, bool(row.job)) for row in session.query(UploadRow)]
-
-
-def until(told, seconds: float = 60.0) -> None:  # type: ignore[no-untyped-def]
-    end = time.monotonic() + seconds
-    while not told():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.05)
 
 
 def test_a_line_cut_twice_and_a_server_killed_lose_nothing_and_double_nothing(browser: Browser, tmp_path: Path) -> None:

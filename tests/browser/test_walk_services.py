@@ -19,15 +19,15 @@ from limner.settings import Settings
 from limner.stand_ins.rehearsal import Rehearsal, rehearsal
 from tests.operations.conftest import kill_all
 from tests.servers.quick_engine import QuickEngine
-from tests.servers.services_bench import until
+from tests.waiting import until
 
 from . import walk
 from .chromium import EVERY_LOOK, LOOKS, Look, Tab, tab
 from .server import Server
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-WORK = 30_000
+WORK = 240_000
 """Milliseconds that work may take which is nothing for the engine here."""
 WIDE_LIGHT, NARROW_DARK = LOOKS[0], LOOKS[3]
 STEPS = 40

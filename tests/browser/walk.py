@@ -347,7 +347,7 @@ def erase(tab: Tab, slug: str) -> None:
     tab.sound("erase")
     page.locator("#f-typed").fill(slug)
     page.locator(f'form[action="/subjects/{slug}/erase"] button[type=submit]').click()
-    expect(page.get_by_role("heading", level=1, name=re.compile("erased", re.I))).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", level=1, name=re.compile("erased", re.I))).to_be_visible(timeout=WORK)
     tab.sound("erased")
     tab.go("/gallery")
     assert page.locator('main input[name="image"]').count() == 0

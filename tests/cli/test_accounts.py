@@ -8,6 +8,7 @@ import pty
 import select
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from starlette.routing import Route
 from limner.stand_ins.serving import serve
 from limner.vendors.secrets import tokens as credentials
 from limner.vendors.vendor import vendors as all_vendors
+from tests.waiting import PATIENCE, until
 
 from .conftest import Outcome, Shell
 
@@ -203,10 +205,10 @@ def test_in_a_terminal_the_token_is_asked_for_and_not_shown(bare: Shell, vendors
     os.close(follower)
     shown = _read_until(leader, b"(not shown)")
     # What is typed before the echo is off is thrown away.
-    time.sleep(0.5)
+    until(lambda: not termios.tcgetattr(leader)[3] & termios.ECHO)
     os.write(leader, f"{GOOD}\n".encode())
     shown += _read_until(leader, b"is kept in", b"\xe2\x9c\x97")
-    assert child.wait(20) == 0, shown.decode()
+    assert child.wait(PATIENCE) == 0, shown.decode()
     os.close(leader)
     text = shown.decode().replace("\r\n", " ")
     assert GOOD not in text
@@ -217,14 +219,13 @@ def test_in_a_terminal_the_token_is_asked_for_and_not_shown(bare: Shell, vendors
 
 def _own_terminal() -> None:
     import fcntl
-    import termios
 
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _read_until(leader: int, *marks: bytes) -> bytes:
-    text, until = b"", time.monotonic() + 20
-    while not any(mark in text for mark in marks) and time.monotonic() < until:
+    text, end = b"", time.monotonic() + PATIENCE
+    while not any(mark in text for mark in marks) and time.monotonic() < end:
         if select.select([leader], [], [], 0.2)[0]:
             try:
                 text += os.read(leader, 4096)

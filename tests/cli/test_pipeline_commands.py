@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.waiting import until
 
 from .conftest import SMALL_PICTURE, Trained
 
@@ -95,6 +97,7 @@ def test_publishing_again_names_the_same_publication(trained: Trained) -> None:
     assert again["repo"] == before[0][1] == "limner/zib-lora"
 
 
+@pytest.mark.timeout(1200)
 def test_ctrl_c_leaves_the_work_to_the_worker_and_says_how_to_go_on(trained: Trained) -> None:
     """A real SIGINT to the whole group of the terminal; then cancel, watch, resume."""
     limner = trained.limner
@@ -106,34 +109,36 @@ def test_ctrl_c_leaves_the_work_to_the_worker_and_says_how_to_go_on(trained: Tra
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline:
-        training = limner("trainings", "list", "zib", "--json").json[0]
-        if training["state"] == "running" and (training["progress"] or {}).get("done"):
-            break
-        time.sleep(0.5)
+
+    def training() -> Any:
+        return limner("trainings", "list", "zib", "--json").json[0]
+
+    until(lambda: training()["state"] == "running" and (training()["progress"] or {}).get("done"))
+    name = training()["id"]
+
+    def done() -> int:
+        return int(limner("trainings", "show", name, "--json").json["progress"]["done"])
+
     os.killpg(child.pid, signal.SIGINT)
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate()
     assert child.returncode == 130, err
     assert out == ""
     assert "The work goes on in the background." in err
     assert "Traceback" not in err
     job = err.rpartition("limner jobs cancel ")[2].strip()
-    first = limner("trainings", "show", training["id"], "--json").json["progress"]["done"]
-    while limner("trainings", "show", training["id"], "--json").json["progress"]["done"] == first:
-        assert time.monotonic() < deadline + 60, "the training stopped with its watcher"
-        time.sleep(0.5)
+    first = done()
+    until(lambda: done() > first)  # the training does not stop with its watcher
 
     assert "resume" in limner("jobs", "cancel", job).out
-    watched = limner("trainings", "watch", training["id"], "--json")
+    watched = limner("trainings", "watch", name, "--json")
     assert watched.code == 6
     assert watched.problem["title"] == "cancelled"
     assert "limner trainings resume" in watched.problem["remedy"]
-    assert limner("trainings", "show", training["id"], "--json").json["state"] == "cancelled"
+    assert limner("trainings", "show", name, "--json").json["state"] == "cancelled"
 
-    resumed = limner("trainings", "resume", training["id"], "--detach", "--json").json
-    assert resumed["target"] == training["id"]
-    assert limner("trainings", "cancel", training["id"]).code == 0
+    resumed = limner("trainings", "resume", name, "--detach", "--json").json
+    assert resumed["target"] == name
+    assert limner("trainings", "cancel", name).code == 0
     assert limner("jobs", "watch", resumed["id"]).code == 6
 
 

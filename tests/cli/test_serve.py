@@ -8,6 +8,8 @@ import subprocess
 import sys
 import urllib.request
 
+from tests.waiting import PATIENCE
+
 from .conftest import Shell
 
 
@@ -23,10 +25,10 @@ def test_the_address_is_one_line_of_json_and_answers(limner: Shell) -> None:
             "port": told["port"],
             "login": False,
         }
-        with urllib.request.urlopen(f"{told['url']}/api/v1/openapi.json", timeout=60) as answer:
+        with urllib.request.urlopen(f"{told['url']}/api/v1/openapi.json", timeout=PATIENCE) as answer:
             assert json.load(answer)["info"]["title"] == "Limner"
         server.send_signal(signal.SIGINT)
-        rest, _ = server.communicate(timeout=60)
+        rest, _ = server.communicate(timeout=PATIENCE)
         assert rest == ""
     finally:
         server.kill()

@@ -1,25 +1,12 @@
-"""Real photos, and datasets made of them."""
+"""Datasets made of real photos."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
-from frozen import Frozen, freeze_photos
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def real_photos() -> list[Path]:
-    """Five or more JPEGs of one real subject."""
-    named = os.environ.get("LIMNER_PHOTOS")
-    for folder in [Path(named)] if named else [ROOT.parent / "shared" / "photos", ROOT / "src/limner/demo/photos"]:
-        for photos in (sorted(folder.glob("dog/*.jpg")), sorted(folder.rglob("*.jp*g"))):
-            if len(photos) >= 4:
-                return photos[:5]
-    raise AssertionError("No real photos; set LIMNER_PHOTOS to a folder that holds some.")
+from .frozen import Frozen, freeze_photos
 
 
 @pytest.fixture(scope="session")

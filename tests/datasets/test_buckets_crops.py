@@ -6,7 +6,6 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from frozen import subject_at
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +13,8 @@ from limner.datasets.buckets import best_bucket, buckets, check_resolution
 from limner.datasets.crops import check_crop, choose_crop, largest_crop, saliency
 from limner.errors import InputRefused
 from limner.types import Crop
+
+from .frozen import subject_at
 
 RESOLUTIONS = st.sampled_from([64, 96, 128, 192, 512, 768, 1024])
 SIDES = st.integers(1, 5000)

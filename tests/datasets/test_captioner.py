@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from frozen import SUBJECT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +15,8 @@ from limner.datasets.captions.captioning import apply_captioner
 from limner.datasets.captions.template import fill, has_trigger
 from limner.errors import Cancelled, NotReady, WorkFailed
 from limner.types import BackEnd, Need, SubjectFacts
+
+from .frozen import SUBJECT
 
 
 @dataclass

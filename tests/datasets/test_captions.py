@@ -13,7 +13,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from frozen import SUBJECT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +23,8 @@ from limner.datasets.captions.tables import read_csv, read_json, read_jsonl
 from limner.datasets.captions.template import DEFAULT_TEMPLATE, clean_caption, fill, has_trigger, plain_braces
 from limner.errors import CaptionRefused
 from limner.types import Severity
+
+from .frozen import SUBJECT
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 LINES = TEXTS.map(clean_caption).filter(bool)

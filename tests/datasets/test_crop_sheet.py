@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from frozen import SUBJECT, Frozen, store, subject_at
 from PIL import Image
 
 from limner.datasets import manifest
 from limner.datasets.sheet import crop_sheet
 from limner.errors import NotFound
 from limner.types import Crop
+
+from .frozen import SUBJECT, Frozen, store, subject_at
 
 
 def picture(data: bytes, kind: str = "PNG") -> Image.Image:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from frozen import RESOLUTIONS, SUBJECT, Frozen, store, subject_at
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
@@ -33,6 +32,8 @@ from limner.types import (
     SubjectKind,
     Verdict,
 )
+
+from .frozen import RESOLUTIONS, SUBJECT, Frozen, store, subject_at
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).map(lambda t: unicodedata.normalize("NFC", t))
 PLAIN = st.recursive(

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from frozen import Frozen
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -29,6 +28,8 @@ from limner.datasets.render import render
 from limner.errors import Conflict, InputRefused, RecipeRefused, StorageFailed
 from limner.training.recipe import Recipe
 from limner.types import DatasetManifest, SubjectFacts, SubjectKind
+
+from .frozen import Frozen
 
 ZIPS, FOLDERS = LAYOUTS[:2], LAYOUTS[2:]
 

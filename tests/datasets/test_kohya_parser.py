@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from frozen import Frozen
-from tests.engines.checkouts import run_with
 
 from limner.datasets.packages import PackageOptions, package
+from tests.engines.checkouts import run_with
+
+from .frozen import Frozen
 
 pytestmark = [pytest.mark.engine, pytest.mark.engine_checkout]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pyvips
-from frozen import Frozen, store, subject_at
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -17,6 +16,8 @@ from PIL import Image
 from limner.datasets.render import open_photo, render, write_rendered
 from limner.errors import StorageFailed
 from limner.types import Crop, DatasetItem
+
+from .frozen import Frozen, store, subject_at
 
 
 @given(st.integers(1, 200), st.integers(1, 200), st.sampled_from([(16, 16), (48, 80), (80, 48)]), st.data())

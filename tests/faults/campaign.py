@@ -39,7 +39,7 @@ RECIPE = {"steps": 12, "rank": 4, "alpha": 4.0, "resolution": 64, "warmup_steps"
 MOST_ROUNDS = 8
 PATIENT_ROUNDS = 4
 """How often a user who is told to resume later does so, before deciding about what may have been bought."""
-PATIENCE = 40.0
+PATIENCE = 240.0
 """Seconds in which a job must end."""
 
 

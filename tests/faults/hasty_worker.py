@@ -17,6 +17,7 @@ from operator import attrgetter
 from typing import Any
 
 from limner.errors import LimnerError
+from tests.waiting import PATIENCE
 
 __all__ = ["User", "hatch"]
 
@@ -50,7 +51,7 @@ class User:
     def call(self, environment: Mapping[str, str], name: str, *arguments: Any, **options: Any) -> Any:
         """Call a method of a Studio with these settings; gives what it gives, or raises its LimnerError."""
         self._ours.send((dict(environment), name, arguments, options))
-        if not self._ours.poll(60):
+        if not self._ours.poll(PATIENCE):
             raise TimeoutError(f"studio.{name} does not come back")
         failure, value = self._ours.recv()
         if failure is not None:

@@ -13,13 +13,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from limner import Studio
 from limner.settings import Settings
 from tests.operations.conftest import QUICK, draw_photos, kill_all, processes_of
+from tests.waiting import PATIENCE, until
 
 PROMPT = "a drawing of {trigger} on the beach"
 DYING = Path(__file__).with_name("dying_worker.py")
@@ -98,7 +98,7 @@ def undisturbed(folder: Path) -> tuple[Outcome, int]:
     home, photos = folder / "home", draw_photos(folder / "photos")
     job = submit(home, photos)
     process = worker(home, 0)
-    words, _ = process.communicate(timeout=240)
+    words, _ = process.communicate(timeout=PATIENCE)
     return outcome(home, job), int(words.split()[-1])
 
 
@@ -112,18 +112,15 @@ def killed(folder: Path, moments: list[int], *, everything: bool) -> tuple[Outco
     died = 0
     for deadly in moments:
         process = worker(home, deadly)
-        process.communicate(timeout=240)
+        process.communicate(timeout=PATIENCE)
         died += process.returncode == -signal.SIGKILL
         if everything:
             kill_all(home)
     last = worker(home, 0)
-    last.communicate(timeout=240)
+    last.communicate(timeout=PATIENCE)
     result = outcome(home, job)
     assert last.returncode == 0
-    deadline = time.monotonic() + 30
-    while processes_of(home) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert processes_of(home) == [], "a process outlived its work"
+    until(lambda: not processes_of(home))  # none outlives its work
     return result, died
 
 

@@ -1,8 +1,7 @@
-"""Random pipelines of every kind, made once a session, and real photos."""
+"""Random pipelines of every kind, made once a session."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from random_pipelines import random_base, save_flux1, save_flux2, save_klein
 
 from limner.flux.loading import load_pipeline
 from limner.types import Base, Family
+from tests.flux.random_pipelines import random_base, save_flux1, save_flux2, save_klein
 
 
 @dataclass(frozen=True)
@@ -33,9 +32,8 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def flux1(tmp_path_factory: pytest.TempPathFactory) -> Kind:
-    folder = save_flux1(tmp_path_factory.mktemp("flux1"))
-    return Kind(random_base("random-flux1", Family.FLUX1, guidance_embedded=False), folder)
+def flux1(base_folder: Path) -> Kind:
+    return Kind(random_base("random-flux1", Family.FLUX1, guidance_embedded=False), base_folder)
 
 
 @pytest.fixture(scope="session")
@@ -60,17 +58,3 @@ def flux2(tmp_path_factory: pytest.TempPathFactory) -> Kind:
 def kind(request: pytest.FixtureRequest) -> Iterator[Kind]:
     """Each kind of pipeline in turn."""
     yield request.getfixturevalue(request.param)
-
-
-@pytest.fixture(scope="session")
-def photos() -> list[Path]:
-    """Real photos: LIMNER_PHOTOS, the folder beside the repository, or the ones that ship with Limner."""
-    root = Path(__file__).parents[2]
-    named = os.environ.get("LIMNER_PHOTOS")
-    places = [Path(named)] if named else []
-    places += [root.parent / "shared" / "photos", root / "src" / "limner" / "demo" / "photos"]
-    for place in places:
-        found = sorted(path for path in place.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg"})
-        if found:
-            return found[:6]
-    raise AssertionError(f"no photo in {places}")

@@ -65,11 +65,11 @@ def test_guidance_reaches_the_model_only_where_it_is_embedded(kind: Any) -> None
     assert torch.equal(low, high) is not kind.base.guidance_embedded
 
 
-def test_pictures_come_back_through_the_vae(kind: Any, photos: list[Path], tmp_path: Path) -> None:
+def test_pictures_come_back_through_the_vae(kind: Any, real_photos: list[Path], tmp_path: Path) -> None:
     """Tokens of a real photo, decoded the pipeline's way, equal the VAE's own reconstruction."""
     pipeline = kind.load()
     family = family_of(kind.base)
-    with Image.open(photos[0]) as image:
+    with Image.open(real_photos[0]) as image:
         image.convert("RGB").resize((48, 32)).save(tmp_path / "photo.png")
     pixels = read_pixels(tmp_path / "photo.png")
     assert pixels.shape == (3, 32, 48)
@@ -87,11 +87,11 @@ def test_pictures_come_back_through_the_vae(kind: Any, photos: list[Path], tmp_p
             assert torch.equal(tokens, pipeline._pack_latents(theirs)[0])
 
 
-def test_a_caption_is_encoded_alone_and_cut_to_the_base(kind: Any, photos: list[Path], tmp_path: Path) -> None:
+def test_a_caption_is_encoded_alone_and_cut_to_the_base(kind: Any, real_photos: list[Path], tmp_path: Path) -> None:
     pipeline = kind.load()
     family = family_of(kind.base)
     long = "john_doe " * 50
-    for number, photo in enumerate(photos[:3]):
+    for number, photo in enumerate(real_photos[:3]):
         with Image.open(photo) as image:
             image.convert("RGB").resize((32, 32)).save(tmp_path / f"{number}.png")
     captions = ["a red hat", long, "a red hat"]

@@ -1,8 +1,7 @@
-"""A random FLUX.1 pipeline of tiny widths and two loras for it, made once, and a bench of its own a test."""
+"""Two loras for a random FLUX.1 pipeline, made once, and a bench of its own a test."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,8 @@ from limner.flux import sampling
 from limner.operations.home.workspace import Workspace
 from limner.settings import Settings
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "flux"))
-
-from random_pipelines import save_flux1
-
 from .bench import Bench, Queue, add_lora
 from .making import random_lora
-
-
-@pytest.fixture(scope="session")
-def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import torch
-
-    torch.set_num_threads(1)
-    return save_flux1(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from limner.errors import (
 )
 from limner.generation.fan_out import TURNS, Brake, fan_out
 from limner.generation.generator import Drawn
+from tests.waiting import PATIENCE
 
 KINDS = [AccountRefused, ContentRefused, Undecided, VendorBusy, VendorFailed, VendorRefused, WorkFailed]
 
@@ -181,7 +182,7 @@ def test_cancelled_twice_it_waits_for_nothing() -> None:
             await asyncio.sleep(0.01)
             taking.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(taking, 1)
+            await asyncio.wait_for(taking, PATIENCE)
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(run())

@@ -155,7 +155,7 @@ def test_several_loras_change_the_weights_by_the_sum_of_their_deltas(
 def test_a_lora_for_a_wider_model_is_refused_and_leaves_no_trace(
     local: LocalGenerator, base_folder: Path, lora_files: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    from random_pipelines import save_flux1
+    from tests.flux.random_pipelines import save_flux1
 
     wide = random_lora(
         save_flux1(tmp_path / "wide", width=48), tmp_path / "wide.safetensors", rank=2, alpha=2.0, seed=1

@@ -22,6 +22,7 @@ from limner.hubs.hub import WEIGHTS_NAME, LoraPackage
 from limner.hubs.repo_names import check_picture_name, check_repo
 from limner.settings import Settings
 from limner.types import Visibility
+from tests.waiting import PATIENCE
 
 from .conftest import Packer
 
@@ -268,7 +269,7 @@ def test_two_processes_on_one_repo_lose_nothing(
     (tmp_path / "card.md").write_text(packages[0].card)
     children = [start_publisher(settings, "ann/jane", "once") for _ in range(2)]
     for child in children:
-        out, errors = child.communicate(timeout=60)
+        out, errors = child.communicate(timeout=PATIENCE)
         assert out == "done\n", errors
     (listed,) = folder_hub.listing()
     assert listed.tags == tuple(f"r0-{number}" for number in range(6))

@@ -18,6 +18,7 @@ from limner.hubs.s3.bucket import Bucket, credentials
 from limner.hubs.s3.hub import S3Hub
 from limner.settings import Settings
 from limner.types import Visibility
+from tests.waiting import PATIENCE
 
 from .conftest import Packer
 
@@ -44,7 +45,7 @@ def keys(client: Any, settings: Settings) -> list[str]:
 
 
 def get(url: str) -> httpx2.Response:
-    return httpx2.get(url, timeout=10)
+    return httpx2.get(url, timeout=PATIENCE)
 
 
 def anonymous(settings: Settings, key: str) -> int:
@@ -267,7 +268,7 @@ def test_two_who_publish_at_once_both_find_their_tag(wired: Settings, pack: Pack
 
     def one(number: int) -> None:
         try:
-            start.wait(10)
+            start.wait(PATIENCE)
             S3Hub(wired).publish(
                 "ann/jane", packages[number], visibility=PRIVATE, tag=f"v{number}", message=f"number {number}"
             )
@@ -278,7 +279,7 @@ def test_two_who_publish_at_once_both_find_their_tag(wired: Settings, pack: Pack
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert not failures
     hub = S3Hub(wired)
     assert hub.listing()[0].tags == ("v0", "v1", "v2", "v3")

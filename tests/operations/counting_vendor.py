@@ -23,6 +23,7 @@ from limner.operations.home.workspace import Workspace
 from limner.operations.payments import intents
 from limner.operations.payments.purchases import StoredPayments
 from limner.settings import Settings
+from tests.waiting import PATIENCE
 
 POINTS = (
     "before the claim",
@@ -85,7 +86,7 @@ def vendor() -> Iterator[Vendor]:
 def call(url: str, body: Any = None) -> Any:
     """One request to the vendor."""
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(f"{url}/jobs", data=data), timeout=20) as answer:
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/jobs", data=data), timeout=PATIENCE) as answer:
         return json.loads(answer.read())
 
 

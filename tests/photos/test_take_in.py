@@ -25,6 +25,7 @@ from limner.photos.reading import decoding
 from limner.photos.reading.decoding import DecodingRoom
 from limner.types import Progress, Verdict
 from tests.photos.making import LIMITS, codes, corners, encoded, picture, take, take_bytes
+from tests.waiting import PATIENCE
 
 pillow_heif.register_heif_opener()
 
@@ -121,7 +122,7 @@ def test_large_pictures_wait_until_there_is_room() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(timeout=PATIENCE)
     assert held == 0 and 60 <= most <= 100
 
 

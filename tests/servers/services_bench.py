@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,8 +33,9 @@ from limner.vendors.replicate import client as replicate
 from tests.operations.conftest import draw_photos
 from tests.servers.faults import Fault, Faulty, Message, Receive, Send
 from tests.servers.quick_engine import QuickEngine
+from tests.waiting import PATIENCE
 
-__all__ = ["SMALL", "TINY", "Request", "ServicesBench", "open_bench", "until"]
+__all__ = ["SMALL", "TINY", "Request", "ServicesBench", "open_bench"]
 
 TINY: Mapping[str, Any] = {"settings": {"steps": 20, "rank": 4, "alpha": 4.0, "resolution": 64, "warmup_steps": 0}}
 """Options of a training that the stand-ins do at once."""
@@ -135,7 +135,7 @@ class ServicesBench:
         thread = threading.Thread(target=self.run, args=(job,), daemon=True)
         thread.start()
         yield thread
-        thread.join(30)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
     def import_lora(self, slug: str, data: bytes, **options: Any) -> str:
@@ -158,15 +158,6 @@ class ServicesBench:
     def posts(self, vendor: str) -> list[str]:
         """The paths of everything sent to a vendor that may change something there."""
         return [one.path for one in self.heard[vendor].requests if one.method not in ("GET", "HEAD")]
-
-
-def until(true: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for something that another thread brings about."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            raise AssertionError("it did not come about")
-        time.sleep(0.01)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from limner.errors import Conflict, StorageFailed
 from limner.store import Database
 from limner.store.database import SCHEMA_HEAD
 from limner.store.models import ConsentRow, LedgerRow, PhotoRow, Row, SubjectRow
+from tests.waiting import PATIENCE
 
 
 def subject(slug: str = "rex") -> SubjectRow:
@@ -91,7 +92,7 @@ def test_many_processes_migrate_and_write_at_once_and_lose_nothing(tmp_path: Pat
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join(120)
+        writer.join(PATIENCE)
     assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
     with Database(path).read() as session:
         counts = session.scalars(select(LedgerRow.what)).all()
@@ -160,7 +161,7 @@ def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path: Path) -> None:
         sys.exit("the disk was never full")
         """
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "full or failing" in done.stdout
     with Database(path).read() as session:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,17 +9,15 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "flux"))
-
-from orders import MakeOrder, write_dataset
-from random_pipelines import random_base, save_flux1
-
 from limner.settings import Settings
 from limner.training.local.run import RunDirectory, identity_of
 from limner.training.local.trainer import LocalTrainer
 from limner.training.recipe import Recipe
 from limner.training.trainer import TrainingOrder
 from limner.types import Base, Family
+from tests.flux.random_pipelines import random_base
+
+from .orders import MakeOrder, write_dataset
 
 
 @pytest.fixture(scope="session")
@@ -29,27 +25,8 @@ def base() -> Base:
     return random_base("random-flux1", Family.FLUX1, guidance_embedded=False)
 
 
-@pytest.fixture(scope="session")
-def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_flux1(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="session")
-def photos() -> list[Path]:
-    """Real photos: LIMNER_PHOTOS, the folder beside the repository, or the ones that ship with Limner."""
-    root = Path(__file__).parents[2]
-    named = os.environ.get("LIMNER_PHOTOS")
-    places = [Path(named)] if named else []
-    places += [root.parent / "shared" / "photos", root / "src" / "limner" / "demo" / "photos"]
-    for place in places:
-        found = sorted(path for path in place.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg"})
-        if found:
-            return found[:5]
-    raise AssertionError(f"no photo in {places}")
-
-
 @pytest.fixture
-def make_order(tmp_path: Path, base: Base, base_folder: Path, photos: list[Path]) -> MakeOrder:
+def make_order(tmp_path: Path, base: Base, base_folder: Path, real_photos: list[Path]) -> MakeOrder:
     """Make an order in a run directory of its own, dataset written; keyword arguments change the recipe."""
 
     def make(name: str = "run", *, sample_prompts: tuple[str, ...] = (), **changes: Any) -> TrainingOrder:
@@ -66,7 +43,7 @@ def make_order(tmp_path: Path, base: Base, base_folder: Path, photos: list[Path]
             caption_dropout=0.2,
         )
         folder = tmp_path / name
-        manifest = write_dataset(folder / "dataset", photos)
+        manifest = write_dataset(folder / "dataset", real_photos)
         return TrainingOrder(
             id=f"training-{name}",
             run_directory=folder,

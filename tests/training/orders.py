@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from PIL import Image
 from limner.training.local.trainer import LocalTrainer
 from limner.training.trainer import TrainingOrder, TrainingReport
 from limner.types import Crop, DatasetItem, DatasetManifest, SubjectFacts, SubjectKind
+from tests.waiting import until
 
 __all__ = ["MakeOrder", "wait", "wait_for_step", "write_dataset"]
 
@@ -37,23 +37,17 @@ def write_dataset(folder: Path, photos: list[Path]) -> DatasetManifest:
     return DatasetManifest("ab" * 32, subject, 32, tuple(items))
 
 
-def wait(trainer: LocalTrainer, order: TrainingOrder, seconds: float = 60) -> TrainingReport:
-    """Wait for the end of a training; fails with its log after that many seconds."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        report = trainer.report(order.run_directory)
-        if report.state.ended:
-            return report
-        time.sleep(0.05)
-    raise AssertionError(f"not ended: {report}\n{(order.run_directory / 'log.txt').read_text()}")
+def wait(trainer: LocalTrainer, order: TrainingOrder) -> TrainingReport:
+    """Wait for the end of a training."""
+    until(lambda: trainer.report(order.run_directory).state.ended)
+    return trainer.report(order.run_directory)
 
 
-def wait_for_step(trainer: LocalTrainer, order: TrainingOrder, step: int, seconds: float = 60) -> TrainingReport:
+def wait_for_step(trainer: LocalTrainer, order: TrainingOrder, step: int) -> None:
     """Wait until a training has done that many steps, or ended."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+
+    def come() -> bool:
         report = trainer.report(order.run_directory)
-        if report.state.ended or report.progress.done >= step:
-            return report
-        time.sleep(0.02)
-    raise AssertionError(f"step {step} not reached: {report}\n{(order.run_directory / 'log.txt').read_text()}")
+        return report.state.ended or report.progress.done >= step
+
+    until(come)

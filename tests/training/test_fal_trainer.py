@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.servers.fal_bench import TOKEN, FalBench, open_bench
-from tests.servers.faults import LOST, Fault
 
 from limner.catalog import find_base
 from limner.errors import (
@@ -38,6 +36,8 @@ from limner.training.fal.weights import check_whole, leave_out_guidance
 from limner.training.trainer import Trainer
 from limner.types import JobState, Severity, SubjectKind, TensorNaming
 from limner.vendors.http import client as http
+from tests.servers.fal_bench import TOKEN, FalBench, open_bench
+from tests.servers.faults import LOST, Fault
 
 SUBMIT = r"^/queue/[^/]+/[^/]+$"
 
@@ -111,9 +111,9 @@ def test_flux2_keeps_its_guidance_layers(bench: FalBench, tmp_path: Path) -> Non
 
 def test_a_base_without_guidance_loses_nothing_else(bench: FalBench, tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
-    from tests.servers.quick_engine import quick_lora
 
     from limner.stand_ins.fal.weights import with_guidance
+    from tests.servers.quick_engine import quick_lora
 
     path = tmp_path / "a.safetensors"
     plain = tmp_path / "plain.safetensors"

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from orders import MakeOrder, wait, wait_for_step
 from PIL import Image
 from safetensors import safe_open
 
@@ -25,6 +24,9 @@ from limner.training.local.trainer import LocalTrainer
 from limner.training.recipe import canonical_json
 from limner.training.trainer import Trainer, TrainingOrder
 from limner.types import JobState
+from tests.waiting import until
+
+from .orders import MakeOrder, wait, wait_for_step
 
 pytestmark = pytest.mark.engine
 
@@ -121,10 +123,10 @@ def test_every_kind_of_kill_ends_in_the_same_bytes(trainer: LocalTrainer, make_o
     # the shim alone is killed: its trainer is an orphan, ended before another one starts
     orphan = run.read(run.trainer)
     os.kill(shim_of(run), signal.SIGKILL)
-    wait_until(lambda: not run.guarded())
+    until(lambda: not run.guarded())
     assert identity_of(orphan["pid"]) == orphan["identity"]
     trainer.start_now(order)
-    wait_until(lambda: starts(run) == 2)
+    until(lambda: starts(run) == 2)
     assert identity_of(orphan["pid"]) != orphan["identity"]
 
     # both are killed, as by a power cut
@@ -133,27 +135,20 @@ def test_every_kind_of_kill_ends_in_the_same_bytes(trainer: LocalTrainer, make_o
     trainer_pid = run.read(run.trainer)["pid"]
     os.kill(shim_of(run), signal.SIGKILL)
     os.kill(trainer_pid, signal.SIGKILL)
-    wait_until(lambda: not run.guarded())
+    until(lambda: not run.guarded())
     assert trainer.report(run.folder).state is JobState.WAITING
     trainer.start_now(order)
 
     # the machine shuts down: the shim is told to end, and leaves no exit.json
-    wait_until(lambda: starts(run) == 3)
+    until(lambda: starts(run) == 3)
     os.kill(shim_of(run), signal.SIGTERM)
-    wait_until(lambda: not run.guarded())
+    until(lambda: not run.guarded())
     assert not run.exit.exists()
     trainer.start_now(order)
     assert wait(trainer, order).state is JobState.DONE, run.log.read_text()
     assert starts(run) == 4
     assert run.weights.read_bytes() == whole
     assert [step for step, _ in trainer.collected(order).losses] == list(range(1, 301))
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "the condition did not come true"
-        time.sleep(0.02)
 
 
 @pytest.mark.slow
@@ -207,7 +202,7 @@ def test_a_killed_trainer_is_explained_and_can_go_on(trainer: LocalTrainer, make
     order = make_order(steps=200, checkpoint_every=100)
     run = RunDirectory(order.run_directory)
     trainer.start_now(order)
-    wait_until(lambda: bool(run.read(run.trainer)))
+    until(lambda: bool(run.read(run.trainer)))
     os.kill(run.read(run.trainer)["pid"], signal.SIGKILL)
     report = wait(trainer, order)
     assert report.state is JobState.FAILED

@@ -11,9 +11,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from tests.servers.faults import LOST, Fault
-from tests.servers.quick_engine import quick_lora
-from tests.servers.replicate_bench import TOKEN, Book, Killed, ReplicateBench, open_bench
 
 from limner.errors import (
     AccountRefused,
@@ -34,6 +31,9 @@ from limner.training.replicate.state import RunState
 from limner.training.trainer import Trainer
 from limner.types import JobState, Severity, SubjectKind
 from limner.vendors.replicate.client import ReplicateClient
+from tests.servers.faults import LOST, Fault
+from tests.servers.quick_engine import quick_lora
+from tests.servers.replicate_bench import TOKEN, Book, Killed, ReplicateBench, open_bench
 
 
 @pytest.fixture

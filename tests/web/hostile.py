@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from tests.waiting import PATIENCE
+
 __all__ = ["HEADERS", "JSON_BODIES", "JSON_VALUES", "PARTS", "TEXTS", "VALUES", "Wire", "encoded_form"]
 
 VALUES: Mapping[str, bytes] = {
@@ -186,7 +188,7 @@ class Wire:
             fresh = self.line is None
             try:
                 if self.line is None:
-                    self.line = socket.create_connection(self.address, timeout=20)
+                    self.line = socket.create_connection(self.address, timeout=PATIENCE)
                 self.line.sendall(sent)
                 answer = self._answer(method)
             except ConnectionError:

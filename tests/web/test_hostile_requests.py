@@ -30,6 +30,7 @@ from limner.stand_ins.replicate.webhooks import sign
 from limner.studio import Studio
 from limner.web.access import Rules
 from limner.web.app import create_app
+from tests.waiting import PATIENCE
 from tests.web.access_bench import visiting
 from tests.web.everything import OWNER, Everything, Route, every_route, fill
 from tests.web.hostile import HEADERS, JSON_BODIES, JSON_VALUES, PARTS, TEXTS, VALUES, Wire, encoded_form
@@ -305,7 +306,7 @@ LINES = (
 @pytest.mark.parametrize("line", LINES, ids=range(len(LINES)))
 def test_what_is_no_request_is_refused(target: Target, line: bytes) -> None:
     before = len(target.complaints.said)
-    with socket.create_connection(target.wire.address, timeout=20) as given:
+    with socket.create_connection(target.wire.address, timeout=PATIENCE) as given:
         given.sendall(line)
         try:
             said = given.recv(65_536)

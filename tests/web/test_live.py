@@ -25,6 +25,7 @@ from limner.web.access.doorkeeper import Doorkeeper
 from limner.web.app import create_app
 from limner.web.live import Following, Sent, event_stream, following
 from tests.stage_requests import StoredRequest
+from tests.waiting import PATIENCE
 
 from .access_bench import PASSWORDS, csrf, guarded, members, visiting  # noqa: F401
 
@@ -51,7 +52,7 @@ def finish(studio: Studio, job: str) -> None:
     jobs.end_job(database, job)
 
 
-async def eventually(told: Any, *, seconds: float = 5.0) -> None:
+async def eventually(told: Any, *, seconds: float = PATIENCE) -> None:
     async with asyncio.timeout(seconds):
         while not told():
             await asyncio.sleep(0.005)
@@ -69,7 +70,7 @@ def test_a_job_is_given_at_once_on_change_and_until_it_has_ended(studio: Studio)
                     await asyncio.to_thread(finish, studio, job)
         return seen
 
-    seen = asyncio.run(asyncio.wait_for(follow(), 10))
+    seen = asyncio.run(asyncio.wait_for(follow(), PATIENCE))
     assert seen[0] == ("waiting", 0)
     assert seen[1] == ("waiting", 40)
     assert seen[-1][0] == JobState.DONE
@@ -113,7 +114,7 @@ def test_a_slow_reader_is_given_only_what_is_newest(studio: Studio) -> None:
             await source.aclose()  # type: ignore[attr-defined]
         return seen
 
-    assert asyncio.run(asyncio.wait_for(follow(), 20)) == [70]
+    assert asyncio.run(asyncio.wait_for(follow(), PATIENCE)) == [70]
 
 
 def _done(it: Following) -> int:
@@ -134,7 +135,7 @@ def test_the_poller_rests_when_nobody_follows_and_starts_again(studio: Studio) -
                 await eventually(it._poller.done)
                 assert not it._topics
 
-    asyncio.run(asyncio.wait_for(follow(), 10))
+    asyncio.run(asyncio.wait_for(follow(), PATIENCE))
 
 
 def test_a_worker_is_seen_to_while_a_job_is_followed_and_not_for_what_has_no_work(
@@ -158,7 +159,7 @@ def test_a_worker_is_seen_to_while_a_job_is_followed_and_not_for_what_has_no_wor
             await anext(source)
             await eventually(lambda: ensured)
 
-    asyncio.run(asyncio.wait_for(follow(), 10))
+    asyncio.run(asyncio.wait_for(follow(), PATIENCE))
 
 
 def test_what_is_erased_while_it_is_followed_ends_the_following(studio: Studio) -> None:
@@ -179,7 +180,7 @@ def test_what_is_erased_while_it_is_followed_ends_the_following(studio: Studio) 
             with pytest.raises(NotFound):
                 await anext(source)
 
-    asyncio.run(asyncio.wait_for(follow(), 10))
+    asyncio.run(asyncio.wait_for(follow(), PATIENCE))
 
 
 def test_a_look_that_fails_is_taken_again(studio: Studio) -> None:
@@ -199,7 +200,7 @@ def test_a_look_that_fails_is_taken_again(studio: Studio) -> None:
             await asyncio.to_thread(a_job, studio)
             return [*seen, *[value async for value in source]]
 
-    assert asyncio.run(asyncio.wait_for(follow(), 10)) == [2, 4]
+    assert asyncio.run(asyncio.wait_for(follow(), PATIENCE)) == [2, 4]
 
 
 def test_a_look_that_is_broken_does_not_keep_others_from_being_looked_at(studio: Studio) -> None:
@@ -211,7 +212,7 @@ def test_a_look_that_is_broken_does_not_keep_others_from_being_looked_at(studio:
             broken.cancel()
             return value
 
-    assert asyncio.run(asyncio.wait_for(follow(), 10)) == 7
+    assert asyncio.run(asyncio.wait_for(follow(), PATIENCE)) == 7
 
 
 # --- streams ----------------------------------------------------------------------------------------------------
@@ -236,7 +237,7 @@ def test_a_stream_numbers_its_messages_and_says_its_end(studio: Studio) -> None:
             assert answer.headers["cache-control"] == "no-store"
             return b"".join([part async for part in answer.body_iterator])  # type: ignore[misc]
 
-    body = asyncio.run(asyncio.wait_for(read(), 10))
+    body = asyncio.run(asyncio.wait_for(read(), PATIENCE))
     assert body == b"retry: 1000\n\ndata: <p>\ndata: done</p>\nid: 1\n\nevent: end\ndata: end\nid: 2\n\n"
 
 
@@ -255,7 +256,7 @@ def test_a_heartbeat_comes_while_nothing_changes(studio: Studio, monkeypatch: py
             assert not it._topics
             return found  # type: ignore[return-value]
 
-    parts = asyncio.run(asyncio.wait_for(read(), 10))
+    parts = asyncio.run(asyncio.wait_for(read(), PATIENCE))
     assert parts[2:] == [b": still here\n\n"] * 2
 
 
@@ -267,7 +268,7 @@ def test_streams_end_when_the_server_stops_without_saying_that_the_job_has_ended
             it.stop()
             return b"".join([*found, *[part async for part in parts]])  # type: ignore[list-item]
 
-    body = asyncio.run(asyncio.wait_for(read(), 10))
+    body = asyncio.run(asyncio.wait_for(read(), PATIENCE))
     assert b"data: waiting" in body
     assert b"event: end" not in body
 
@@ -283,7 +284,7 @@ def test_a_stream_ends_in_time_so_that_the_browser_is_asked_again_who_it_is(
             answer = event_stream(request, it.job(a_job(studio)), lambda job: job.state.value)
             return b"".join([part async for part in answer.body_iterator])  # type: ignore[misc]
 
-    assert b"event: end" not in asyncio.run(asyncio.wait_for(read(), 10))
+    assert b"event: end" not in asyncio.run(asyncio.wait_for(read(), PATIENCE))
 
 
 @pytest.mark.parametrize("way", ["logout", "everywhere", "password", "token"])
@@ -308,7 +309,7 @@ def test_a_stream_ends_with_the_session_or_token_of_its_reader(
                 client.post("/settings/password", data=form | passwords)
             else:
                 client.post("/logout", data=form | ({"everywhere": "yes"} if way == "everywhere" else {}))
-            answer = reading.result(timeout=30)
+            answer = reading.result(timeout=PATIENCE)
         finally:
             guarded.state.live.stop()
         assert answer.status_code == 200

@@ -465,7 +465,7 @@ def test_an_admin_manages_users(server: FastAPI) -> None:
 
 
 def test_users_see_only_what_is_theirs(server: FastAPI) -> None:
-    server.state.studio.owned_by("anna").add_subject("annas-dog", kind="pet")
+    server.state.studio.owned_by("anna").subjects.add("annas-dog", kind="pet")
     with visiting(server) as client:
         client.log_in("ben")
         assert "annas-dog" not in client.get("/").text

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from limner.http_server.request_heads import LONGEST_HEAD, BoundedHeads
+from tests.waiting import PATIENCE
 
 
 async def told_back(scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,7 +36,7 @@ def address() -> Iterator[tuple[str, int]]:
 
 def asked(address: tuple[str, int], *pieces: bytes) -> bytes:
     """The first answer to what is sent, as far as the server takes it."""
-    with socket.create_connection(address, timeout=20) as line:
+    with socket.create_connection(address, timeout=PATIENCE) as line:
         try:
             for piece in pieces:
                 line.sendall(piece)

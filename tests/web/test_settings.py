@@ -25,6 +25,7 @@ from limner.stand_ins.serving import serve
 from limner.studio import Studio
 from limner.vendors.secrets.tokens import Secret
 from tests.stage_requests import StoredRequest
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -236,5 +237,5 @@ def test_the_server_delivers_while_it_runs(client: TestClient, studio: Studio) -
         client.post("/settings/webhooks", data={"url": f"{url}/hook", "events": ["job.waiting"]})
         with studio._workspace.database.write() as session:
             job = jobs.add_job(session, kind="train", stages=[StoredRequest("train")], subject=None).id
-        assert told.wait(15)
+        assert told.wait(PATIENCE)
     assert json.loads(taken[0])["data"]["job"] == job

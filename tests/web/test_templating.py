@@ -18,16 +18,16 @@ from limner.web.rendering.templates import (
     TEMPLATES,
     byte_size,
     duration,
-    make_templates,
     money,
     number,
+    page_templates,
     plural,
     price,
     static_url,
     when,
 )
 
-env = make_templates()
+env = page_templates()
 PAGES = sorted(TEMPLATES.rglob("*.html"))
 
 

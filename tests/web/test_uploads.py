@@ -16,6 +16,7 @@ from limner.http_server import bodies
 from limner.stand_ins.serving import serve
 from limner.studio import Studio
 from tests.operations.conftest import draw_photos
+from tests.waiting import PATIENCE
 
 TUS = {"Tus-Resumable": "1.0.0"}
 BYTES = {**TUS, "Content-Type": "application/offset+octet-stream"}
@@ -103,7 +104,7 @@ def test_a_sender_that_stalls_keeps_what_arrived_and_loses_its_line(
     headers = {"Host": "localhost", "Content-Length": "6", **BYTES, **about}
     lines = [f"{head} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", "ab"]
     with serve(app) as url:
-        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30) as line:
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=PATIENCE) as line:
             line.sendall("\r\n".join(lines).encode())
             answer = b"".join(iter(lambda: line.recv(4096), b"")).decode().lower()
         assert answer.startswith(f"http/1.1 {201 if by_announcement else 204}")
@@ -120,7 +121,10 @@ def test_any_other_body_that_stalls_is_refused(app: FastAPI, monkeypatch: pytest
     monkeypatch.setattr(bodies, "STALL_SECONDS", 0.1)
     kind = "application/json" if path.startswith("/api") else "application/x-www-form-urlencoded"
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60\r\nContent-Type: {kind}\r\n\r\nab"
-    with serve(app) as url, socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30) as line:
+    with (
+        serve(app) as url,
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=PATIENCE) as line,
+    ):
         line.sendall(head.encode())
         answer = b"".join(iter(lambda: line.recv(4096), b"")).decode().lower()
     assert answer.startswith("http/1.1 408")

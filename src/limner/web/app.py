@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
 from importlib import import_module
 
 from fastapi import APIRouter, FastAPI
+from starlette.routing import BaseRoute
 
 from limner._version import __version__
 from limner.settings import Settings
@@ -15,7 +17,7 @@ from limner.web import access, live
 from limner.web.api.openapi import describe
 from limner.web.problems import answer_errors
 from limner.web.rendering import static as static_files
-from limner.web.rendering.templates import make_templates
+from limner.web.rendering.templates import page_templates
 
 __all__ = ["API", "PAGES", "create_app"]
 
@@ -59,6 +61,17 @@ API = (
 """The modules of ``api``, each with a ``router``."""
 
 
+@cache
+def _routes() -> list[BaseRoute]:
+    """The routes of all pages and of the API, one list a process: FastAPI works them out anew for each inclusion."""
+    whole = APIRouter()
+    for name in PAGES:
+        whole.include_router(import_module(f"limner.web.pages.{name}").router, include_in_schema=False)
+    for name in API:
+        whole.include_router(import_module(f"limner.web.api.{name}").router, prefix="/api/v1")
+    return whole.routes
+
+
 def create_app(settings: Settings, *, rules: access.Rules | None = None) -> FastAPI:
     """The app of one home. ``rules`` say who is let in; without any: who asks from this machine, by loopback."""
     # Who asks may sit elsewhere: what this machine can reach is not theirs to look at.
@@ -83,12 +96,8 @@ def create_app(settings: Settings, *, rules: access.Rules | None = None) -> Fast
     )
     app.state.settings = settings
     app.state.studio = studio
-    app.state.templates = make_templates()
-    for name in PAGES:
-        router: APIRouter = import_module(f"limner.web.pages.{name}").router
-        app.include_router(router, include_in_schema=False)
-    for name in API:
-        app.include_router(import_module(f"limner.web.api.{name}").router, prefix="/api/v1")
+    app.state.templates = page_templates()
+    app.router.routes.extend(_routes())
     describe(app)
     static_files.mount(app)
     answer_errors(app)

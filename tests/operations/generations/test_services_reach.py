@@ -16,7 +16,8 @@ from limner.errors import Conflict, InputRefused
 from limner.types import Consent, JobState, Visibility
 from tests.hubs.bucket import bucket_address, bucket_settings, new_bucket, s3_client  # noqa: F401
 from tests.servers.quick_engine import quick_lora
-from tests.servers.services_bench import SMALL, TINY, ServicesBench, open_bench, until
+from tests.servers.services_bench import SMALL, TINY, ServicesBench, open_bench
+from tests.waiting import until
 
 
 @pytest.fixture

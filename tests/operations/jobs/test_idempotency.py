@@ -23,6 +23,7 @@ from limner.store.web_models import AnswerRow
 from limner.types import JobState
 from tests.operations.conftest import draw_photos
 from tests.stage_requests import StoredRequest
+from tests.waiting import PATIENCE
 from tests.web.pictures_made import add_generation
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -98,19 +99,19 @@ def test_two_at_the_same_time_make_one(studio: Studio) -> None:
     def slowly() -> Job:
         begun.set()
         made.append(1)
-        go_on.wait(5)
+        go_on.wait(PATIENCE)
         return make(studio)
 
     second = threading.Thread(target=lambda: found.append(studio.jobs.once(WISH, slowly).id))
     first = threading.Thread(target=lambda: found.append(studio.jobs.once(WISH, slowly).id))
     first.start()
-    assert begun.wait(5)
+    assert begun.wait(PATIENCE)
     second.start()
     second.join(0.15)
     assert second.is_alive()  # it waits for the first
     go_on.set()
     for one in (first, second):
-        one.join(10)
+        one.join(PATIENCE)
     assert len(made) == 1
     assert len(set(found)) == 1
     assert len(studio.jobs.all()) == 1
@@ -145,7 +146,7 @@ def test_two_pages_that_resume_one_job_at_the_same_time_make_one(studio: Studio)
     refused: list[Conflict] = []
 
     def resume(wish: str) -> None:
-        both.wait(10)
+        both.wait(PATIENCE)
         try:
             made.append(studio.jobs.once(wish, lambda: studio.resume(job.id)).id)
         except Conflict as refusal:
@@ -155,7 +156,7 @@ def test_two_pages_that_resume_one_job_at_the_same_time_make_one(studio: Studio)
     for one in threads:
         one.start()
     for one in threads:
-        one.join(30)
+        one.join(PATIENCE)
     assert len(made) == len(refused) == 1
     assert made[0] in refused[0].message
     assert {one.id for one in studio.jobs.all()} == {job.id, made[0]}
@@ -189,7 +190,7 @@ def test_a_server_killed_with_a_wish_in_hand_makes_one_job_in_the_end(
     photos = draw_photos(tmp_path / "photos", 1)
     server = PROCESSES.Process(target=wish_and_die, args=(studio.settings.home, photos, point))
     server.start()
-    server.join(60)
+    server.join(PATIENCE)
     assert server.exitcode == -signal.SIGKILL
     assert len(studio.jobs.all()) == (point == "committed")
     made: list[str] = []

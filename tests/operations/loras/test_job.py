@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -35,10 +34,10 @@ from limner.types import JobState
 from tests.operations.conftest import kill_all
 from tests.operations.loras.test_adopt import lora_bytes
 from tests.servers.hub import hub_server
+from tests.waiting import until
 
 __all__ = ["hub_server"]
 
-PATIENCE = 60.0
 DATA = lora_bytes()
 HALF = len(DATA) // 2
 
@@ -121,13 +120,6 @@ def parts(home: Path) -> int:
     return sum(path.stat().st_size for path in (home / "runs").glob(f"*/{WEIGHTS_NAME}"))
 
 
-def wait_for(found: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE
-    while not found():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 # --- a job ----------------------------------------------------------------------------------------------------------
 
 
@@ -203,7 +195,7 @@ def test_a_broken_line_is_gone_on_with_by_a_new_job(alone: Studio, site: Site) -
 def test_a_worker_that_is_killed_while_it_fetches_loses_nothing(studio: Studio, home: Path, site: Site) -> None:
     site.holds = True
     job = studio.loras.fetch(site.url, subject="ink")
-    wait_for(lambda: parts(home) >= HALF)
+    until(lambda: parts(home) >= HALF)
     kill_all(home)
     here = parts(home)
     site.holds = False
@@ -216,7 +208,7 @@ def test_a_worker_that_is_killed_while_it_fetches_loses_nothing(studio: Studio, 
 def test_a_job_is_stopped_while_it_fetches_and_goes_on_where_it_was(studio: Studio, home: Path, site: Site) -> None:
     site.holds = True
     job = studio.loras.fetch(site.url, subject="ink")
-    wait_for(lambda: parts(home) >= HALF)
+    until(lambda: parts(home) >= HALF)
     studio.cancel(job)
     with pytest.raises(Cancelled):
         studio.wait(job)
@@ -305,8 +297,8 @@ def test_a_slug_of_another_user_is_refused_at_once(
 def test_imports_wait_for_each_other_and_can_be_stopped_while_they_do(studio: Studio, home: Path, site: Site) -> None:
     site.holds = True
     several = [studio.loras.fetch(f"{site.url}?{n}", subject="ink") for n in range(fetching.AT_ONCE + 1)]
-    wait_for(lambda: len(site.asked) == fetching.AT_ONCE)
-    wait_for(lambda: sum((home / "runs" / job.id / WEIGHTS_NAME).exists() for job in several) == fetching.AT_ONCE)
+    until(lambda: len(site.asked) == fetching.AT_ONCE)
+    until(lambda: sum((home / "runs" / job.id / WEIGHTS_NAME).exists() for job in several) == fetching.AT_ONCE)
     (last,) = [job for job in several if not (home / "runs" / job.id / WEIGHTS_NAME).exists()]
     studio.cancel(last)
     with pytest.raises(Cancelled):

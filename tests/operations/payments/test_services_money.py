@@ -20,6 +20,7 @@ from limner.stand_ins.rehearsal import TOKENS
 from limner.types import JobState
 from tests.servers.quick_engine import quick_lora
 from tests.servers.services_bench import SMALL, TINY, ServicesBench, open_bench
+from tests.waiting import PATIENCE
 
 VENDORS = ("replicate", "fal", "huggingface", "together")
 
@@ -331,7 +332,7 @@ def test_somebody_at_a_terminal_is_asked(command_line: ServicesBench, answer: st
     )
     os.close(theirs)
     os.write(ours, f"{answer}\n".encode())
-    out, said = process.communicate(timeout=60)
+    out, said = process.communicate(timeout=PATIENCE)
     os.close(ours)
     assert b"$" in said + out and b"Go on?" in said + out
     assert (process.returncode == 0) == begun, said

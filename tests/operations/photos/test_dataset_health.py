@@ -188,9 +188,9 @@ def test_hundreds_of_photos_take_a_moment(made: Studio) -> None:
             64 + number // 9,
             caption=f"a photo of {{trigger}} dog number {number} with brown eyes",
         )
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(made.photos.health("rex").by_photo) == 120
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 # --- captions that are longer than is read ----------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from limner import Studio
 from limner.errors import Cancelled, Conflict, InputRefused, NotFound, PhotoRefused, RecipeRefused
 from limner.types import JobState, Verdict, Visibility
 from tests.operations.conftest import QUICK
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -156,10 +156,7 @@ def test_a_worker_ends_when_idle_and_a_new_one_starts(
     with Studio() as studio:
         studio.subjects.add("a", kind="pet")
         studio.wait(studio.photos.add("a", [photos]))
-        deadline = time.monotonic() + 30
-        while worker_lives(home) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert not worker_lives(home)
+        until(lambda: not worker_lives(home))
         studio.subjects.add("b", kind="pet")
         studio.wait(studio.photos.add("b", [photos]))
         assert len(studio.photos.all("b")) == 5

@@ -30,6 +30,7 @@ from limner.studio import Studio
 from limner.types import JobState
 from limner.vendors.http.standard_webhooks import verify
 from tests.stage_requests import StoredRequest
+from tests.waiting import PATIENCE
 
 
 class Receiver:
@@ -248,7 +249,7 @@ def test_a_thread_delivers_what_comes(studio: Studio, receiver: Receiver, url: s
     made = studio.webhooks.add(url)
     with studio.webhooks.delivering():
         happen(studio, *DONE)
-        assert taken.wait(10)
+        assert taken.wait(PATIENCE)
     assert only(studio, made.webhook.id).state == "delivered"
 
 

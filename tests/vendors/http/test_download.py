@@ -303,16 +303,19 @@ def test_a_download_that_is_given_up_can_be_taken_up_later(tmp_path: Path, waits
 def test_cancelling_passes_through_and_leaves_no_half(tmp_path: Path) -> None:
     async def run() -> None:
         slow = Reset(answer(200, DATA[:5000], length=len(DATA), kind="application/octet-stream"))
+        begun = asyncio.Event()
 
         async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(slow.sent)
+            begun.set()
             await asyncio.sleep(60)
 
         server = await asyncio.start_server(hold, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with VendorClient(ACME, url, None) as vendor:
             task = asyncio.create_task(vendor.download(url + "/f", tmp_path / "w.bin"))
+            await begun.wait()
             await asyncio.sleep(0.1)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -25,6 +25,7 @@ from limner.vendors.huggingface.hub import HubAccount
 from limner.vendors.secrets.redaction import Secret
 from limner.vendors.together import client as together
 from limner.vendors.vendor import Vendor
+from tests.waiting import PATIENCE
 
 Talk = Callable[[asyncio.StreamWriter], Awaitable[None]]
 ACME = Vendor("acme", "Acme", rate=1000.0, burst=1000)
@@ -122,7 +123,7 @@ def saying_elsewhere(talk: Talk) -> Iterator[str]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
     thread.start()
-    assert ready.wait(20)
+    assert ready.wait(PATIENCE)
     try:
         yield told[0]
     finally:

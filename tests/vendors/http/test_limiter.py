@@ -16,6 +16,7 @@ import pytest
 from limner.vendors.http import limiter
 from limner.vendors.http.limiter import Limiter, limiter_for
 from tests.vendors.virtual_time import run_virtual
+from tests.waiting import PATIENCE
 
 Answered = tuple[int, dict[str, str]]
 
@@ -268,9 +269,9 @@ def test_it_is_shared_by_threads_with_loops_of_their_own() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
     assert len(given) == 60
-    assert 59 / 200 * 0.9 <= time.monotonic() - began < 3
+    assert 59 / 200 * 0.9 <= time.monotonic() - began < 60
 
 
 def test_a_loop_that_died_holds_nobody_up() -> None:
@@ -278,7 +279,7 @@ def test_a_loop_that_died_holds_nobody_up() -> None:
     dead = asyncio.new_event_loop()
     dead.run_until_complete(_stuck(limits))
     dead.close()
-    assert asyncio.run(asyncio.wait_for(limits.turn(), 2)).number >= 1
+    assert asyncio.run(asyncio.wait_for(limits.turn(), PATIENCE)).number >= 1
 
 
 async def _stuck(limits: Limiter) -> None:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from limner.errors import Cancelled, InputRefused, LimnerError, StillDoing, Vend
 from limner.store.models import JobRow, now
 from limner.types import JobState
 from limner.web import live
+from tests.waiting import PATIENCE, until
 from tests.web.api.conftest import Served
 from tests.web.pictures_made import png
 
@@ -78,7 +78,7 @@ def test_the_stream_is_events_of_json_with_ids(served: Served, client: Client) -
     job = start(client)["id"]
     end(served, job, JobState.DONE)
     headers = {"Authorization": f"Bearer {served.there.token}"}
-    answer = httpx2.get(f"{served.url}/api/v1/jobs/{job}/events", headers=headers, timeout=30)
+    answer = httpx2.get(f"{served.url}/api/v1/jobs/{job}/events", headers=headers, timeout=PATIENCE)
     assert answer.headers["content-type"].startswith("text/event-stream")
     lines = answer.text.split("\n")
     assert "id: 1" in lines and "event: end" in lines
@@ -198,10 +198,7 @@ def test_a_file_that_was_made_goes_with_its_answer(
         assert refused.headers["content-type"] == "application/problem+json"
     with httpx2.stream("GET", address, headers=headers):
         pass  # a reader that goes away at once
-    until = time.monotonic() + 10
-    while any(tmp_path.glob("limner-download-*")) and time.monotonic() < until:
-        time.sleep(0.01)
-    assert not any(tmp_path.glob("limner-download-*"))
+    until(lambda: not any(tmp_path.glob("limner-download-*")))
 
 
 def test_what_is_not_safe_is_not_sent_again(served: Served) -> None:

@@ -12,6 +12,7 @@ import pytest
 from limner.operations.jobs import idempotent_answers as answers
 from limner.store.web_models import AnswerRow
 from limner.web.app import create_app
+from tests.waiting import PATIENCE
 from tests.web.api.conftest import Served
 
 WISH = {"prompt": "a photo", "base": "limner-tiny", "generator": "local", "seed": 1}
@@ -20,7 +21,7 @@ WISH = {"prompt": "a photo", "base": "limner-tiny", "generator": "local", "seed"
 @pytest.fixture
 def http(served: Served) -> Any:
     headers = {"Authorization": f"Bearer {served.there.token}"}
-    with httpx2.Client(base_url=f"{served.url}/api/v1", headers=headers, timeout=30) as made:
+    with httpx2.Client(base_url=f"{served.url}/api/v1", headers=headers, timeout=PATIENCE) as made:
         yield made
 
 
@@ -74,7 +75,7 @@ def test_keys_are_each_users_own(http: httpx2.Client, served: Served) -> None:
         f"{served.url}/api/v1/generations",
         json=WISH,
         headers={**keyed("shared words"), "Authorization": f"Bearer {token}"},
-        timeout=30,
+        timeout=PATIENCE,
     )
     assert mine.status_code == theirs.status_code == 202
     assert mine.json()["job"]["id"] != theirs.json()["job"]["id"]
@@ -99,14 +100,14 @@ def test_the_second_of_two_at_once_is_told_to_wait(http: httpx2.Client, monkeypa
 
     def slowly(self: answers.Answers, key: str, answer: Any) -> None:
         begun.set()
-        assert go.wait(20)
+        assert go.wait(PATIENCE)
         keep(self, key, answer)
 
     monkeypatch.setattr(answers.Answers, "keep", slowly)
     found: list[httpx2.Response] = []
     first = threading.Thread(target=lambda: found.append(http.post("/generations", json=WISH, headers=keyed("both"))))
     first.start()
-    assert begun.wait(20)
+    assert begun.wait(PATIENCE)
     second = http.post("/generations", json=WISH, headers=keyed("both"))
     go.set()
     first.join()
@@ -163,7 +164,7 @@ def test_answers_outlive_the_server(served: Served, http: httpx2.Client) -> None
     first = http.post("/generations", json=WISH, headers=keyed("outlive"))
     with serve(create_app(served.there.settings, rules=Rules(login=True))) as url:
         headers = {**keyed("outlive"), "Authorization": f"Bearer {served.there.token}"}
-        again = httpx2.post(f"{url}/api/v1/generations", json=WISH, headers=headers, timeout=30)
+        again = httpx2.post(f"{url}/api/v1/generations", json=WISH, headers=headers, timeout=PATIENCE)
     assert again.content == first.content
 
 

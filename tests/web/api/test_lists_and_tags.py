@@ -8,13 +8,14 @@ import httpx2
 import pytest
 
 from limner.client import Client
+from tests.waiting import PATIENCE
 from tests.web.api.conftest import Served
 
 
 @pytest.fixture(scope="module")
 def http(served: Served) -> Any:
     headers = {"Authorization": f"Bearer {served.there.token}"}
-    with httpx2.Client(base_url=f"{served.url}/api/v1", headers=headers, timeout=30) as made:
+    with httpx2.Client(base_url=f"{served.url}/api/v1", headers=headers, timeout=PATIENCE) as made:
         yield made
 
 

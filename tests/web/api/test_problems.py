@@ -12,6 +12,7 @@ import pytest
 from limner.store.models import IntakeRow
 from limner.types import PhotoReport, Verdict
 from limner.web.problems import PROBLEM
+from tests.waiting import PATIENCE
 from tests.web.api.conftest import Served
 from tests.web.api.seeded import Seeded
 
@@ -22,7 +23,7 @@ DEEP = b'{"slug":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
 @pytest.fixture(scope="module")
 def http(served: Served) -> Any:
     headers = {"Authorization": f"Bearer {served.there.token}"}
-    with httpx2.Client(base_url=f"{served.url}/api/v1", headers=headers, timeout=30) as made:
+    with httpx2.Client(base_url=f"{served.url}/api/v1", headers=headers, timeout=PATIENCE) as made:
         yield made
 
 
@@ -112,7 +113,7 @@ def test_what_is_wrong_is_named_field_by_field(http: httpx2.Client) -> None:
 @pytest.mark.parametrize(("token", "refused"), [("reader", True), ("writer", False)])
 def test_scopes(served: Served, token: str, refused: bool) -> None:
     headers = {"Authorization": f"Bearer {getattr(served.there, token)}"}
-    with httpx2.Client(base_url=f"{served.url}/api/v1", headers=headers, timeout=30) as http:
+    with httpx2.Client(base_url=f"{served.url}/api/v1", headers=headers, timeout=PATIENCE) as http:
         assert http.get("/subjects").status_code == 200
         wish = {"prompt": "a photo", "generator": "local", "base": "limner-tiny"}
         assert http.post("/generations", json=wish).status_code == (403 if refused else 202)
@@ -123,7 +124,7 @@ def test_scopes(served: Served, token: str, refused: bool) -> None:
 def test_a_token_that_may_not_spend_starts_nothing_that_costs(served: Served) -> None:
     headers = {"Authorization": f"Bearer {served.there.writer}"}
     wish = {"prompt": "a photo", "base": "flux2-dev", "generator": "together", "yes": True}
-    with httpx2.Client(base_url=f"{served.url}/api/v1", headers=headers, timeout=30) as http:
+    with httpx2.Client(base_url=f"{served.url}/api/v1", headers=headers, timeout=PATIENCE) as http:
         answer = http.post("/generations", json=wish)
         assert answer.status_code == 403 and answer.json()["thing"] == "spend"
         assert http.post("/generations?what_if=true", json=wish).status_code == 200

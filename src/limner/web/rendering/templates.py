@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from limner.money.prices import usd
 from limner.passed_over import DEVICE_NAMES
 from limner.web.rendering.remedies import for_pages
 
-__all__ = ["STATIC", "STATIC_PATH", "TEMPLATES", "make_templates", "static_url"]
+__all__ = ["STATIC", "STATIC_PATH", "TEMPLATES", "page_templates", "static_url"]
 
 STATIC = Path(str(files("limner.web") / "static"))
 STATIC_PATH = "/static"
@@ -30,8 +29,9 @@ UNKNOWN = "not known"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def make_templates(more: Mapping[str, object] | None = None) -> Environment:
-    """The environment of all templates. ``more`` are globals of the app's own.
+@cache
+def page_templates() -> Environment:
+    """The environment of all templates, one a process: what an app has read and compiled, the next one has too.
 
     Each page's context must hold ``csrf_token`` (str), where the layout or a form is drawn. Globals: ``static_url``,
     ``csrf_field``, ``device_names``. Filters: ``money``, ``price``, ``duration``, ``when``, ``bytes``, ``number``,
@@ -51,7 +51,6 @@ def make_templates(more: Mapping[str, object] | None = None) -> Environment:
         static_url=static_url,
         csrf_field=csrf_field,
         device_names="/".join(map(str.strip, sorted(DEVICE_NAMES))),
-        **(more or {}),
     )
     return made
 
