@@ -17,7 +17,7 @@ from limner.operations.generations.request import GenerateRequest
 from limner.operations.home.workspace import Workspace
 from limner.operations.loras import queries as lora_queries
 from limner.operations.subjects import queries as reading
-from limner.operations.trainings import checkpoints as picking
+from limner.operations.trainings import actions as picking
 from limner.store.models import (
     GenerationLoraRow,
     GenerationRow,

@@ -16,7 +16,7 @@ from limner.hubs.granting import Granting
 from limner.hubs.hub import Hub
 from limner.operations.home.workspace import Workspace
 from limner.operations.publications import job as publishing
-from limner.operations.trainings import checkpoints as picking
+from limner.operations.trainings import actions as picking
 from limner.types import BackEnd, Finding, LoraUse, Reach, Severity, Visibility
 
 __all__ = [
