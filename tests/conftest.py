@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, settings
 os.environ["HF_HUB_DISABLE_XET"] = "1"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+from tests.network_guard import asked, asked_within_sessions, watch_network
+
 settings.register_profile("limner", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("limner")
 
@@ -25,3 +27,20 @@ def catalog_of_its_own() -> Iterator[None]:
     yield
     bases._own[:], hosted._own[:] = before
     bases.bases.cache_clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def network_watched() -> Iterator[None]:
+    """Every request that leaves the process is seen, and whether a session of the database was open meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        watch_network(patch)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_network_within_sessions(network_watched: None) -> Iterator[None]:
+    """Nothing asks the network while a database session is open: it would hold up everybody else's."""
+    asked.clear()
+    asked_within_sessions.clear()
+    yield
+    assert not asked_within_sessions, asked_within_sessions[0]

@@ -3,17 +3,18 @@
 python tools/stays.py            prints rooms, stays and returns of that trip
 python tools/stays.py --path     and each stay with its doors
 
-The trip is ``Studio.generate`` with a published lora and the stage that draws, on the stand-ins. Counted are the doors:
-functions that are called from another room, each where it is called so for the first time, since who reads the trip
-looks each of them up once; to come back to the caller is no stay, nor is a function within a function, which is handed
-over and read where it stands. A room is a folder under limner, of ``operations``
-and ``web`` one below; plain ground (records, and the modules that lie in limner itself, but for the studio) is no room:
-everybody stands on it. A stay is a longest run of doors of one room, a return a stay in a room that was left before.
+The trip is ``studio.generations.start`` with a published lora and the stage that draws, on the stand-ins. A room is a
+folder under limner, of ``operations`` and ``web`` one below; plain ground (records, and the modules that lie in limner
+itself, but for the studio) is no room: everybody stands on it. A door is a function that is called from another room,
+each time that it is; a function within a function is none, which is read where it stands. A door that answers within
+its room (a row, a price, a setting) is a look-up, read like a library's. A stay is a longest run of calls of other
+doors of one room: the trip goes on through them to a further room. A return is a stay in a room that was left before.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dis
 import importlib
 import inspect
 import itertools
@@ -21,7 +22,7 @@ import pkgutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -45,9 +46,20 @@ DEPTH: dict[str, int] = {"operations": 2, "web": 2}
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """The stays of a trip: each a room and its doors."""
+    """The doors of a trip, in the order of their calls, each with its room."""
 
-    stays: tuple[tuple[str, tuple[str, ...]], ...]
+    doors: tuple[tuple[str, str], ...]
+    leads_on: frozenset[str]
+
+    @property
+    def stays(self) -> list[tuple[str, list[str]]]:
+        """The runs of doors of one room through which the trip goes on."""
+        return _runs(door for door in self.doors if door[1] in self.leads_on)
+
+    @property
+    def visits(self) -> list[tuple[str, list[str]]]:
+        """The runs of all doors, look-ups too."""
+        return _runs(self.doors)
 
     @property
     def rooms(self) -> tuple[str, ...]:
@@ -71,15 +83,20 @@ def room_of(path: Path) -> str:
 
 
 def walk(trip: Callable[[], object]) -> Walk:
-    """Take a trip, in whatever threads, and note every door where it is first gone through."""
-    doors: dict[CodeType, str] = {}
+    """Take a trip, in whatever threads, and note every door that is gone through."""
+    doors: list[tuple[str, CodeType]] = []
+    leads_on: set[CodeType] = set()
 
     def note(frame: FrameType, event: str, _: object) -> None:
         code = frame.f_code
-        if event != "call" or code in doors or "<" in code.co_qualname:
+        if event != "call" or "<" in code.co_qualname or frame.f_lasti > _begin(code) or not (room := _room(code)):
             return
-        if (room := _room(code)) and _caller(frame) not in ("", room):
-            doors[code] = room
+        caller, came_by = _caller(frame)
+        if caller in ("", room):
+            return
+        doors.append((room, code))
+        if came_by is not None:
+            leads_on.add(came_by)
 
     _import_everything()
     threading.setprofile(note)
@@ -90,8 +107,15 @@ def walk(trip: Callable[[], object]) -> Walk:
     finally:
         sys.setprofile(None)
         threading.setprofile(None)  # type: ignore[arg-type]
-    runs = itertools.groupby(doors.items(), key=lambda one: one[1])
-    return Walk(tuple((room, tuple(_name(code) for code, _ in run)) for room, run in runs))
+    named = tuple((room, _name(code)) for room, code in doors)
+    return Walk(named, frozenset(map(_name, leads_on)))
+
+
+def _runs(doors: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    return [
+        (room, list(dict.fromkeys(name for _, name in run)))
+        for room, run in itertools.groupby(doors, key=lambda door: door[0])
+    ]
 
 
 def _name(code: CodeType) -> str:
@@ -106,17 +130,27 @@ def _room(code: CodeType) -> str:
     return room_of(path) if ours else ""
 
 
-def _caller(frame: FrameType) -> str:
-    """The room that calls; "" where a library does, or a stand-in, or a task begins."""
+@cache
+def _begin(code: CodeType) -> int:
+    """Where a function begins; a coroutine that goes on is called further down."""
+    return next((one.offset for one in dis.get_instructions(code) if one.opname == "RESUME"), 0)
+
+
+def _caller(frame: FrameType) -> tuple[str, CodeType | None]:
+    """The room that calls ("" where a library does, or a stand-in, or a task begins), and the door into it."""
+    room, door = "", None
     back = frame.f_back
     while back is not None:
         path = back.f_code.co_filename
         if "site-packages" in path or f"{HOME.name}/stand_ins/" in path:
-            return ""
-        if room := _room(back.f_code):
-            return room
+            break
+        here = _room(back.f_code)
+        if room and here and here != room:
+            break
+        if here:
+            room, door = here, back.f_code
         back = back.f_back
-    return _FROM.get()
+    return room or _FROM.get(), door
 
 
 @contextmanager
@@ -149,10 +183,14 @@ def walk_of_generate() -> Walk:
 
     with _bench() as bench:
         name = bench.import_lora("ink", quick_lora("limner-tiny", 4, b"ink"))
-        bench.run(bench.studio.publish(name, hub="huggingface", visibility="public"))
+        bench.run(bench.studio.publications.start(name, hub="huggingface", visibility="public"))
+
+        bench.studio.maintenance.back_ends()  # made once a process, so no part of a trip
 
         def trip() -> None:
-            job = bench.studio.generate("a drawing of {trigger}", loras=[name], generator="together", yes=True, **SMALL)
+            job = bench.studio.generations.start(
+                "a drawing of {trigger}", loras=[name], generator="together", yes=True, **SMALL
+            )
             ended = bench.run(job)
             if ended.error is not None:
                 raise RuntimeError(ended.error)
@@ -178,4 +216,7 @@ if __name__ == "__main__":
     if "--path" in sys.argv[1:]:
         for room, functions in found.stays:
             print(f"{room}: {', '.join(functions)}")  # noqa: T201
-    print(f"{len(found.rooms)} rooms, {len(found.stays)} stays, {found.returns} returns")  # noqa: T201
+    print(  # noqa: T201
+        f"{len(found.rooms)} rooms, {len(found.stays)} stays, {found.returns} returns "
+        f"({len(found.visits)} with those that only look something up)"
+    )

@@ -188,6 +188,8 @@ def test_a_bucket_that_was_opened_later_is_told(hub: S3Hub, pack: Packer, wired:
     health = hub.status("ann/jane")
     assert not health.ready
     assert "lets anyone read" in health.problems[0]
+    with pytest.raises(NotReady, match="Anyone can read everything"):
+        put(hub, pack, 2, tag="v2")
 
 
 def test_a_new_card_sends_no_weights(hub: S3Hub, pack: Packer, monkeypatch: pytest.MonkeyPatch) -> None:

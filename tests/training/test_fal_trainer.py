@@ -539,7 +539,7 @@ def test_the_plan_says_what_would_be_sent_and_sends_nothing(bench: FalBench) -> 
 
 def test_without_a_key_it_says_how_to_get_one(bench: FalBench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAL_KEY", "")
-    monkeypatch.setattr("limner.training.fal.trainer.has_token", lambda vendor, settings: False)
+    monkeypatch.setattr("limner.hosted.has_token", lambda vendor, settings: False)
     assert not bench.trainer.describe().ready
     with pytest.raises(AccountRefused, match="limner login fal"):
         asyncio.run(bench.trainer.start(bench.training()))

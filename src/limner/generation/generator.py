@@ -60,14 +60,17 @@ class Drawn:
 
 @runtime_checkable
 class Generator(Protocol):
-    """A back end that draws. Registered under the entry point group ``limner.generators``."""
+    """A back end that draws. Registered under the entry point group ``limner.generators``.
+
+    It is made once a process, and again when the settings change: one object serves all jobs, users and threads.
+    """
 
     def describe(self) -> BackEnd:
         """Say what this generator is: bases, needs, limits, price. No network, no heavy import."""
         ...
 
     def check(self, order: GenerationOrder) -> Sequence[Finding]:
-        """Look for what would make the order fail (base does not fit, too many loras, size), before it is sent."""
+        """Look for what would make the order fail (what is lacking, base, loras, size); asks nobody."""
         ...
 
     def estimate(self, order: GenerationOrder) -> Estimate:

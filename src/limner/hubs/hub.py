@@ -58,7 +58,10 @@ class Listing:
 
 @runtime_checkable
 class Hub(Protocol):
-    """A back end that publishes. Registered under the entry point group ``limner.hubs``."""
+    """A back end that publishes. Registered under the entry point group ``limner.hubs``.
+
+    It is made once a process, and again when the settings change: one object serves all jobs, users and threads.
+    """
 
     def describe(self) -> BackEnd:
         """Say what this hub is. No network, no heavy import."""

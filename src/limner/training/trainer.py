@@ -100,7 +100,10 @@ class Collected(Artifacts):
 
 @runtime_checkable
 class Trainer(Protocol):
-    """A back end that trains. Registered under the entry point group ``limner.trainers``."""
+    """A back end that trains. Registered under the entry point group ``limner.trainers``.
+
+    It is made once a process, and again when the settings change: one object serves all jobs, users and threads.
+    """
 
     def describe(self) -> BackEnd:
         """Say what this trainer is: bases, needs, limits, price. No network, no heavy import."""

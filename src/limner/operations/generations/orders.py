@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from limner.catalog import base_location, find_base
 from limner.generation.generator import GenerationOrder
 from limner.generation.prompts import fill
-from limner.operations.generations.reach import PATIENCE, Located, Place, locate
+from limner.operations.generations.reach import Located, Place, locate
 from limner.operations.generations.request import GenerateRequest
 from limner.operations.home.workspace import Workspace
 from limner.operations.loras import queries as lora_queries
@@ -67,10 +67,10 @@ def find_drawing(
     generators: Iterable[BackEnd],
     *,
     made: str = "",
-    seconds: float = PATIENCE,
+    seconds: float | None = None,
     again: bool = True,
 ) -> Drawing:
-    """What a request draws, and where those generators can fetch its loras; hubs have so many seconds to say so.
+    """What a request draws, and where those generators can fetch its loras; a hub has a few ``seconds`` to say so.
 
     While a job's own lora is yet to be made, one without file, digest and address stands for it. ``again``: a hub that
     did not answer a moment ago is asked again.

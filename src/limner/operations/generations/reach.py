@@ -107,20 +107,20 @@ def locate(
     loras: Sequence[Located],
     generators: Iterable[BackEnd],
     *,
-    seconds: float = PATIENCE,
+    seconds: float | None = None,
     again: bool = True,
 ) -> tuple[Located, ...]:
     """The loras with what their hubs say of every publication that one of the generators could fetch."""
     readers = [about for about in generators if about.vendor or Reach.FILE not in about.reach]
     known = [replace(one, places=tuple(_known(workspace, one.places))) for one in loras]
-    hubs = workspace.back_ends
+    hubs, limit = workspace.back_ends, PATIENCE if seconds is None else seconds
     questions = {
         place.key: partial(hubs.hub(place.hub).address, place.repo, revision=place.revision)
         for one in known
         for place in one.places
         if place.public and any(can_read(about, place.about) for about in readers)
     }
-    answers = hubs.remembered.ask(questions, seconds=seconds, **({"bad": 0.0} if again else {}))
+    answers = hubs.remembered.ask(questions, seconds=limit, **({"bad": 0.0} if again else {}))
 
     def told(place: Place) -> Place:
         if place.key not in questions:
@@ -128,7 +128,7 @@ def locate(
         answer = answers.get(place.key)
         if answer is None:
             answer = VendorFailed(
-                f"{place.about.title} has not said within {seconds:g} seconds where {place.repo} can be fetched.",
+                f"{place.about.title} has not said within {limit:g} seconds where {place.repo} can be fetched.",
                 remedy="Try again.",
                 thing=place.hub,
             )

@@ -255,10 +255,13 @@ class Prepared:
     waits: bool
 
 
-def prepare(workspace: Workspace, request: GenerateRequest) -> Prepared:
-    """Check a request that is complete. The first generator's refusal is raised where none of them can draw it."""
+def prepare(workspace: Workspace, request: GenerateRequest, *, again: bool = True) -> Prepared:
+    """Check a request that is complete. The first generator's refusal is raised where none of them can draw it.
+
+    ``again``: a hub that did not answer a moment ago is asked again.
+    """
     named = _named(workspace, request)
-    drawing = ordering.find_drawing(workspace, request, [about for _, about in named])
+    drawing = ordering.find_drawing(workspace, request, [about for _, about in named], again=again)
     publish = request.publish_if_needed
     usable: list[GenerationOrder] = []
     estimates: list[Estimate] = []

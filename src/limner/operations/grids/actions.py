@@ -70,7 +70,7 @@ class Grids(Facet):
         ready, found = [], []
         for request in flat:
             try:
-                ready.append(generating.prepare(self._workspace, request))
+                ready.append(generating.prepare(self._workspace, request, again=False))
             except LimnerError as refusal:
                 found.append(Finding("cell", Severity.REFUSAL, refusal.message, refusal.remedy))
         told = {(one.message, one.remedy): one for one in found}
@@ -95,7 +95,9 @@ class Grids(Facet):
         InputRefused, NotFound, NotReady: a cell cannot be drawn.
         """
         requests = self._requests(self._plan(prompt, x, y, training, dict(options)))
-        ready = [generating.prepare(self._workspace, one) for row in requests for cell in row for one in cell]
+        ready = [
+            generating.prepare(self._workspace, one, again=False) for row in requests for cell in row for one in cell
+        ]
         return sum(one.request.count for one in ready), total(one.estimate for one in ready)
 
     def start(
@@ -121,7 +123,7 @@ class Grids(Facet):
         plan = self._plan(prompt, x, y, training, dict(options))
         requests = self._requests(plan)
         ready = {
-            request.generation: generating.prepare(workspace, request)
+            request.generation: generating.prepare(workspace, request, again=False)
             for row in requests
             for cell in row
             for request in cell

@@ -102,7 +102,7 @@ def read_grid(sent: Mapping[str, Any]) -> GridForm:
 
 
 def grid_view(studio: Studio, form: GridForm, prompt: str, options: GenerateOptions) -> GridView:
-    """Judge a grid of a wish: how many pictures, and what all of them cost. Nobody is asked over the network."""
+    """Judge a grid of a wish: how many pictures, and what all of them cost. No vendor is asked."""
     view = GridView(form)
     try:
         if "checkpoint" in (form.x, form.y):
