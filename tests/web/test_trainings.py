@@ -336,14 +336,14 @@ def test_a_training_cancelled_before_it_began_is_over_and_can_be_resumed(client:
     run_stage = worker._runner(rex._workspace)
     assert not asyncio.run(run_stage(job.id, 0))
     jobs.end_job(rex._workspace.database, job.id)
-    assert rex.training(training).state is JobState.CANCELLED
+    assert rex.trainings.get(training).state is JobState.CANCELLED
     page = client.get(f"/trainings/{training}").text
     assert f"/trainings/{training}/resume" in page
     assert "hx-sse:connect" not in page
     assert client.get(f"/trainings/{training}/live").text.endswith("event: end\ndata: end\n\n")
     sent = {"csrf_token": token(page), "wish": page.split('name="wish" value="')[1].split('"')[0]}
     assert send(client, f"/trainings/{training}/resume", sent).status_code == 303
-    assert rex.training(training).state is JobState.WAITING
+    assert rex.trainings.get(training).state is JobState.WAITING
 
 
 def test_resuming_in_two_tabs_makes_one_job(client: TestClient, rex: Studio) -> None:
