@@ -109,7 +109,7 @@ def test_the_same_photo_again_takes_the_place_of_one_that_is_lost(
     (tmp_path / "again.png").write_bytes(encoded(picture(1)))
     job = studio.photos.add("rex", [tmp_path / "again.png"])
     with workspace.database.read() as session:
-        request = verifying.VerifyRequest.from_json(session.get_one(JobRow, job.id).request["stages"][0])
+        request = intake.IntakeRequest.from_json(session.get_one(JobRow, job.id).request["stages"][0])
     intake._take_in(StageContext(workspace, job.id, {}), request)
     assert [photo.digest for photo in studio.photos.all("rex")].count(lost.digest) == 1
     assert len(studio.photos.all("rex")) == 3
