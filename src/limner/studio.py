@@ -40,6 +40,7 @@ from limner.operations.trainings import queries as training_queries
 from limner.options import GenerateOptions, RunOptions, TrainOptions
 from limner.records import (
     Account,
+    Check,
     Checkpoint,
     Choices,
     CostSummary,
@@ -1002,11 +1003,14 @@ class Studio(AbstractContextManager["Studio"], AbstractAsyncContextManager["Stud
 
         return last_verification(self._workspace)
 
-    def doctor(self, *, live: bool = False) -> DoctorReport:
-        """What is installed, what would be used, what is missing and how to get it; ``live`` asks the vendors too."""
+    def doctor(self, *, live: bool = False, tell: Callable[[Check], object] = lambda _: None) -> DoctorReport:
+        """What is installed, what would be used, what is missing and how to get it; ``live`` asks the vendors too.
+
+        ``tell`` is given each line of the report as soon as it is known.
+        """
         from limner.operations.maintenance import doctor
 
-        return doctor.examine(self._workspace, live=live)
+        return doctor.examine(self._workspace, live=live, tell=tell)
 
 
 def _fail_all(database: Database, error: WorkerFailed) -> None:
