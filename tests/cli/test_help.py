@@ -11,9 +11,9 @@ from .conftest import Shell
 from .tree import COMMANDS, GROUPS
 
 PROMISED = """
-subject add, subject list, subject show, subject remove, photos add, photos list, photos report, dataset freeze,
-dataset show, dataset package, train, trainings list, trainings show, trainings watch, trainings cancel,
-trainings resume, lora list, lora show, lora export, publish, generate, images list, images open, inspect, reproduce,
+subjects add, subjects list, subjects show, subjects remove, photos add, photos list, photos report, datasets freeze,
+datasets show, datasets package, train, trainings list, trainings show, trainings watch, trainings cancel,
+trainings resume, loras list, loras show, loras export, publish, generate, images list, images open, inspect, reproduce,
 doctor, demo, run, jobs list, jobs show, jobs watch, jobs cancel, jobs resume
 """.replace("\n", " ")
 HEAVY = (
@@ -75,6 +75,31 @@ def test_a_group_called_bare_shows_its_help(path: str, limner: Shell) -> None:
     assert limner(*path.split()) == limner(*path.split(), "--help")
 
 
+NOUNS = [path for path in (*COMMANDS, *GROUPS) if path.endswith("s") and " " not in path]
+
+
+def test_the_nouns_are_plural() -> None:
+    assert {path for path in GROUPS if path and path != "mcp"} <= set(NOUNS)
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_a_noun_is_taken_in_the_singular_too_and_not_listed(noun: str, limner: Shell) -> None:
+    singular = noun.removesuffix("s")
+    assert limner(singular, "--help") == limner(noun, "--help")
+    assert f"  {singular} " not in limner("--help").out
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("trian", "train"), ("photo ad", "photos add"), ("subjetcs list", "subjects"), ("costs opne", "costs open")],
+)
+def test_a_near_miss_names_the_command_that_may_be_meant(typed: str, meant: str, limner: Shell) -> None:
+    said = limner(*typed.split())
+    assert said.code == 2
+    assert said.err.splitlines()[1:] == [f"  → Did you mean: limner {meant}"]
+    assert "Did you mean" not in limner("xyzzy").err
+
+
 def test_every_command_is_in_a_section_of_the_main_help(limner: Shell) -> None:
     listed = {line.split()[0] for line in limner("--help").out.splitlines() if line.startswith("  ") and line.strip()}
     assert {path.split()[0] for path in COMMANDS} <= listed
@@ -91,7 +116,7 @@ def test_help_loads_nothing_heavy(words: list[str]) -> None:
 
 
 def test_the_shell_completes_slugs_loras_and_bases(limner: Shell) -> None:
-    limner("subject", "add", "zib", "--kind", "character")
+    limner("subjects", "add", "zib", "--kind", "character")
     completing = {**limner.environment, "_LIMNER_COMPLETE": "complete_bash"}
 
     def completed(line: str) -> list[str]:

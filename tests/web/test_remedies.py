@@ -47,10 +47,10 @@ def test_every_command_that_a_remedy_names_exists() -> None:
     [
         ("Cancel it first: limner jobs cancel job_1a2b.", "Cancel it first: the page of the job.", "/jobs/job_1a2b"),
         ("Start another with `limner train`.", "Start another at the subject’s page.", "/"),
-        ("Record it: limner subject consent rex --by NAME --statement TEXT; or publish privately.",
+        ("Record it: limner subjects consent rex --by NAME --statement TEXT; or publish privately.",
          "Record it: its page; or publish privately.", "/subjects/rex#consent"),
         ("Look, then: limner costs decide tag-1 again (or drop, or paid).", "Look, then: Costs.", "/costs#open"),
-        ("Take it away there too: limner lora delete rex@v2 --unpublish", "Take it away there too: its page",
+        ("Take it away there too: limner loras delete rex@v2 --unpublish", "Take it away there too: its page",
          "/loras/rex@v2#delete"),
         ("Say yes with --yes. Up to $1.00 goes without asking (LIMNER_CONSENT_ABOVE).",
          "Say yes beside the price. Up to $1.00 goes without asking (“Ask before a step costs more than” in Settings).",

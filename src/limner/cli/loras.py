@@ -1,4 +1,4 @@
-"""limner lora and limner publish."""
+"""limner loras and limner publish."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ group = typer.Typer(cls=Noun, help="LoRAs: the versions of a subject's weights."
 
 
 def add_to(app: typer.Typer) -> None:
-    app.add_typer(group, name="lora")
+    app.add_typer(group, name="loras")
     app.command("publish")(publish)
 
 
@@ -82,8 +82,8 @@ def export(
 
     \b
     Examples:
-      limner lora export rex@v2 ~/ComfyUI/models/loras/
-      limner lora export rex@v2 rex-kohya.safetensors --naming kohya
+      limner loras export rex@v2 ~/ComfyUI/models/loras/
+      limner loras export rex@v2 rex-kohya.safetensors --naming kohya
     """
     with studio() as it:
         path = it.export_lora(lora, destination, naming=naming)
@@ -122,9 +122,9 @@ def import_one(
 
     \b
     Examples:
-      limner lora import ann/watercolour-flux --subject watercolour
-      limner lora import ./old-kohya.safetensors --subject rex --kind pet
-      limner lora import ./lokr.safetensors --subject ink --rank 128
+      limner loras import ann/watercolour-flux --subject watercolour
+      limner loras import ./old-kohya.safetensors --subject rex --kind pet
+      limner loras import ./lokr.safetensors --subject ink --rank 128
     """
 
     def bring(chosen: str) -> Lora | None:

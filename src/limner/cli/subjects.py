@@ -1,4 +1,4 @@
-"""limner subject: who or what is learned."""
+"""limner subjects: who or what is learned."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ group = typer.Typer(cls=Noun, help="Subjects: the people, pets, products, charac
 
 
 def add_to(app: typer.Typer) -> None:
-    app.add_typer(group, name="subject")
+    app.add_typer(group, name="subjects")
 
 
 @group.command("add")
@@ -45,8 +45,8 @@ def add(
 
     \b
     Examples:
-      limner subject add rex --kind pet --class-word dog
-      limner subject add john-doe --trigger john_doe --consent-by "John Doe"
+      limner subjects add rex --kind pet --class-word dog
+      limner subjects add john-doe --trigger john_doe --consent-by "John Doe"
     """
     given = Consent(consent or AGREED, consent_by, datetime.now(UTC)) if consent_by else None
     with studio() as it:
@@ -66,7 +66,7 @@ def list_all(as_json: Json = False) -> None:
         found = it.subjects()
     rows = [(s.slug, s.name, s.kind, s.trigger, s.class_word, s.photos, s.loras) for s in found]
     columns = ("slug", "name", "kind", "trigger", "class word", "photos", "loras")
-    empty = "No subject yet. Add one with: limner subject add SLUG"
+    empty = "No subject yet. Add one with: limner subjects add SLUG"
     show(found, as_json, lambda out: table(out, columns, rows, empty))
 
 

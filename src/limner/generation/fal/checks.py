@@ -63,7 +63,7 @@ def _lora(use: LoraUse, row: HostedModel, loopback: bool) -> Iterator[Finding]:
     naming = getattr(use, "naming", "")
     if naming and row.namings and naming not in row.namings:
         message = f"The tensors of {use.name} are named as {naming} does; {row.model} reads {', '.join(row.namings)}."
-        yield Finding("lora-naming", Severity.WARNING, message, "limner lora import converts it.")
+        yield Finding("lora-naming", Severity.WARNING, message, "limner loras import converts it.")
     if use.url and not _fetchable(use.url, loopback):
         message = f"fal cannot fetch {use.name} from {use.url[:120]}: it takes https addresses that anyone can read."
         yield refusal("lora-out-of-reach", message, f"limner publish {use.name} --public, or leave it to be uploaded.")

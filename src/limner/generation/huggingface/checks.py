@@ -21,7 +21,7 @@ def main_problems(use: LoraUse, repo: Standing) -> Iterator[Finding]:
     weights = [path for path in repo.files if path.endswith(".safetensors") and "/" not in path]
     if not repo.public:
         message = f"The repo {repo.repo} is not open to everyone, so no provider can fetch {use.name}."
-        mend = f"limner lora visibility {use.name} public, or another generator."
+        mend = f"limner loras visibility {use.name} public, or another generator."
         yield Finding("lora-out-of-reach", Severity.REFUSAL, message, mend)
     elif len(weights) != 1:
         message = f"The repo {repo.repo} has {len(weights)} .safetensors files at its root; providers take exactly one."
@@ -74,4 +74,4 @@ def _lora_problems(use: LoraUse, row: HostedModel) -> Iterator[Finding]:
         yield refusal("lora-too-large", message, "Train one of a lower rank.")
     if use.naming and row.namings and use.naming not in row.namings:
         message = f"The tensors of {use.name} are named as {use.naming} does; {row.model} may not read that."
-        yield Finding("lora-naming", Severity.WARNING, message, "limner lora import converts it.")
+        yield Finding("lora-naming", Severity.WARNING, message, "limner loras import converts it.")

@@ -104,7 +104,7 @@ def lora_problems(use: LoraUse, row: HostedModel, *, hubs: frozenset[str], loopb
             Severity.WARNING,
             f"The tensors of {use.name} are named as {use.naming} does; {row.model} is known to read "
             f"{', '.join(row.namings)} only.",
-            "limner lora import converts it to the naming of diffusers; publish that.",
+            "limner loras import converts it to the naming of diffusers; publish that.",
         )
     yield from _address_problems(use, hubs, loopback)
 
