@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -35,8 +36,9 @@ def remedies() -> Iterator[tuple[str, str]]:
 def test_every_command_that_a_remedy_names_exists() -> None:
     named = [(at, words) for at, text in remedies() for words in re.findall(r"\blimner ([a-z]+)(?: ([a-z]+))?", text)]
     assert len(named) > 40
-    groups = vars(typer.main.get_command(app))["commands"].items()
-    commands = {noun: set(getattr(group, "commands", ())) for noun, group in groups}
+    root: Any = typer.main.get_command(app)
+    groups = {noun: root.get_command(None, noun) for noun in root.list_commands(None)}
+    commands = {noun: set(getattr(group, "commands", ())) for noun, group in groups.items()}
     for at, (noun, verb) in named:
         assert noun in commands, f"{at}: limner {noun}"
         assert not commands[noun] or not verb or verb in commands[noun], f"{at}: limner {noun} {verb}"

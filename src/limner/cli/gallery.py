@@ -12,9 +12,9 @@ import typer
 from limner.cli.arguments import Json, OnlySlug
 from limner.cli.output import ago, show, size, studio, table
 from limner.errors import InputRefused, StorageFailed
-from limner.records import GalleryFilter
 
 if TYPE_CHECKING:
+    from limner.records import GalleryFilter
     from limner.studio import Studio
 
 __all__ = ["add_to"]
@@ -175,6 +175,8 @@ def _wanted(
     until: datetime | None,
     seed: int | None,
 ) -> GalleryFilter:
+    from limner.records import GalleryFilter
+
     days = (since.date() if since else None, until.date() if until else None)
     return GalleryFilter(slug, lora, text, generator, favourites, *days, seed)
 
