@@ -23,7 +23,7 @@ from limner.errors import (
     WorkFailed,
 )
 from limner.generation.metadata import provenance
-from limner.loras.inspection import inspect
+from limner.loras.checks.inspection import inspect
 from limner.services import HuggingFaceService, TogetherService, TrainingService
 from limner.stand_ins.rehearsal import TOKENS
 from limner.types import Consent, JobState

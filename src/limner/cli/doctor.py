@@ -68,11 +68,11 @@ def doctor(
     """
     with studio() as it:
         if as_json:
-            report = it.doctor(live=live)
+            report = it.maintenance.doctor(live=live)
             show(report, as_json, lambda _: None)
         else:
             lines = _Lines()
-            report = it.doctor(live=live, tell=lines.print)
+            report = it.maintenance.doctor(live=live, tell=lines.print)
             lines.end(report)
     if not report.healthy:
         raise typer.Exit(1)
@@ -98,9 +98,12 @@ def verify(
       limner verify --remove-stray
     """
     with studio() as it:
-        if not last and follow(it, it.verify(remove_stray=remove_stray), detach=detach, as_json=as_json) is None:
+        if (
+            not last
+            and follow(it, it.maintenance.verify(remove_stray=remove_stray), detach=detach, as_json=as_json) is None
+        ):
             return
-        found = it.verification()
+        found = it.maintenance.verification()
     if found is None:
         raise NotFound("The home was not verified yet.", remedy="Do it: limner verify", thing="verification")
     show(found, as_json, lambda out: _show_verification(out, found))
@@ -123,7 +126,7 @@ def _show_verification(out: Console, found: Verification) -> None:
 def list_bases(as_json: Json = False) -> None:
     """List the bases, the models that loras belong to."""
     with studio() as it:
-        found = it.bases()
+        found = it.maintenance.bases()
     rows = [(b.id, b.family.value, f"{b.size} px", "yes" if b.gated else "no", b.licence_name) for b in found]
     columns = ("base", "family", "size", "gated", "licence")
     show(found, as_json, lambda out: table(out, columns, rows, "", whole=("size",)))
@@ -132,7 +135,7 @@ def list_bases(as_json: Json = False) -> None:
 def list_back_ends(as_json: Json = False) -> None:
     """List who can do the work at each stage."""
     with studio() as it:
-        found = it.back_ends()
+        found = it.maintenance.back_ends()
     rows = [
         (
             kind,

@@ -24,7 +24,7 @@ class HuggingFaceService:
     """Publishes lora files on the Hugging Face Hub, and says how they are there."""
 
     def __init__(self, *, settings: Settings | None = None) -> None:
-        from limner.hubs.huggingface import HuggingFaceHub
+        from limner.hubs.huggingface.hub import HuggingFaceHub
 
         self.settings = settings_of(settings)
         self._hub = HuggingFaceHub(settings=self.settings)
@@ -54,9 +54,9 @@ class HuggingFaceService:
         """
         from limner.hubs.card import CardFacts, CardSample, model_card
         from limner.hubs.hub import WEIGHTS_NAME, LoraPackage, TagTaken
-        from limner.loras.base_choice import unclear
-        from limner.loras.inspection import inspect
-        from limner.loras.validation import validate
+        from limner.loras.checks.base_choice import unclear
+        from limner.loras.checks.inspection import inspect
+        from limner.loras.checks.validation import validate
 
         path, kind = Path(weights), SubjectKind(kind)
         if not private and kind is SubjectKind.PERSON and consent is None:

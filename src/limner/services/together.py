@@ -57,7 +57,7 @@ class TogetherService:
         came.
         """
         from limner.generation.generator import GenerationOrder
-        from limner.operations.generations.actions import parse_lora
+        from limner.operations.generations.submission import parse_lora
         from limner.operations.loras.remote import describe_remote
 
         named = [parse_lora(words) for words in loras]

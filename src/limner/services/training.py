@@ -103,9 +103,9 @@ class TrainingService:
 
     def download(self, training: str) -> Path:
         """Bring the weights here, checked and in diffusers' naming. WorkFailed: the training failed, or still runs."""
-        from limner.loras.conversion import to_diffusers
-        from limner.loras.metadata import lora_metadata, seal
-        from limner.loras.validation import validate
+        from limner.loras.checks.validation import validate
+        from limner.loras.conversion.convert import to_diffusers
+        from limner.loras.file.metadata import lora_metadata, seal
 
         order, weights = self._order(training), self._home(training) / "lora.safetensors"
         if weights.is_file():
@@ -255,8 +255,8 @@ def _take_in(
     paths: Sequence[str], folder: Path, settings: Settings, subject: SubjectFacts
 ) -> tuple[list[Any], dict[str, str]]:
     """The photos that pass the checks, stored under their digests, and their captions where files give some."""
-    from limner.datasets.caption_files import read_captions
-    from limner.datasets.captions import fill
+    from limner.datasets.captions.files import read_captions
+    from limner.datasets.captions.template import fill
     from limner.photos import IntakeLimits, find_sources, take_in
 
     limits = IntakeLimits(max_pixels=settings.max_photo_pixels, max_zip_bytes=settings.max_zip_bytes)

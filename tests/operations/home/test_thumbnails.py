@@ -120,7 +120,7 @@ def test_it_goes_with_its_subject(studio: Studio) -> None:
     # A process that was killed while drawing left this.
     cache(studio)[0].with_name(f"{photo.digest}-0123.partial").parent.mkdir(exist_ok=True)
     thumbnails._folder(studio._workspace, photo.digest).joinpath(f"{photo.digest}-0123.partial").write_bytes(b"half")
-    assert studio.remove_subject("zib").left == ()
+    assert studio.erasure.erase("zib").left == ()
     assert {path.name[:64] for path in cache(studio)} == {other.digest}
 
 
@@ -173,7 +173,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 @pytest.mark.parametrize(("ending", "most"), [("jpg", 60), ("png", 60)])
 def test_a_photo_of_100_megapixels_takes_little_memory(tmp_path: Path, ending: str, most: int) -> None:
-    from limner.photos.decoding import vips
+    from limner.photos.reading.decoding import vips
 
     large, small = tmp_path / f"large.{ending}", tmp_path / f"small.{ending}"
     vips().Image.black(12_500, 8_000, bands=3).write_to_file(str(large))

@@ -22,7 +22,7 @@ def test_what_hangs_is_a_line_of_its_own_and_the_others_are_told_before(
     monkeypatch.setattr(doctor, "SECONDS", 1.0)
     monkeypatch.setattr(accounts, "checks", lambda *_: stuck.wait(60))
     with Studio(tmp_path) as studio:
-        report = studio.doctor(tell=told.append)
+        report = studio.maintenance.doctor(tell=told.append)
     stuck.set()
     assert told == list(report.checks)
     assert [check.area for check in report.checks if check.state == "problem"] == ["accounts"]
@@ -40,7 +40,7 @@ def test_probes_work_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(doctor, "_device", lambda: line("machine"))
     monkeypatch.setattr(accounts, "checks", lambda *_: [line("accounts")])
     with Studio(tmp_path) as studio:
-        assert studio.doctor().healthy
+        assert studio.maintenance.doctor().healthy
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from limner import plugins
 from limner.catalog import bases, find_base
-from limner.datasets.captions import plain_braces
+from limner.datasets.captions.template import plain_braces
 from limner.datasets.manifest import MIN_PHOTOS
 from limner.errors import ConsentNeeded, LimnerError, RecipeRefused, SpendingRefused
 from limner.money.budgets import check_budgets
@@ -23,8 +23,8 @@ from limner.operations.payments import ledger as costs
 from limner.operations.photos import queries as photo_queries
 from limner.operations.photos.caption_health import cut_captions
 from limner.operations.subjects import queries as reading
-from limner.operations.trainings import actions as trainings
 from limner.operations.trainings import job as training_stage
+from limner.operations.trainings import submission as trainings
 from limner.records import RecipeField, Subject, TrainerChoice, TrainingChoices
 from limner.store.models import BlobRow, PhotoRow, TrainingRow
 from limner.training import recipe as recipes

@@ -37,9 +37,9 @@ def system(request: Request, visit: Visit, studio: StudioOf, live: bool = False,
         python=platform.python_version(),
         machine=f"{platform.system()} {platform.machine()}",
         disk=shutil.disk_usage(studio.settings.home),
-        log=studio.log_tail(LOG_LINES),
-        verified=studio.verification(),
-        verifying=next(iter(studio.jobs(limit=1, states=UNDER_WAY, kind="verify")), None),
+        log=studio.maintenance.log_tail(LOG_LINES),
+        verified=studio.maintenance.verification(),
+        verifying=next(iter(studio.jobs.all(limit=1, states=UNDER_WAY, kind="verify")), None),
         **(_doctor(studio, live) if whole else {}),
     )
 
@@ -51,7 +51,7 @@ def checks(request: Request, visit: Visit, studio: StudioOf, live: bool = False)
 
 
 def _doctor(studio: Studio, live: bool) -> dict[str, Any]:
-    report = studio.doctor(live=live)
+    report = studio.maintenance.doctor(live=live)
     return {
         "areas": [(area, list(found)) for area, found in groupby(report.checks, key=lambda check: check.area)],
         "problems": [check for check in report.checks if check.state == "problem"],
@@ -63,6 +63,6 @@ def _doctor(studio: Studio, live: bool) -> dict[str, Any]:
 def verify(visit: Visit, studio: StudioOf) -> Response:
     """Begin to read every file of the home again; sent twice it is one job."""
     del visit
-    if not studio.jobs(limit=1, states=UNDER_WAY, kind="verify"):
-        studio.verify()
+    if not studio.jobs.all(limit=1, states=UNDER_WAY, kind="verify"):
+        studio.maintenance.verify()
     return back("/system#verified", Notice("note", READING))
