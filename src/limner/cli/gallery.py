@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli.arguments import Json, OnlySlug
+from limner.cli.arguments import Json, OnlySlug, Sure
+from limner.cli.consent_prompt import agree
 from limner.cli.output import ago, show, size, studio, table
 from limner.errors import InputRefused, StorageFailed
 
@@ -85,7 +85,7 @@ def favourite(
 
 def delete(
     images: Numbers = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Sure = False,
     as_json: Json = False,
 ) -> None:
     """Erase pictures with their files and thumbnails.
@@ -95,10 +95,8 @@ def delete(
     """
     chosen = list(dict.fromkeys(images or []))
     with studio() as it:
-        if chosen and not yes:
-            if as_json or not sys.stdin.isatty():
-                raise typer.BadParameter("nothing was erased, because nobody can be asked. Give --yes.")
-            typer.confirm(f"Erase {_pictures(len(chosen))}?", abort=True)
+        if chosen:
+            agree(f"Erase {_pictures(len(chosen))}?", yes=yes, as_json=as_json)
         count = it.gallery.delete(chosen)
     show({"erased": count}, as_json, lambda out: out.print(f"Erased {_pictures(count)}."))
 

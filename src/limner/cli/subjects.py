@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from limner.cli.arguments import Json, Slug
+from limner.cli.arguments import Json, Slug, Sure
+from limner.cli.consent_prompt import agree
 from limner.cli.help_layout import Noun
 from limner.cli.output import ago, remarks, show, studio, table
 from limner.types import Consent, SubjectKind
@@ -115,7 +115,7 @@ def consent(
 @group.command("remove")
 def remove(
     slug: Slug,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Sure = False,
     keep_publications: Annotated[
         bool, typer.Option("--keep-publications", help="Leave what was published on hubs.")
     ] = False,
@@ -128,12 +128,8 @@ def remove(
     """
     with studio() as it:
         subject = it.subjects.get(slug)
-        if not yes:
-            if as_json or not sys.stdin.isatty():
-                raise typer.BadParameter("nothing was erased, because nobody can be asked. Give --yes.")
-            typer.confirm(
-                f"Erase {slug} with {subject.photos} photos, {subject.loras} loras and all its pictures?", abort=True
-            )
+        all_of_it = f"{slug} with {subject.photos} photos, {subject.loras} loras and all its pictures"
+        agree(f"Erase {all_of_it}?", yes=yes, as_json=as_json)
         erasure = it.erasure.erase(slug, publications=not keep_publications)
     words = ", ".join(f"{count} {kind}" for kind, count in erasure.erased.items() if count) or "its record"
     left = "".join(f"\nNot erased: {thing}" for thing in erasure.left)

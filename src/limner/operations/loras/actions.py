@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from limner.operations.home.facet import Facet
 from limner.operations.loras import queries as lora_queries
+from limner.options import AdoptOptions
 from limner.records import (
     Job,
     Lora,
 )
-from limner.types import SubjectKind, TensorNaming
+from limner.types import TensorNaming
 
 __all__ = ["Loras"]
 
@@ -49,19 +50,7 @@ class Loras(Facet):
         """The weights of a lora as they are stored, checked; not to be changed. StorageFailed: they are damaged."""
         return self._workspace.blobs.path(self.get(name).digest)
 
-    def adopt(
-        self,
-        source: str | Path,
-        *,
-        subject: str,
-        kind: SubjectKind | str = SubjectKind.STYLE,
-        trigger: str = "",
-        name: str = "",
-        base: str = "",
-        rank: int = 0,
-        drop_additions: bool = False,
-        from_here: bool | None = None,
-    ) -> Lora:
+    def adopt(self, source: str | Path, **options: Unpack[AdoptOptions]) -> Lora:
         """Adopt a LoRA from a file, ``owner/repo`` of the Hugging Face Hub or an https address, as a subject's version.
 
         What was noticed is in its ``findings``. ``drop_additions`` leaves out what no LoRA can hold: changes of biases
@@ -72,32 +61,9 @@ class Loras(Facet):
         """
         from limner.operations.loras import adopt as importing
 
-        return importing.import_lora(
-            self._workspace,
-            source,
-            subject=subject,
-            kind=kind,
-            trigger=trigger,
-            name=name,
-            base=base,
-            rank=rank,
-            drop_additions=drop_additions,
-            from_here=from_here,
-        )
+        return importing.import_lora(self._workspace, source, **options)
 
-    def fetch(
-        self,
-        source: str,
-        *,
-        subject: str,
-        kind: SubjectKind | str = SubjectKind.STYLE,
-        trigger: str = "",
-        name: str = "",
-        base: str = "",
-        rank: int = 0,
-        drop_additions: bool = False,
-        from_here: bool | None = None,
-    ) -> Job:
+    def fetch(self, source: str, **options: Unpack[AdoptOptions]) -> Job:
         """``adopt`` as a job, for what has to be fetched: ``owner/repo`` of the Hub or an https address.
 
         It tells how far it is, goes on where it broke off, and its result names the lora. What can be known at once is
@@ -105,20 +71,7 @@ class Loras(Facet):
         """
         from limner.operations.loras import job as fetching
 
-        return self._started(
-            fetching.submit(
-                self._workspace,
-                source,
-                subject=subject,
-                kind=kind,
-                trigger=trigger,
-                name=name,
-                base=base,
-                rank=rank,
-                drop_additions=drop_additions,
-                from_here=from_here,
-            )
-        )
+        return self._started(fetching.submit(self._workspace, source, **options))
 
     def inspect(self, path: str | Path, *, base: str = "") -> dict[str, Any]:
         """What a picture or a lora file says of itself, and whether its signature and digests hold. Plain JSON data.
