@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Required, TypedDict
+from typing import Any, TypedDict
 
 from limner.types import SubjectKind
 
@@ -35,8 +35,6 @@ class CaptionEditOptions(TypedDict, total=False):
 class AdoptOptions(TypedDict, total=False):
     """How a LoRA from elsewhere is taken in."""
 
-    subject: Required[str]
-    """Whose next version it becomes; made if new."""
     kind: SubjectKind | str
     """What a new subject is; a style if left out."""
     trigger: str

@@ -130,7 +130,6 @@ def import_one(
 
     def bring(chosen: str) -> Lora | None:
         options: AdoptOptions = {
-            "subject": subject,
             "kind": kind,
             "trigger": trigger,
             "name": name,
@@ -139,8 +138,8 @@ def import_one(
             "drop_additions": drop_additions,
         }
         if _is_here(source):
-            return it.loras.adopt(source, **options)
-        job = follow(it, it.loras.fetch(source, **options), detach=detach, as_json=as_json)
+            return it.loras.adopt(source, subject=subject, **options)
+        job = follow(it, it.loras.fetch(source, subject=subject, **options), detach=detach, as_json=as_json)
         return it.loras.get(job.result["lora"]) if job else None
 
     with studio() as it:

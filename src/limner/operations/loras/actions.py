@@ -50,7 +50,7 @@ class Loras(Facet):
         """The weights of a lora as they are stored, checked; not to be changed. StorageFailed: they are damaged."""
         return self._workspace.blobs.path(self.get(name).digest)
 
-    def adopt(self, source: str | Path, **options: Unpack[AdoptOptions]) -> Lora:
+    def adopt(self, source: str | Path, *, subject: str, **options: Unpack[AdoptOptions]) -> Lora:
         """Adopt a LoRA from a file, ``owner/repo`` of the Hugging Face Hub or an https address, as a subject's version.
 
         What was noticed is in its ``findings``. ``drop_additions`` leaves out what no LoRA can hold: changes of biases
@@ -61,9 +61,9 @@ class Loras(Facet):
         """
         from limner.operations.loras import adopt as importing
 
-        return importing.import_lora(self._workspace, source, **options)
+        return importing.import_lora(self._workspace, source, subject=subject, **options)
 
-    def fetch(self, source: str, **options: Unpack[AdoptOptions]) -> Job:
+    def fetch(self, source: str, *, subject: str, **options: Unpack[AdoptOptions]) -> Job:
         """``adopt`` as a job, for what has to be fetched: ``owner/repo`` of the Hub or an https address.
 
         It tells how far it is, goes on where it broke off, and its result names the lora. What can be known at once is
@@ -71,7 +71,7 @@ class Loras(Facet):
         """
         from limner.operations.loras import job as fetching
 
-        return self._started(fetching.submit(self._workspace, source, **options))
+        return self._started(fetching.submit(self._workspace, source, subject=subject, **options))
 
     def inspect(self, path: str | Path, *, base: str = "") -> dict[str, Any]:
         """What a picture or a lora file says of itself, and whether its signature and digests hold. Plain JSON data.
