@@ -310,7 +310,7 @@ def failing_runs(bench: ServicesBench, told: Told) -> None:
         told.call(lambda: studio.loras.adopt(f"{ACCOUNT}/zib-lora", subject="other"))
         told.call(lambda: draw(bench, "together", what_if=True))
         told.call(lambda: studio.trainings.start("zib", trainer="replicate", what_if=True, **TINY))
-        for words in (("accounts", "--live"), ("doctor", "--live"), ("accounts", "--live", "--json"), ("hub", "list")):
+        for words in (("accounts", "--live"), ("doctor", "--live"), ("accounts", "--live", "--json"), ("hubs", "list")):
             told.command(*words)
         code, _, err = told.command("login", "replicate", "--token-from-stdin", stdin=WRONG)
         assert code != 0
@@ -359,7 +359,7 @@ def look_everywhere(bench: ServicesBench, told: Told) -> None:
         ("costs",),
         ("costs", "open"),
         ("images", "list"),
-        ("lora", "list"),
+        ("loras", "list"),
         ("accounts",),
         ("doctor",),
         ("routes",),

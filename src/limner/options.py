@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-__all__ = ["CaptionEditOptions", "GenerateOptions", "RunOptions", "TrainOptions", "parse_setting"]
+from limner.types import SubjectKind
+
+__all__ = ["AdoptOptions", "CaptionEditOptions", "GenerateOptions", "RunOptions", "TrainOptions", "parse_setting"]
 
 
 class CaptionEditOptions(TypedDict, total=False):
@@ -28,6 +30,25 @@ class CaptionEditOptions(TypedDict, total=False):
     """What to put after each caption that does not end with it."""
     fill_empty: bool
     """Give photos without a caption the template's first; otherwise they are left alone."""
+
+
+class AdoptOptions(TypedDict, total=False):
+    """How a LoRA from elsewhere is taken in."""
+
+    kind: SubjectKind | str
+    """What a new subject is; a style if left out."""
+    trigger: str
+    """Its trigger, if neither file nor card says it."""
+    name: str
+    """A new subject's name."""
+    base: str
+    """The base that it is for, where its tensors fit several."""
+    rank: int
+    """Of the LoRA nearest to a LoKr or LoHa; as needed if left out."""
+    drop_additions: bool
+    """Leave out what no LoRA can hold: changes of biases and whole weights."""
+    from_here: bool | None
+    """Whether the source may be a file or an address of this machine; as the studio's, if None."""
 
 
 class TrainOptions(TypedDict, total=False):

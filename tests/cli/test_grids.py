@@ -1,4 +1,4 @@
-"""limner grid and what limner lora has for checkpoints and cards, over a home with a training in it."""
+"""limner grids and what limner loras has for checkpoints and cards, over a home with a training in it."""
 
 from __future__ import annotations
 
@@ -33,40 +33,40 @@ def say(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
 
 def test_a_grid_from_start_to_file(home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     axes = ("--across", "checkpoint=10,20", "--down", "scale=0.6,1", "--training", "0123")
-    assert "In all: nothing is paid" in say(capsys, "grid", "start", "{trigger}", *axes, "--what-if")
-    started = say(capsys, "grid", "start", "{trigger}", *axes, "--detach", "--json", "--generator", "local")
+    assert "In all: nothing is paid" in say(capsys, "grids", "start", "{trigger}", *axes, "--what-if")
+    started = say(capsys, "grids", "start", "{trigger}", *axes, "--detach", "--json", "--generator", "local")
     grid = json.loads(started)["id"]
-    assert "checkpoint × scale" in say(capsys, "grid", "list", "--training", "0123")
+    assert "checkpoint × scale" in say(capsys, "grids", "list", "--training", "0123")
     with Studio(settings=Settings()) as studio:
         one, other = (image.id for image in draw(studio, studio.grids.grid(grid)).images[:2])
     short = grid.removeprefix("grid_")[:8]
-    assert "step 10, scale 0.6 before step 20, scale 0.6." in say(capsys, "grid", "vote", short, str(one), str(other))
-    assert re.search(r"checkpoint: not decided yet", say(capsys, "grid", "show", short))
-    assert "Taken back" in say(capsys, "grid", "undo", short)
-    assert "There is no vote" in say(capsys, "grid", "undo", short)
+    assert "step 10, scale 0.6 before step 20, scale 0.6." in say(capsys, "grids", "vote", short, str(one), str(other))
+    assert re.search(r"checkpoint: not decided yet", say(capsys, "grids", "show", short))
+    assert "Taken back" in say(capsys, "grids", "undo", short)
+    assert "There is no vote" in say(capsys, "grids", "undo", short)
     for name in ("sheet.png", "all.zip"):
-        assert name in say(capsys, "grid", "save", short, str(tmp_path / name))
+        assert name in say(capsys, "grids", "save", short, str(tmp_path / name))
         assert (tmp_path / name).stat().st_size > 200
-    assert "stops" in say(capsys, "grid", "cancel", short)
-    assert "Its pictures stay" in say(capsys, "grid", "delete", short)
-    assert "No grid yet" in say(capsys, "grid", "list")
+    assert "stops" in say(capsys, "grids", "cancel", short)
+    assert "Its pictures stay" in say(capsys, "grids", "delete", short)
+    assert "No grid yet" in say(capsys, "grids", "list")
 
 
 def test_a_grid_that_cannot_be_exits_2(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no axis 'size'" in say(capsys, "grid", "start", "x", "--across", "size=1", code=2)
-    assert "There is no grid" in say(capsys, "grid", "show", "ffff", code=3)
+    assert "no axis 'size'" in say(capsys, "grids", "start", "x", "--across", "size=1", code=2)
+    assert "There is no grid" in say(capsys, "grids", "show", "ffff", code=3)
 
 
 def test_a_checkpoint_is_picked_written_about_and_deleted(
     home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert f"{TRAINING}#20" in say(capsys, "lora", "pick", "0123")
-    assert "Step 20 is zib@v1." in say(capsys, "lora", "pick", "0123", "20")
+    assert f"{TRAINING}#20" in say(capsys, "loras", "pick", "0123")
+    assert "Step 20 is zib@v1." in say(capsys, "loras", "pick", "0123", "20")
     words = tmp_path / "words.md"
     words.write_text("Best at [0.8].", encoding="utf-8")
-    card = say(capsys, "lora", "card", "zib", "--words", str(words))
+    card = say(capsys, "loras", "card", "zib", "--words", str(words))
     assert "Best at [0.8]." in card
     assert "## Licence" in card
-    assert "nothing was deleted" in say(capsys, "lora", "delete", "zib", "--json", code=2)
-    assert "Deleted zib@v1." in say(capsys, "lora", "delete", "zib", "--yes")
-    assert "There is no lora" in say(capsys, "lora", "show", "zib", code=3)
+    assert "nothing was deleted" in say(capsys, "loras", "delete", "zib", "--json", code=2)
+    assert "Deleted zib@v1." in say(capsys, "loras", "delete", "zib", "--yes")
+    assert "There is no lora" in say(capsys, "loras", "show", "zib", code=3)

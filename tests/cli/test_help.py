@@ -11,33 +11,35 @@ from .conftest import Shell
 from .tree import COMMANDS, GROUPS
 
 PROMISED = """
-subject add, subject list, subject show, subject remove, photos add, photos list, photos report, dataset freeze,
-dataset show, dataset package, train, trainings list, trainings show, trainings watch, trainings cancel,
-trainings resume, lora list, lora show, lora export, publish, generate, images list, images open, inspect, reproduce,
+subjects add, subjects list, subjects show, subjects remove, photos add, photos list, photos report, datasets freeze,
+datasets show, datasets package, train, trainings list, trainings show, trainings watch, trainings cancel,
+trainings resume, loras list, loras show, loras export, publish, generate, images list, images open, inspect, reproduce,
 doctor, demo, run, jobs list, jobs show, jobs watch, jobs cancel, jobs resume
 """.replace("\n", " ")
-HEAVY = (
-    "torch",
-    "dbos",
-    "sqlalchemy",
-    "diffusers",
-    "transformers",
-    "peft",
-    "pyvips",
-    "PIL",
-    "numpy",
-    "huggingface_hub",
-    "httpx2",
-    "keyring",
-    "starlette",
-    "uvicorn",
-    "fastapi",
-    "mcp",
-    "argon2",
-    "tomlkit",
-    "markdown_it",
-    "uvloop",
-)
+# fmt: off
+HEAVY = {
+    "torch", "dbos", "sqlalchemy", "diffusers", "transformers", "peft", "pyvips", "PIL", "numpy",
+    "huggingface_hub", "httpx2", "keyring", "starlette", "uvicorn", "fastapi", "mcp", "argon2", "tomlkit",
+    "markdown_it", "uvloop", "alembic", "obstore", "cryptography", "c2pa", "pydantic", "pydantic_settings",
+    "rich", "jinja2", "yaml", "pillow_heif", "safetensors", "multiprocessing",
+}
+# fmt: on
+HOME = {"sqlalchemy", "pydantic", "pydantic_settings", "rich"}
+"""Settings, the database and a table."""
+TOKENS = {"keyring", "cryptography"}
+"""The system's keyring, and what its back end on Linux speaks with."""
+LOADED = {
+    "--help": set(),
+    "train --help": {"pydantic"},
+    "--version": set(),
+    "subjects list": HOME,
+    "photos list zib": HOME,
+    "jobs list": HOME,
+    "costs": HOME,
+    "settings": HOME | {"tomlkit"},
+    "backends": HOME | TOKENS,
+    "doctor": HOME | TOKENS,
+}
 
 
 def test_the_promised_commands_are_there() -> None:
@@ -75,23 +77,53 @@ def test_a_group_called_bare_shows_its_help(path: str, limner: Shell) -> None:
     assert limner(*path.split()) == limner(*path.split(), "--help")
 
 
+NOUNS = [path for path in (*COMMANDS, *GROUPS) if path.endswith("s") and " " not in path]
+
+
+def test_the_nouns_are_plural() -> None:
+    assert {path for path in GROUPS if path and path != "mcp"} <= set(NOUNS)
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_a_noun_is_taken_in_the_singular_too_and_not_listed(noun: str, limner: Shell) -> None:
+    singular = noun.removesuffix("s")
+    assert limner(singular, "--help") == limner(noun, "--help")
+    assert f"  {singular} " not in limner("--help").out
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("trian", "train"), ("photo ad", "photos add"), ("subjetcs list", "subjects"), ("costs opne", "costs open")],
+)
+def test_a_near_miss_names_the_command_that_may_be_meant(typed: str, meant: str, limner: Shell) -> None:
+    said = limner(*typed.split())
+    assert said.code == 2
+    assert said.err.splitlines()[1:] == [f"  → Did you mean: limner {meant}"]
+    assert "Did you mean" not in limner("xyzzy").err
+
+
 def test_every_command_is_in_a_section_of_the_main_help(limner: Shell) -> None:
     listed = {line.split()[0] for line in limner("--help").out.splitlines() if line.startswith("  ") and line.strip()}
     assert {path.split()[0] for path in COMMANDS} <= listed
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"]])
-def test_help_loads_nothing_heavy(words: list[str]) -> None:
+@pytest.mark.parametrize("words", LOADED)
+def test_a_command_loads_of_what_is_heavy_what_it_needs(words: str, limner: Shell) -> None:
+    limner("subjects", "add", "zib", "--kind", "character")  # so that nothing has to be migrated
     code = (
-        "import sys, limner; from limner.cli.main import run; "
-        f"code = run({words!r}); print(code, sorted(set({HEAVY!r}) & set(sys.modules)))"
+        "import sys; from limner.cli.main import run; "
+        f"run({words.split()!r}); print(*sorted({HEAVY!r} & set(sys.modules)))"
     )
-    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert child.stdout.splitlines()[-1] == "0 []"
+    child = subprocess.run(
+        [sys.executable, "-c", code], env=limner.environment, capture_output=True, text=True, check=True
+    )
+    loaded = set(child.stdout.splitlines()[-1].split())
+    assert loaded - TOKENS == LOADED[words] - TOKENS
+    assert loaded <= LOADED[words]  # where there is no keyring its back end is not loaded
 
 
 def test_the_shell_completes_slugs_loras_and_bases(limner: Shell) -> None:
-    limner("subject", "add", "zib", "--kind", "character")
+    limner("subjects", "add", "zib", "--kind", "character")
     completing = {**limner.environment, "_LIMNER_COMPLETE": "complete_bash"}
 
     def completed(line: str) -> list[str]:

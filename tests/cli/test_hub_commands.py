@@ -49,30 +49,32 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 def test_the_way_of_a_lora_in_and_out(
     lora: Path, hub_server: HuggingFaceStandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = printed(capsys, "lora", "import", str(lora), "--subject", "zib", "--kind", "character", "--trigger", "zibbo")
+    made = printed(
+        capsys, "loras", "import", str(lora), "--subject", "zib", "--kind", "character", "--trigger", "zibbo"
+    )
     assert (made["name"], made["base"], made["trigger"]) == ("zib@v1", "limner-tiny", "zibbo")
     publish("zib")
-    (entry,) = printed(capsys, "hub", "list")
+    (entry,) = printed(capsys, "hubs", "list")
     assert (entry["repo"], entry["visibility"], entry["loras"]) == ("ann/zib-lora", "private", ["zib@v1"])
-    assert printed(capsys, "lora", "visibility", "zib", "public") == [["huggingface", "ann/zib-lora", "public"]]
+    assert printed(capsys, "loras", "visibility", "zib", "public") == [["huggingface", "ann/zib-lora", "public"]]
     assert not hub_server.repos["ann/zib-lora"].private
-    assert run(["lora", "unpublish", "zib"]) == 2
+    assert run(["loras", "unpublish", "zib"]) == 2
     assert "ann/zib-lora" in hub_server.repos
     capsys.readouterr()
-    assert printed(capsys, "lora", "unpublish", "zib", "--yes") == [["huggingface", "ann/zib-lora"]]
-    assert printed(capsys, "hub", "list") == []
+    assert printed(capsys, "loras", "unpublish", "zib", "--yes") == [["huggingface", "ann/zib-lora"]]
+    assert printed(capsys, "hubs", "list") == []
     assert hub_server.repos == {}
 
 
 def test_what_cannot_be_had_is_one_sentence(lora: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for source, code in (("ann/nothing", 3), ("https://10.0.0.1/a.safetensors", 2), ("what is this", 2)):
-        assert run(["lora", "import", source, "--subject", "zib"]) == code
+        assert run(["loras", "import", source, "--subject", "zib"]) == code
         said = capsys.readouterr()
         assert said.out == ""
         assert "→" in said.err
         assert TOKEN not in said.err
-    assert run(["lora", "unpublish", "zib"]) == 3
-    assert run(["lora", "visibility", "zib", "everyone"]) == 2
+    assert run(["loras", "unpublish", "zib"]) == 3
+    assert run(["loras", "visibility", "zib", "everyone"]) == 2
 
 
 def test_what_is_on_the_hub_is_fetched_by_a_job(
@@ -85,12 +87,12 @@ def test_what_is_on_the_hub_is_fetched_by_a_job(
     repo = HubRepo("ann/zib", True, hub_server.contents)
     repo.commit({WEIGHTS_NAME: repo.keep(lora.read_bytes(), lfs=True)}, summary="x", author="ann")
     hub_server.repos["ann/zib"] = repo
-    job = printed(capsys, "lora", "import", "ann/zib", "--subject", "zib", "--detach")
+    job = printed(capsys, "loras", "import", "ann/zib", "--subject", "zib", "--detach")
     assert (job["kind"], job["subject"], job["state"]) == ("import", "zib", "waiting")
     monkeypatch.setenv("LIMNER_START_WORKER", "true")
     monkeypatch.setenv("LIMNER_WORKER_IDLE_SECONDS", "1")
     try:
-        made = printed(capsys, "lora", "import", "ann/zib", "--subject", "zib")
+        made = printed(capsys, "loras", "import", "ann/zib", "--subject", "zib")
     finally:
         kill_all(tmp_path / "home")
     assert (made["name"], made["base"]) == ("zib@v1", "limner-tiny")

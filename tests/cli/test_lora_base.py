@@ -62,9 +62,9 @@ def test_the_candidates_survive_the_worker_and_the_wire() -> None:
 def test_an_import_says_what_it_did_and_what_it_needs_to_know(tmp_path: Path) -> None:
     limner = Shell(tmp_path / "home")
     (tmp_path / "a.safetensors").write_bytes(quick_lora("flux1-dev", 1, b"x"))
-    refused = limner("lora", "import", tmp_path / "a.safetensors", "--subject", "ink", "--json")
+    refused = limner("loras", "import", tmp_path / "a.safetensors", "--subject", "ink", "--json")
     assert (refused.code, refused.problem["candidates"]) == (2, ["flux1-dev", "flux1-schnell"])
     looked = limner("inspect", tmp_path / "a.safetensors", "--json")
     assert (looked.code, looked.json["base"], looked.json["candidates"]) == (0, "", ["flux1-dev", "flux1-schnell"])
-    made = limner("lora", "import", tmp_path / "a.safetensors", "--subject", "ink", "--base", "flux1-dev", "--json")
+    made = limner("loras", "import", tmp_path / "a.safetensors", "--subject", "ink", "--base", "flux1-dev", "--json")
     assert (made.json["base"], made.json["findings"]) == ("flux1-dev", [])

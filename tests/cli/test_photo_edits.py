@@ -16,7 +16,7 @@ from .conftest import Shell
 
 @pytest.fixture
 def rex(limner: Shell) -> list[str]:
-    limner("subject", "add", "rex", "--kind", "pet", "--class-word", "dog", "--trigger", "rex_dog")
+    limner("subjects", "add", "rex", "--kind", "pet", "--class-word", "dog", "--trigger", "rex_dog")
     with Studio(settings=Settings(home=limner.home, start_worker=False)) as studio:
         return [keep(studio, "rex", number, 320, 240, caption="a brown {trigger} dog") for number in range(4)]
 
@@ -60,6 +60,6 @@ def test_many_captions_are_looked_at_changed_and_put_back(limner: Shell, rex: li
 
 
 def test_a_package_of_folders_is_one_zip_if_told(limner: Shell, rex: list[str], tmp_path: Path) -> None:
-    limner("dataset", "freeze", "rex")
-    done = limner("dataset", "package", "rex", "--layout", "kohya", "--zip", "--out", str(tmp_path / "rex.zip"))
+    limner("datasets", "freeze", "rex")
+    done = limner("datasets", "package", "rex", "--layout", "kohya", "--zip", "--out", str(tmp_path / "rex.zip"))
     assert done.code == 0 and (tmp_path / "rex.zip").read_bytes()[:2] == b"PK"

@@ -33,15 +33,15 @@ def test_the_whole_pipeline_in_one_command(trained: Trained) -> None:
 def test_every_listing_has_a_row_and_the_same_in_json(trained: Trained) -> None:
     limner = trained.limner
     for words, cell in {
-        ("subject", "list"): "zibbo",
-        ("subject", "show", "zib"): "zibbo",
+        ("subjects", "list"): "zibbo",
+        ("subjects", "show", "zib"): "zibbo",
         ("photos", "list", "zib"): "photo-0.png",
         ("photos", "report", "zib"): "5 accepted",
-        ("dataset", "list", "zib"): "64 px",
-        ("dataset", "show", "zib"): "a drawing of zibbo with circles",
+        ("datasets", "list", "zib"): "64 px",
+        ("datasets", "show", "zib"): "a drawing of zibbo with circles",
         ("trainings", "list", "zib"): "zib@v1",
-        ("lora", "list", "zib"): "limner-tiny",
-        ("lora", "show", "zib"): "on folder",
+        ("loras", "list", "zib"): "limner-tiny",
+        ("loras", "show", "zib"): "on folder",
         ("images", "list", "zib"): "a drawing of zibbo",
         ("jobs", "list", "zib"): "run",
         ("bases",): "flux1-dev",
@@ -79,18 +79,18 @@ def test_draw_inspect_reproduce_export_package(trained: Trained, tmp_path: Path)
     again = limner("reproduce", picture, "--out", tmp_path / "again.png")
     assert again.code == 0, again.err
     assert "pixel for pixel" in again.out
-    exported = limner("lora", "export", "zib", tmp_path / "zib.safetensors")
+    exported = limner("loras", "export", "zib", tmp_path / "zib.safetensors")
     assert exported.code == 0
     assert limner("inspect", tmp_path / "zib.safetensors", "--json").json["trigger"] == "zibbo"
-    packed = limner("dataset", "package", "zib", "--layout", "replicate", "--out", tmp_path / "zib.zip", "--json")
+    packed = limner("datasets", "package", "zib", "--layout", "replicate", "--out", tmp_path / "zib.zip", "--json")
     assert Path(packed.json["path"]).is_file()
     sheet = tmp_path / "crops.png"
-    assert limner("dataset", "show", "zib", "--sheet", sheet).code == 0
+    assert limner("datasets", "show", "zib", "--sheet", sheet).code == 0
     assert sheet.stat().st_size > 0
 
 
 def test_publishing_again_names_the_same_publication(trained: Trained) -> None:
-    before = trained.limner("lora", "show", "zib", "--json").json["publications"]
+    before = trained.limner("loras", "show", "zib", "--json").json["publications"]
     other = trained.limner("publish", "zib", "--repo", "ann/other")
     assert "ann/other on folder (private)" in other.out
     again = trained.limner("publish", "zib", "--json").json

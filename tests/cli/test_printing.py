@@ -200,7 +200,7 @@ def test_a_mistake_of_ours_is_one_message_and_the_details_are_logged(
 
     monkeypatch.setenv("LIMNER_HOME", str(tmp_path))
     monkeypatch.setattr(subjects, "studio", broken)
-    assert run(["subject", "list"]) == 1
+    assert run(["subjects", "list"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("✗ An unexpected ZeroDivisionError: something that nobody thought of")
     assert "Traceback" not in said

@@ -87,14 +87,14 @@ class Said:
 
 def test_a_name_of_the_database_is_a_row_of_visible_characters(home: Path) -> None:
     said = Said(home, columns=120)
-    assert said("subject", "list") == 0
+    assert said("subjects", "list") == 0
     assert len(said.text.splitlines()) == 3
     assert not unfit(said.text, but="\n")
 
 
 def test_json_keeps_the_name_and_is_visible(home: Path) -> None:
     said = Said(home)
-    assert said("subject", "list", "--json") == 0
+    assert said("subjects", "list", "--json") == 0
     assert not unfit(said.text, but="\n")
     assert {one["slug"]: one["name"] for one in json.loads(said.text)}["evil"] == BAD.replace("\ud800", "")
 
@@ -102,13 +102,13 @@ def test_json_keeps_the_name_and_is_visible(home: Path) -> None:
 @pytest.mark.parametrize("kind", NO_NAMES)
 def test_the_command_line_takes_no_such_name(home: Path, kind: str) -> None:
     said = Said(home)
-    assert said("subject", "add", "another", "--kind", "pet", "--name", NO_NAMES[kind]) == 2
+    assert said("subjects", "add", "another", "--kind", "pet", "--name", NO_NAMES[kind]) == 2
     assert "no visible character" in said.error and not unfit(said.error, but="\n")
 
 
 def test_errors_of_vendors_and_mistakes_of_ours_are_visible(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for failure, code in ((WorkFailed(BAD, remedy=BAD, thing=BAD), WorkFailed.exit_code), (ValueError(BAD), 1)):
-        for words in (("subject", "list"), ("subject", "list", "--json")):
+        for words in (("subjects", "list"), ("subjects", "list", "--json")):
 
             def broken(failure: Exception = failure) -> None:
                 raise failure
@@ -165,12 +165,12 @@ def test_progress_stays_one_line_whatever_a_trainer_says(width: int) -> None:
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "cp437", "latin-1", "utf-16", "utf-8", "shift_jis"])
 def test_output_of_any_encoding_is_whole(home: Path, encoding: str) -> None:
-    for words in (("subject", "list"), ("nonsense",), ("bases",), ("subject", "show", "rex")):
+    for words in (("subjects", "list"), ("nonsense",), ("bases",), ("subjects", "show", "rex")):
         said = Said(home, encoding)
         assert said(*words) == (2 if words == ("nonsense",) else 0), said.error
         assert said.text or said.error
     said = Said(home, encoding)
-    assert said("subject", "list", "--json") == 0
+    assert said("subjects", "list", "--json") == 0
     assert {one["name"] for one in json.loads(said.text)} >= {"Réx 小"}
 
 
@@ -181,7 +181,7 @@ def test_signs_have_likenesses_and_letters_their_escapes() -> None:
 
 @pytest.mark.parametrize("columns", [1, 20, 40])
 def test_narrow_terminals_lose_no_command(home: Path, columns: int) -> None:
-    for words in (("subject", "list"), ("doctor",), ("bases",), ("backends",), ("--help",), ("train", "--help")):
+    for words in (("subjects", "list"), ("doctor",), ("bases",), ("backends",), ("--help",), ("train", "--help")):
         said = Said(home, columns=columns)
         assert said(*words) == 0, said.error
         if words[1:] == ("list",) and columns >= 20:
@@ -221,7 +221,7 @@ class Broken(io.StringIO):
 @pytest.mark.parametrize("room", [0, 10])
 def test_a_reader_that_goes_away_is_no_failure_and_a_full_disk_is(home: Path, room: int) -> None:
     with mock.patch.dict(os.environ, {"LIMNER_HOME": str(home)}):
-        for words in (["subject", "list"], ["subject", "list", "--json"], ["--help"]):
+        for words in (["subjects", "list"], ["subjects", "list", "--json"], ["--help"]):
             with contextlib.redirect_stdout(Broken(errno.EPIPE, room)):
                 assert run(words) == 0
             err = io.StringIO()

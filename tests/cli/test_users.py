@@ -30,7 +30,7 @@ def limner(monkeypatch: pytest.MonkeyPatch, *words: str, stdin: str = "") -> int
 def test_users_from_the_first_to_the_last(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert limner(monkeypatch, "users", "list") == 0
     assert "nobody has to log in" in capsys.readouterr().out
-    assert limner(monkeypatch, "subject", "add", "rex", "--kind", "pet") == 0
+    assert limner(monkeypatch, "subjects", "add", "rex", "--kind", "pet") == 0
     assert limner(monkeypatch, "users", "add", "anna", "--password-from-stdin", stdin=f"{PASSWORD}\n") == 0
     said = capsys.readouterr()
     assert "belongs to anna now" in said.out

@@ -63,7 +63,7 @@ def test_an_address_inside_a_network_is_refused(capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("address", ["https://10.0.0.1/a.safetensors", "https://[fd00::1]/a.safetensors"])
 def test_no_lora_is_fetched_from_inside_a_network(capsys: pytest.CaptureFixture[str], address: str) -> None:
-    assert run(["lora", "import", address, "--subject", "new"]) == 2
+    assert run(["loras", "import", address, "--subject", "new"]) == 2
     assert "inside a network" in " ".join(capsys.readouterr().err.split())
     assert run(["generate", "x", "--lora", address]) == 2
     assert "inside a network" in " ".join(capsys.readouterr().err.split())

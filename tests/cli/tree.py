@@ -14,8 +14,8 @@ __all__ = ["COMMANDS", "GROUPS"]
 
 def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     yield " ".join(path), command
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from _walk(inner, (*path, name))
+    for name in command.list_commands(None) if hasattr(command, "commands") else ():
+        yield from _walk(command.get_command(None, name), (*path, name))
 
 
 _ALL = dict(_walk(typer.main.get_command(app), ()))

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -35,8 +36,9 @@ def remedies() -> Iterator[tuple[str, str]]:
 def test_every_command_that_a_remedy_names_exists() -> None:
     named = [(at, words) for at, text in remedies() for words in re.findall(r"\blimner ([a-z]+)(?: ([a-z]+))?", text)]
     assert len(named) > 40
-    groups = vars(typer.main.get_command(app))["commands"].items()
-    commands = {noun: set(getattr(group, "commands", ())) for noun, group in groups}
+    root: Any = typer.main.get_command(app)
+    groups = {noun: root.get_command(None, noun) for noun in root.list_commands(None)}
+    commands = {noun: set(getattr(group, "commands", ())) for noun, group in groups.items()}
     for at, (noun, verb) in named:
         assert noun in commands, f"{at}: limner {noun}"
         assert not commands[noun] or not verb or verb in commands[noun], f"{at}: limner {noun} {verb}"
@@ -47,10 +49,10 @@ def test_every_command_that_a_remedy_names_exists() -> None:
     [
         ("Cancel it first: limner jobs cancel job_1a2b.", "Cancel it first: the page of the job.", "/jobs/job_1a2b"),
         ("Start another with `limner train`.", "Start another at the subject’s page.", "/"),
-        ("Record it: limner subject consent rex --by NAME --statement TEXT; or publish privately.",
+        ("Record it: limner subjects consent rex --by NAME --statement TEXT; or publish privately.",
          "Record it: its page; or publish privately.", "/subjects/rex#consent"),
         ("Look, then: limner costs decide tag-1 again (or drop, or paid).", "Look, then: Costs.", "/costs#open"),
-        ("Take it away there too: limner lora delete rex@v2 --unpublish", "Take it away there too: its page",
+        ("Take it away there too: limner loras delete rex@v2 --unpublish", "Take it away there too: its page",
          "/loras/rex@v2#delete"),
         ("Say yes with --yes. Up to $1.00 goes without asking (LIMNER_CONSENT_ABOVE).",
          "Say yes beside the price. Up to $1.00 goes without asking (“Ask before a step costs more than” in Settings).",

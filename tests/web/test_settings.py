@@ -19,6 +19,7 @@ from starlette.routing import Route
 from limner.errors import AccountRefused
 from limner.operations.home.accounts import Accounts
 from limner.operations.jobs import lifecycle as jobs
+from limner.operations.maintenance.actions import Maintenance
 from limner.records import Account
 from limner.settings import read_settings
 from limner.stand_ins.serving import serve
@@ -166,19 +167,42 @@ def test_connect_test_and_disconnect(client: TestClient, monkeypatch: pytest.Mon
 # --- system ---------------------------------------------------------------------------------------------------------
 
 
-def test_system_health_shows_the_doctor_and_a_log_without_secrets(client: TestClient, studio: Studio) -> None:
+def test_system_health_answers_at_once_and_the_doctor_follows(
+    client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    look = Maintenance.doctor
+
+    def doctor(self: Maintenance, *, live: bool = False) -> Any:
+        asked.append(live)
+        return look(self)
+
+    monkeypatch.setattr(Maintenance, "doctor", doctor)
+    text = client.get("/system").text
+    assert "free of" in text
+    assert not asked
+    assert 'hx-get="/system/checks"' in text
+    part = client.get("/system/checks").text
+    assert "limner-tiny" in part
+    assert "Back ends" in part
+    assert "<html" not in part
+    assert 'hx-get="/system/checks?live=true"' in client.get("/system?live=true").text
+    assert "every token" in client.get("/system/checks?live=true").text
+    assert "every token" in client.get("/system?whole=true&live=true").text
+    assert asked == [False, True, True]
+
+
+def test_system_health_shows_a_log_without_secrets(client: TestClient, studio: Studio) -> None:
     Secret("r8_asecretinalogline")
     studio._workspace.log_file.parent.mkdir(parents=True, exist_ok=True)
     studio._workspace.log_file.write_text(
         "WARNING first line\nWARNING refused r8_asecretinalogline <script>alert(1)</script>\n"
     )
-    text = client.get("/system").text
+    text = client.get("/system?whole=true").text
     assert "limner-tiny" in text
     assert "asecretinalogline" not in text
     assert "<script>alert" not in text
     assert "first line" in text
-    assert "free of" in text
-    assert "Back ends" in text
 
 
 # --- webhooks -------------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ __all__ = [
     "RecipeFields",
     "SheetFile",
     "Slug",
+    "Sure",
     "Template",
     "TrainerName",
     "TrainingName",
@@ -86,6 +87,7 @@ GeneratorName = Annotated[
     str,
     typer.Option(metavar="NAMES", help="Who draws, or several in order: together,fal,local. See `limner backends`."),
 ]
+Sure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to the cost without being asked.")]
 WhatIf = Annotated[bool, typer.Option("--what-if", help="Print the requests, price and time; send nothing that costs.")]
 Public = Annotated[bool, typer.Option("--public", help="Anyone may see and use the lora; private if left out.")]

@@ -1,4 +1,4 @@
-"""Questions on the command line: what would be done and cost, before it is spent; and which base a lora is for."""
+"""Questions on the command line: before something is spent or erased, and which base a lora is for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from limner.records import WhatIf
     from limner.types import Estimate
 
-__all__ = ["price", "show_what_if", "with_base", "with_consent"]
+__all__ = ["agree", "price", "show_what_if", "with_base", "with_consent"]
 
 Made = TypeVar("Made")
 
@@ -34,6 +34,15 @@ def with_consent(start: Callable[[bool], Made], *, yes: bool, as_json: bool) -> 
         console(stderr=True).print(question.message)
     typer.confirm("Go on?", abort=True)
     return start(True)
+
+
+def agree(question: str, *, yes: bool, as_json: bool) -> None:
+    """Ask before something is erased; where nobody can be asked, ``yes`` must have been given."""
+    if yes:
+        return
+    if as_json or not sys.stdin.isatty():
+        raise typer.BadParameter("nothing was deleted, because nobody can be asked. Give --yes.")
+    typer.confirm(question, abort=True)
 
 
 def with_base(start: Callable[[str], Made], base: str, *, as_json: bool) -> Made:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from limner.cli.arguments import Json
+from limner.cli.help_layout import Noun
 from limner.cli.output import ago, hanging, show, studio, table
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to"]
 
-group = typer.Typer(cls=TyperGroup, invoke_without_command=True)
+group = typer.Typer(cls=Noun, invoke_without_command=True)
 
 Decision = Annotated[
     str,

@@ -1,4 +1,4 @@
-"""limner dataset: freeze photos and captions, look at them, package them for a trainer."""
+"""limner datasets: freeze photos and captions, look at them, package them for a trainer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ group = typer.Typer(cls=Noun, help="Datasets: frozen photos, captions and crops.
 
 
 def add_to(app: typer.Typer) -> None:
-    app.add_typer(group, name="dataset")
+    app.add_typer(group, name="datasets")
 
 
 @group.command("freeze")
@@ -39,7 +39,7 @@ def freeze(
 
     \b
     Example:
-      limner dataset freeze rex --template "a {trigger} dog" --sheet crops.png
+      limner datasets freeze rex --template "a {trigger} dog" --sheet crops.png
     """
     with studio() as it:
         dataset = it.datasets.freeze(
@@ -62,7 +62,7 @@ def list_all(slug: OnlySlug = "", as_json: Json = False) -> None:
         found = it.datasets.all(slug)
     rows = [(short(d.digest), d.subject, d.photos, f"{d.resolution} px", ago(d.created_at)) for d in found]
     columns = ("dataset", "subject", "photos", "resolution", "frozen")
-    show(found, as_json, lambda out: table(out, columns, rows, "No dataset yet: limner dataset freeze SLUG"))
+    show(found, as_json, lambda out: table(out, columns, rows, "No dataset yet: limner datasets freeze SLUG"))
 
 
 @group.command("show")
@@ -99,7 +99,7 @@ def package(
 
     \b
     Example:
-      limner dataset package rex --layout kohya --out rex-kohya
+      limner datasets package rex --layout kohya --out rex-kohya
     """
     with studio() as it:
         path = it.datasets.package(dataset, layout, out, zipped=zipped)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from limner._version import __version__
 from limner.cli.arguments import Detach, Json
-from limner.cli.output import hanging, show, size, studio, table
+from limner.cli.output import console, hanging, show, size, studio, table
 from limner.cli.progress import follow
 from limner.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from limner.records import DoctorReport, Verification
+    from limner.records import Check, DoctorReport, Verification
 
 __all__ = ["add_to"]
+
+MARKS = {"ok": ("✓", "green"), "missing": ("–", "dim"), "problem": ("✗", "red")}
+NAME_WIDTH = 16
+"""Of the names of our checks the longest; a stranger's back end may have a longer one."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,22 +32,27 @@ def add_to(app: typer.Typer) -> None:
     app.command("verify")(verify)
 
 
-def _report(out: Console, report: DoctorReport) -> None:
-    from rich.text import Text
+class _Lines:
+    """The report for people, a line at a time."""
 
-    marks = {"ok": ("✓", "green"), "missing": ("–", "dim"), "problem": ("✗", "red")}
-    out.print(Text(f"limner {report.version}", style="bold"))
-    longest = max(len(check.name) for check in report.checks)
-    for area, checks in groupby(report.checks, key=lambda check: check.area):
-        out.print(Text(f"\n{area}", style="bold"))
-        for check in checks:
-            mark, colour = marks[check.state]
-            line = f"  {mark} {check.name:<{longest}}  "
-            hanging(out, line, check.detail, indent=len(line), colour=colour if check.state != "ok" else "")
-            if check.remedy and check.state != "ok":
-                hanging(out, " " * len(line) + "→", check.remedy, indent=len(line) + 2, style="dim")
-    problems = sum(1 for check in report.checks if check.state == "problem")
-    out.print(f"\n{problems} to put right, marked ✗." if problems else "\nReady.")
+    def __init__(self) -> None:
+        self._out = console()
+        self._area = ""
+        self._out.print(f"limner {__version__}", style="bold")
+
+    def print(self, check: Check) -> None:
+        if check.area != self._area:
+            self._area = check.area
+            self._out.print(f"\n{check.area}", style="bold")
+        mark, colour = MARKS[check.state]
+        line = f"  {mark} {check.name:<{NAME_WIDTH}}  "
+        hanging(self._out, line, check.detail, indent=len(line), colour=colour if check.state != "ok" else "")
+        if check.remedy and check.state != "ok":
+            hanging(self._out, " " * len(line) + "→", check.remedy, indent=len(line) + 2, style="dim")
+
+    def end(self, report: DoctorReport) -> None:
+        problems = sum(1 for check in report.checks if check.state == "problem")
+        self._out.print(f"\n{problems} to put right, marked ✗." if problems else "\nReady.")
 
 
 def doctor(
@@ -58,8 +67,13 @@ def doctor(
     not accept a token that is set or cannot be asked.
     """
     with studio() as it:
-        report = it.maintenance.doctor(live=live)
-    show(report, as_json, lambda out: _report(out, report))
+        if as_json:
+            report = it.maintenance.doctor(live=live)
+            show(report, as_json, lambda _: None)
+        else:
+            lines = _Lines()
+            report = it.maintenance.doctor(live=live, tell=lines.print)
+            lines.end(report)
     if not report.healthy:
         raise typer.Exit(1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limner.atomic_file import atomic_file
-from limner.cli.arguments import Json, OnlySlug
+from limner.cli.arguments import Json, OnlySlug, Sure
+from limner.cli.consent_prompt import agree
 from limner.cli.output import ago, show, size, studio, table
 from limner.errors import InputRefused, StorageFailed
-from limner.records import GalleryFilter
 
 if TYPE_CHECKING:
+    from limner.records import GalleryFilter
     from limner.studio import Studio
 
 __all__ = ["add_to"]
@@ -86,7 +86,7 @@ def favourite(
 
 def delete(
     images: Numbers = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Sure = False,
     as_json: Json = False,
 ) -> None:
     """Erase pictures with their files and thumbnails.
@@ -96,10 +96,8 @@ def delete(
     """
     chosen = list(dict.fromkeys(images or []))
     with studio() as it:
-        if chosen and not yes:
-            if as_json or not sys.stdin.isatty():
-                raise typer.BadParameter("nothing was erased, because nobody can be asked. Give --yes.")
-            typer.confirm(f"Erase {_pictures(len(chosen))}?", abort=True)
+        if chosen:
+            agree(f"Erase {_pictures(len(chosen))}?", yes=yes, as_json=as_json)
         count = it.gallery.delete(chosen)
     show({"erased": count}, as_json, lambda out: out.print(f"Erased {_pictures(count)}."))
 
@@ -172,6 +170,8 @@ def _wanted(
     until: datetime | None,
     seed: int | None,
 ) -> GalleryFilter:
+    from limner.records import GalleryFilter
+
     days = (since.date() if since else None, until.date() if until else None)
     return GalleryFilter(slug, lora, text, generator, favourites, *days, seed)
 

@@ -1,4 +1,4 @@
-"""limner grid: pictures side by side over two axes."""
+"""limner grids: pictures side by side over two axes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AXIS_HELP = "NAME=VALUE,VALUE...: scale, steps, seed, guidance, checkpoint (step
 
 
 def add_to(app: typer.Typer) -> None:
-    app.add_typer(group, name="grid")
+    app.add_typer(group, name="grids")
 
 
 def _axis(words: str) -> tuple[str, list[str]] | None:
@@ -66,9 +66,9 @@ def start(
 
     \b
     Examples:
-      limner grid start "{trigger} at sea" --across checkpoint=100,200 \\
+      limner grids start "{trigger} at sea" --across checkpoint=100,200 \\
         --down scale=0.8,1 --training 1f0c
-      limner grid start "{trigger} at sea" --across steps=10,20 --lora rex
+      limner grids start "{trigger} at sea" --across steps=10,20 --lora rex
     """
     options: dict[str, Any] = {
         "x": _axis(x),
@@ -129,7 +129,7 @@ def list_all(
         for one in found
     ]
     columns = ("grid", "prompt", "axes", "state", "votes", "made")
-    show(found, as_json, lambda out: table(out, columns, rows, "No grid yet: limner grid start --help"))
+    show(found, as_json, lambda out: table(out, columns, rows, "No grid yet: limner grids start --help"))
 
 
 @group.command("show")

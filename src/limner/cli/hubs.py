@@ -1,4 +1,4 @@
-"""limner hub."""
+"""limner hubs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ group = typer.Typer(cls=Noun, help="Hubs: what of yours is published where.")
 
 
 def add_to(app: typer.Typer) -> None:
-    app.add_typer(group, name="hub")
+    app.add_typer(group, name="hubs")
 
 
 @group.command("list")
@@ -25,7 +25,7 @@ def list_all(hub: HubName = "", as_json: Json = False) -> None:
 
     \b
     Example:
-      limner hub list --hub huggingface
+      limner hubs list --hub huggingface
     """
     with studio() as it:
         found = it.publications.hub_listing(hub)

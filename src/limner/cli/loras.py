@@ -1,4 +1,4 @@
-"""limner lora and limner publish."""
+"""limner loras and limner publish."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limner.cli.arguments import BaseName, Detach, HubName, Json, LoraName, OnlySlug, TrainingName
-from limner.cli.consent_prompt import with_base
+from limner.cli.arguments import BaseName, Detach, HubName, Json, LoraName, OnlySlug, Sure, TrainingName
+from limner.cli.consent_prompt import agree, with_base
 from limner.cli.help_layout import Noun
 from limner.cli.output import ago, remarks, short, show, size, studio, table
 from limner.cli.progress import follow
+from limner.options import AdoptOptions
 from limner.types import Visibility
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ group = typer.Typer(cls=Noun, help="LoRAs: the versions of a subject's weights."
 
 
 def add_to(app: typer.Typer) -> None:
-    app.add_typer(group, name="lora")
+    app.add_typer(group, name="loras")
     app.command("publish")(publish)
 
 
@@ -82,8 +83,8 @@ def export(
 
     \b
     Examples:
-      limner lora export rex@v2 ~/ComfyUI/models/loras/
-      limner lora export rex@v2 rex-kohya.safetensors --naming kohya
+      limner loras export rex@v2 ~/ComfyUI/models/loras/
+      limner loras export rex@v2 rex-kohya.safetensors --naming kohya
     """
     with studio() as it:
         path = it.loras.export(lora, destination, naming=naming)
@@ -122,34 +123,23 @@ def import_one(
 
     \b
     Examples:
-      limner lora import ann/watercolour-flux --subject watercolour
-      limner lora import ./old-kohya.safetensors --subject rex --kind pet
-      limner lora import ./lokr.safetensors --subject ink --rank 128
+      limner loras import ann/watercolour-flux --subject watercolour
+      limner loras import ./old-kohya.safetensors --subject rex --kind pet
+      limner loras import ./lokr.safetensors --subject ink --rank 128
     """
 
     def bring(chosen: str) -> Lora | None:
+        options: AdoptOptions = {
+            "kind": kind,
+            "trigger": trigger,
+            "name": name,
+            "base": chosen,
+            "rank": rank,
+            "drop_additions": drop_additions,
+        }
         if _is_here(source):
-            return it.loras.adopt(
-                source,
-                subject=subject,
-                kind=kind,
-                trigger=trigger,
-                name=name,
-                base=chosen,
-                rank=rank,
-                drop_additions=drop_additions,
-            )
-        started = it.loras.fetch(
-            source,
-            subject=subject,
-            kind=kind,
-            trigger=trigger,
-            name=name,
-            base=chosen,
-            rank=rank,
-            drop_additions=drop_additions,
-        )
-        job = follow(it, started, detach=detach, as_json=as_json)
+            return it.loras.adopt(source, subject=subject, **options)
+        job = follow(it, it.loras.fetch(source, subject=subject, **options), detach=detach, as_json=as_json)
         return it.loras.get(job.result["lora"]) if job else None
 
     with studio() as it:
@@ -221,7 +211,7 @@ def delete(
     unpublish: Annotated[
         bool, typer.Option("--unpublish", help="Also delete the repos that it is published in, with all versions.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Sure = False,
     as_json: Json = False,
 ) -> None:
     """Delete one version and its weights.
@@ -230,10 +220,7 @@ def delete(
     """
     with studio() as it:
         name = it.loras.get(lora).name
-        if not yes:
-            if as_json or not sys.stdin.isatty():
-                raise typer.BadParameter("nothing was deleted, because nobody can be asked. Give --yes.")
-            typer.confirm(f"Delete {name}?", abort=True)
+        agree(f"Delete {name}?", yes=yes, as_json=as_json)
         gone = it.publications.delete_lora(name, unpublish=unpublish)
     show(gone, as_json, lambda out: out.print(f"Deleted {name}.", soft_wrap=True))
 
@@ -259,7 +246,7 @@ def visibility(
 def unpublish(
     lora: LoraName,
     hub: HubName = "",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Sure = False,
     as_json: Json = False,
 ) -> None:
     """Delete the repos that a lora was published in.
@@ -270,10 +257,8 @@ def unpublish(
         name = it.loras.get(lora).name
         places = {(place.hub, place.repo) for place in it.publications.all() if place.lora == name}
         named = ", ".join(sorted(f"{repo} on {where}" for where, repo in places if hub in ("", where)))
-        if named and not yes:
-            if as_json or not sys.stdin.isatty():
-                raise typer.BadParameter("nothing was deleted, because nobody can be asked. Give --yes.")
-            typer.confirm(f"Delete {named} with all versions?", abort=True)
+        if named:
+            agree(f"Delete {named} with all versions?", yes=yes, as_json=as_json)
         gone = it.publications.unpublish(lora, hub=hub)
     words = "\n".join(f"Deleted {repo} on {name}." for name, repo in gone)
     show(gone, as_json, lambda out: out.print(words, soft_wrap=True))

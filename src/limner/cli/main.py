@@ -1,4 +1,4 @@
-"""The command ``limner``: one file a noun, nothing heavy imported before a command runs."""
+"""The command ``limner``: one file a noun, imported when it is asked for."""
 
 from __future__ import annotations
 
@@ -10,27 +10,6 @@ from typing import Annotated
 import typer
 
 from limner._version import __version__
-from limner.cli import (
-    accounts,
-    costs,
-    datasets,
-    grids,
-    hubs,
-    jobs,
-    loras,
-    mcp,
-    photos,
-    pictures,
-    routes,
-    serve,
-    settings,
-    subjects,
-    trainings,
-    users,
-    webhooks,
-)
-from limner.cli import doctor as machine
-from limner.cli import run as whole
 from limner.cli.help_layout import Root
 from limner.cli.output import fail
 from limner.cli.terminal import let_go, open_standard_files, standard_streams
@@ -70,30 +49,6 @@ def _root(
       limner run ~/photos/rex --name rex --kind pet \\
         --prompt "a photo of {trigger} on the beach"
     """
-
-
-for module in (
-    whole,
-    subjects,
-    photos,
-    datasets,
-    trainings,
-    loras,
-    hubs,
-    pictures,
-    grids,
-    costs,
-    routes,
-    accounts,
-    jobs,
-    serve,
-    users,
-    webhooks,
-    mcp,
-    settings,
-    machine,
-):
-    module.add_to(app)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from limner.cli.arguments import Json
+from limner.cli.help_layout import Noun
 from limner.cli.output import show, studio, table
 
 __all__ = ["add_to"]
 
-group = typer.Typer(cls=TyperGroup, invoke_without_command=True)
+group = typer.Typer(cls=Noun, invoke_without_command=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The setting, such as budget_day.")]
 

@@ -1,14 +1,14 @@
-"""limner subject: who or what is learned."""
+"""limner subjects: who or what is learned."""
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from limner.cli.arguments import Json, Slug
+from limner.cli.arguments import Json, Slug, Sure
+from limner.cli.consent_prompt import agree
 from limner.cli.help_layout import Noun
 from limner.cli.output import ago, remarks, show, studio, table
 from limner.types import Consent, SubjectKind
@@ -21,7 +21,7 @@ group = typer.Typer(cls=Noun, help="Subjects: the people, pets, products, charac
 
 
 def add_to(app: typer.Typer) -> None:
-    app.add_typer(group, name="subject")
+    app.add_typer(group, name="subjects")
 
 
 @group.command("add")
@@ -45,8 +45,8 @@ def add(
 
     \b
     Examples:
-      limner subject add rex --kind pet --class-word dog
-      limner subject add john-doe --trigger john_doe --consent-by "John Doe"
+      limner subjects add rex --kind pet --class-word dog
+      limner subjects add john-doe --trigger john_doe --consent-by "John Doe"
     """
     given = Consent(consent or AGREED, consent_by, datetime.now(UTC)) if consent_by else None
     with studio() as it:
@@ -66,7 +66,7 @@ def list_all(as_json: Json = False) -> None:
         found = it.subjects.all()
     rows = [(s.slug, s.name, s.kind, s.trigger, s.class_word, s.photos, s.loras) for s in found]
     columns = ("slug", "name", "kind", "trigger", "class word", "photos", "loras")
-    empty = "No subject yet. Add one with: limner subject add SLUG"
+    empty = "No subject yet. Add one with: limner subjects add SLUG"
     show(found, as_json, lambda out: table(out, columns, rows, empty))
 
 
@@ -115,7 +115,7 @@ def consent(
 @group.command("remove")
 def remove(
     slug: Slug,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Sure = False,
     keep_publications: Annotated[
         bool, typer.Option("--keep-publications", help="Leave what was published on hubs.")
     ] = False,
@@ -128,12 +128,8 @@ def remove(
     """
     with studio() as it:
         subject = it.subjects.get(slug)
-        if not yes:
-            if as_json or not sys.stdin.isatty():
-                raise typer.BadParameter("nothing was erased, because nobody can be asked. Give --yes.")
-            typer.confirm(
-                f"Erase {slug} with {subject.photos} photos, {subject.loras} loras and all its pictures?", abort=True
-            )
+        all_of_it = f"{slug} with {subject.photos} photos, {subject.loras} loras and all its pictures"
+        agree(f"Erase {all_of_it}?", yes=yes, as_json=as_json)
         erasure = it.erasure.erase(slug, publications=not keep_publications)
     words = ", ".join(f"{count} {kind}" for kind, count in erasure.erased.items() if count) or "its record"
     left = "".join(f"\nNot erased: {thing}" for thing in erasure.left)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from limner.cli.arguments import Json, Yes
+from limner.cli.arguments import Json, Sure
 from limner.cli.help_layout import Noun
 from limner.cli.output import ago, console, hanging, show, studio, table
 
@@ -91,7 +91,7 @@ def set_password(name: UserName, password_from_stdin: FromStdin = False, as_json
 def remove_user(
     name: UserName,
     give_to: Annotated[str, typer.Option(metavar="NAME", help="Who gets what they own.")] = "",
-    yes: Yes = False,
+    yes: Sure = False,
     as_json: Json = False,
 ) -> None:
     """Remove a user with their sessions and tokens.

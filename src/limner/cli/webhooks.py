@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from limner.cli.arguments import Json, Yes
+from limner.cli.arguments import Json, Sure
 from limner.cli.help_layout import Noun
 from limner.cli.output import ago, console, hanging, show, studio, table
 
@@ -124,7 +124,7 @@ def on(webhook: WebhookId, as_json: Json = False) -> None:
 
 
 @group.command("remove")
-def remove(webhook: WebhookId, yes: Yes = False, as_json: Json = False) -> None:
+def remove(webhook: WebhookId, yes: Sure = False, as_json: Json = False) -> None:
     """Forget an address; what waits for it is not delivered."""
     if not yes and not as_json and sys.stdin.isatty():
         typer.confirm(f"Remove {webhook}?", abort=True)

@@ -133,7 +133,7 @@ def row_problems(
             yield refusal("scale-out-of-range", f"{message}{highest:g}.", "0.3 to 1.2 is usual.")
         if use.naming and row.namings and use.naming not in row.namings:
             message = f"The tensors of {use.name} are named as {use.naming} does; {row.model} is known to read "
-            remedy = "limner lora import converts it to the naming of diffusers; publish that."
+            remedy = "limner loras import converts it to the naming of diffusers; publish that."
             yield Finding("lora-naming", Severity.WARNING, f"{message}{', '.join(row.namings)} only.", remedy)
 
 

@@ -122,7 +122,7 @@ def unread_marks(prompt: str) -> Iterator[Finding]:
             "lora-tag",
             Severity.WARNING,
             f"The prompt holds {tag[:120]}, and no lora of that name is here: it draws none, and is read as words.",
-            "Take it out, or name a lora that is here with --lora; `limner lora list` shows them.",
+            "Take it out, or name a lora that is here with --lora; `limner loras list` shows them.",
         )
     if prompt.lstrip().startswith(("{", "[{")) and '"' in prompt:
         return  # JSON, which FLUX.2 understands, has brackets and colons of its own

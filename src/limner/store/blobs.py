@@ -11,10 +11,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import obstore
-from obstore.exceptions import AlreadyExistsError
-from obstore.store import LocalStore
-
 from limner.atomic_file import atomic_file, sync_folder
 from limner.errors import NotFound, StorageFailed
 
@@ -40,7 +36,6 @@ class Blobs:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._sound: dict[str, tuple[int, int, int]] = {}
         self.folder = folder
-        self._store = LocalStore(prefix=str(folder))
 
     @staticmethod
     def _key(digest: str) -> str:
@@ -73,15 +68,20 @@ class Blobs:
         return digest
 
     def _put(self, digest: str, content: bytes | Path) -> None:
-        key = self._key(digest)
+        # Loaded by who stores something: most commands only read.
+        import obstore
+        from obstore.exceptions import AlreadyExistsError
+        from obstore.store import LocalStore
+
+        key, store = self._key(digest), LocalStore(prefix=str(self.folder))
         try:
             try:
-                obstore.put(self._store, key, content, mode="create")
+                obstore.put(store, key, content, mode="create")
             except AlreadyExistsError:
                 if file_digest(self.folder / key) == digest:
                     return
                 # Damaged on the disk since; these are the right bytes.
-                obstore.put(self._store, key, content, mode="overwrite")
+                obstore.put(store, key, content, mode="overwrite")
             _sync(self.folder / key, (self.folder / key).parent, self.folder)
         except OSError as failure:
             raise StorageFailed(

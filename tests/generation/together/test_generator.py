@@ -278,7 +278,7 @@ def test_a_lora_of_another_base_gives_the_vendors_words_with_the_remedy(together
     lora = replace(bench.lora(base="flux2-random"), base="limner-tiny")
     with pytest.raises(VendorRefused, match="unused keys") as refused:
         bench.draw(bench.order(lora, count=3))
-    assert "limner lora import" in refused.value.remedy
+    assert "limner loras import" in refused.value.remedy
     assert bench.stand_in.paid == []
 
 

@@ -115,7 +115,7 @@ def test_a_persons_lora_never_gets_public_without_consent(bench: ServicesBench) 
     for options in ({}, {"generator": "together,huggingface"}):
         with pytest.raises(InputRefused, match="no consent of 'ann'") as refused:
             generate(bench, name, publish_if_needed=True, **options)
-        assert "limner subject consent ann" in refused.value.remedy
+        assert "limner subjects consent ann" in refused.value.remedy
     with pytest.raises(Conflict):
         bench.studio.publications.start(name, hub="huggingface", visibility="public")
     bench.run(bench.studio.publications.start(name, hub="huggingface"))
@@ -222,7 +222,7 @@ def test_a_strangers_lora_that_cannot_be_used_is_refused_before_anything_is_paid
     for options in ({}, {"publish_if_needed": True}):
         with pytest.raises(InputRefused, match="rehearsal/ink-lora has none") as refused:
             generate(bench, "rehearsal/ink-lora", prompt="trig_ink", **options)
-        assert "limner lora import rehearsal/ink-lora" in refused.value.remedy
+        assert "limner loras import rehearsal/ink-lora" in refused.value.remedy
     hub = bench.vendors.huggingface
     hub.repos["rehearsal/ink-lora"].private = False
     with pytest.raises(InputRefused, match="limner-tiny"):

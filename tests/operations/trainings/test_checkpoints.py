@@ -59,7 +59,7 @@ def test_a_checkpoint_reaches_only_what_draws_from_a_file(studio: Studio, monkey
     assert Reach.FILE not in about.reach
     [found] = reach.reach_findings(workspace, drawing.loras, about, [])
     assert found.code == "lora-out-of-reach"
-    assert f"limner lora pick {TRAINING} 10" in found.remedy
+    assert f"limner loras pick {TRAINING} 10" in found.remedy
     with pytest.raises(InputRefused, match="is a checkpoint here"):
         studio.generate("x", loras=[f"{TRAINING}#10"], generator="together", publish_if_needed=True, yes=True)
 

@@ -19,6 +19,7 @@ from limner.errors import Conflict, InputRefused, NotFound, StorageFailed
 from limner.operations.jobs.context import StageContext
 from limner.operations.photos import job as intake
 from limner.operations.uploads.receiver import LOOK_AGAIN, DigestDiffers, Room
+from limner.operations.uploads.request import IntakeRequest
 from limner.operations.uploads.safe_layout import safe_path, shown_name
 from limner.records import Upload
 from limner.settings import Settings
@@ -108,8 +109,6 @@ def test_a_file_and_a_folder_of_one_name_come_together(still: Studio, tmp_path: 
 
 
 def test_an_intake_that_died_before_its_row_gives_the_same_result(still: Studio, tmp_path: Path) -> None:
-    from limner.operations.uploads.request import IntakeRequest
-
     drawn = draw_photos(tmp_path / "drawn", 3)
     batch = still.uploads.open("zibbo").id
     for number in range(3):
@@ -132,14 +131,14 @@ def test_each_byte_is_written_once(still: Studio, tmp_path: Path, way: str) -> N
     before = written()
     if way == "named":
         job = still.photos.add("zibbo", [photos])
-        wanted = intake.request("zibbo", [photos])
+        request = intake.make_request("zibbo", [photos])
     else:
         batch = still.uploads.open("zibbo").id
         for file in photos.iterdir():
             send(still, batch, file.name, file.read_bytes())
         job = still.uploads.commit(batch, 4)
-        wanted = {"stage": "intake", "subject": "zibbo", "paths": [], "captions": [], "batch": batch}
-    assert intake._take_in(StageContext(still._workspace, job.id, {}), wanted)["accepted"] == 4
+        request = IntakeRequest(subject="zibbo", batch=batch)
+    assert intake._take_in(StageContext(still._workspace, job.id, {}), request)["accepted"] == 4
     least = sum(photo.path.stat().st_size for photo in still.photos.all("zibbo"))
     least += sum(file.stat().st_size for file in photos.iterdir()) if way == "sent" else 0
     # The rest is the database's.

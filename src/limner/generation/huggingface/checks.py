@@ -21,7 +21,7 @@ def main_problems(use: LoraUse, repo: Standing) -> Iterator[Finding]:
     weights = [path for path in repo.files if path.endswith(".safetensors") and "/" not in path]
     if not repo.public:
         message = f"The repo {repo.repo} is not open to everyone, so no provider can fetch {use.name}."
-        mend = f"limner lora visibility {use.name} public, or another generator."
+        mend = f"limner loras visibility {use.name} public, or another generator."
         yield Finding("lora-out-of-reach", Severity.REFUSAL, message, mend)
     elif len(weights) != 1:
         message = f"The repo {repo.repo} has {len(weights)} .safetensors files at its root; providers take exactly one."

@@ -321,6 +321,6 @@ def _absent(repo: str, revision: str = "") -> NotFound:
     what = f"revision {revision} of {repo}" if revision else f"repo {repo}"
     return NotFound(
         f"There is no {what} on the hub that this account can see.",
-        remedy="See what is there: limner hub list --hub huggingface",
+        remedy="See what is there: limner hubs list --hub huggingface",
         thing=repo,
     )

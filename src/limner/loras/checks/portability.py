@@ -65,7 +65,7 @@ def unread_elsewhere(index: Index, naming: TensorNaming) -> Iterable[Finding]:
         count = sum(name.startswith(starts) for name in names)
         if (index.family, naming) == (family, written) and count:
             message = f"{count} of its {len(names)} layers are not read by {program}."
-            remedy = "Export it in another naming for that program: limner lora export --naming."
+            remedy = "Export it in another naming for that program: limner loras export --naming."
             yield Finding("unread-elsewhere", Severity.NOTE, message, remedy)
 
 

@@ -15,7 +15,7 @@ from limner.types import Family
 __all__ = ["refuse_foreign", "refuse_other_inputs"]
 
 _CONVERT = "Use a plain LoRA; other kinds of adapter cannot be published or drawn with safely."
-_NEAREST = "Make the nearest LoRA of it: limner lora import FILE --subject SLUG, or limner.loras.nearest_lora."
+_NEAREST = "Make the nearest LoRA of it: limner loras import FILE --subject SLUG, or limner.loras.nearest_lora."
 _DORA = "a DoRA adapter: its magnitudes multiply the base's own weights, so no LoRA does the same without them"
 _MERGE = "Ask its maker for a plain LoRA, or draw with it in ComfyUI, which has the base's weights at hand."
 _OTHER_MODEL = "Use a LoRA that was trained on a FLUX model."

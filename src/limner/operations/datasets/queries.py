@@ -42,6 +42,6 @@ def find_dataset_row(session: Session, name: str) -> DatasetRow:
         rows = list(session.scalars(newest))
     if not rows:
         raise NotFound(
-            f"There is no dataset '{name}'.", remedy="Freeze one with `limner dataset freeze SLUG`.", thing=name
+            f"There is no dataset '{name}'.", remedy="Freeze one with `limner datasets freeze SLUG`.", thing=name
         )
     return rows[0]

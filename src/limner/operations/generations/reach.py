@@ -181,12 +181,12 @@ def _reach(workspace: Workspace, one: Located, about: BackEnd, publish_if_needed
     code, use = "lora-out-of-reach", one.use
     if use.path is None:
         message = f"{about.title} fetches loras from an address that anyone can read, and {use.name} has none."
-        mend = f"limner lora import {use.name} --subject SLUG, and publish that; or --generator local."
+        mend = f"limner loras import {use.name} --subject SLUG, and publish that; or --generator local."
         yield Finding(code, Severity.REFUSAL, message, mend)
         return
     if picking.is_checkpoint(use.name):
         message = f"{about.title} fetches loras from an address that anyone can read; {use.name} is a checkpoint here."
-        mend = f"limner lora pick {use.name.replace('#', ' ')}, and publish that; or --generator local."
+        mend = f"limner loras pick {use.name.replace('#', ' ')}, and publish that; or --generator local."
         yield Finding(code, Severity.REFUSAL, message, mend)
         return
     if failure := one.failure_for(about):

@@ -335,7 +335,7 @@ def _row(name: str, plan: GridRequest, requests: Requests) -> GridRow:
 def _find(session: Session, grid: str) -> GridRow:
     row: GridRow | None = lookups.by_id(session, "grid", GridRow, grid)
     if row is None:
-        raise NotFound(f"There is no grid '{grid[:80]}'.", remedy="List them: limner grid list", thing=grid[:80])
+        raise NotFound(f"There is no grid '{grid[:80]}'.", remedy="List them: limner grids list", thing=grid[:80])
     return row
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from sqlalchemy import select
 
 from limner.operations.home.facet import Facet
 from limner.operations.loras.queries import find_lora_row, lora_record
+from limner.options import AdoptOptions
 from limner.records import (
     Job,
     Lora,
@@ -16,7 +17,7 @@ from limner.records import (
 from limner.store.models import (
     LoraRow,
 )
-from limner.types import SubjectKind, TensorNaming
+from limner.types import TensorNaming
 
 __all__ = ["Loras"]
 
@@ -58,19 +59,7 @@ class Loras(Facet):
         """The weights of a lora as they are stored, checked; not to be changed. StorageFailed: they are damaged."""
         return self._workspace.blobs.path(self.get(name).digest)
 
-    def adopt(
-        self,
-        source: str | Path,
-        *,
-        subject: str,
-        kind: SubjectKind | str = SubjectKind.STYLE,
-        trigger: str = "",
-        name: str = "",
-        base: str = "",
-        rank: int = 0,
-        drop_additions: bool = False,
-        from_here: bool | None = None,
-    ) -> Lora:
+    def adopt(self, source: str | Path, *, subject: str, **options: Unpack[AdoptOptions]) -> Lora:
         """Adopt a LoRA from a file, ``owner/repo`` of the Hugging Face Hub or an https address, as a subject's version.
 
         What was noticed is in its ``findings``. ``drop_additions`` leaves out what no LoRA can hold: changes of biases
@@ -81,32 +70,9 @@ class Loras(Facet):
         """
         from limner.operations.loras import adopt as importing
 
-        return importing.import_lora(
-            self._workspace,
-            source,
-            subject=subject,
-            kind=kind,
-            trigger=trigger,
-            name=name,
-            base=base,
-            rank=rank,
-            drop_additions=drop_additions,
-            from_here=from_here,
-        )
+        return importing.import_lora(self._workspace, source, subject=subject, **options)
 
-    def fetch(
-        self,
-        source: str,
-        *,
-        subject: str,
-        kind: SubjectKind | str = SubjectKind.STYLE,
-        trigger: str = "",
-        name: str = "",
-        base: str = "",
-        rank: int = 0,
-        drop_additions: bool = False,
-        from_here: bool | None = None,
-    ) -> Job:
+    def fetch(self, source: str, *, subject: str, **options: Unpack[AdoptOptions]) -> Job:
         """``adopt`` as a job, for what has to be fetched: ``owner/repo`` of the Hub or an https address.
 
         It tells how far it is, goes on where it broke off, and its result names the lora. What can be known at once is
@@ -114,20 +80,7 @@ class Loras(Facet):
         """
         from limner.operations.loras import job as fetching
 
-        return self._started(
-            fetching.submit(
-                self._workspace,
-                source,
-                subject=subject,
-                kind=kind,
-                trigger=trigger,
-                name=name,
-                base=base,
-                rank=rank,
-                drop_additions=drop_additions,
-                from_here=from_here,
-            )
-        )
+        return self._started(fetching.submit(self._workspace, source, subject=subject, **options))
 
     def inspect(self, path: str | Path, *, base: str = "") -> dict[str, Any]:
         """What a picture or a lora file says of itself, and whether its signature and digests hold. Plain JSON data.

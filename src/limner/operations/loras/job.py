@@ -100,7 +100,7 @@ def submit(
             raise importing.no_file(place)
         raise InputRefused(
             f"{place} is a file on this machine: there is nothing to fetch.",
-            remedy="Import it directly: Studio.import_lora, or limner lora import.",
+            remedy="Import it directly: Studio.import_lora, or limner loras import.",
             thing=str(place),
         )
     subjects.refuse_anothers(workspace, subject)

@@ -40,7 +40,7 @@ def describe_remote(source: str, settings: Settings, *, from_here: bool = True, 
     if isinstance(place, Path):
         raise InputRefused(
             f"{place} is a file on this machine.",
-            remedy=f"Import it first: limner lora import {place} --subject SLUG",
+            remedy=f"Import it first: limner loras import {place} --subject SLUG",
             thing=str(place),
         )
     from limner.loras.checks.base_choice import choose

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from limner.operations.home.facet import Facet
 from limner.records import (
+    Check,
     DoctorReport,
     Job,
     Verification,
@@ -51,8 +52,11 @@ class Maintenance(Facet):
 
         return last_verification(self._workspace)
 
-    def doctor(self, *, live: bool = False) -> DoctorReport:
-        """What is installed, what would be used, what is missing and how to get it; ``live`` asks the vendors too."""
+    def doctor(self, *, live: bool = False, tell: Callable[[Check], object] = lambda _: None) -> DoctorReport:
+        """What is installed, what would be used, what is missing and how to get it; ``live`` asks the vendors too.
+
+        ``tell`` is given each line of the report as soon as it is known.
+        """
         from limner.operations.maintenance import doctor
 
-        return doctor.examine(self._workspace, live=live)
+        return doctor.examine(self._workspace, live=live, tell=tell)

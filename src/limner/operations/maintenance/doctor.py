@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 
 from limner import plugins
 from limner._version import __version__
@@ -18,6 +22,7 @@ from limner.operations.home.worker_lock import worker_lives
 from limner.operations.home.worker_start import last_failure
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs.queries import last_verification
+from limner.processes import our_environment
 from limner.records import Check, DoctorReport
 from limner.store.home import open_to_others
 from limner.types import BackEnd
@@ -26,6 +31,15 @@ from limner.vendors.secrets.tokens import has_token
 __all__ = ["back_ends", "examine"]
 
 LOW_DISK = 5 * 10**9
+SECONDS = 60.0
+"""What has said nothing by then is itself a line of the report."""
+ASK_TORCH = """
+import torch
+if torch.cuda.is_available():
+    print(f"{torch.cuda.get_device_name(0)}, {torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB")
+elif torch.backends.mps.is_available():
+    print("Apple GPU (mps)")
+"""
 PARTS = {
     "torch": "local",
     "diffusers": "local",
@@ -41,16 +55,23 @@ PARTS = {
 
 def back_ends(workspace: Workspace) -> Mapping[str, tuple[BackEnd, ...]]:
     """What every installed back end says of itself, by kind; one that cannot be loaded is left out."""
+    return _back_ends(workspace)[0]
+
+
+def _back_ends(workspace: Workspace) -> tuple[Mapping[str, tuple[BackEnd, ...]], list[Check]]:
+    """All of them, and a line for each that cannot be loaded; other people's may be such."""
     found: dict[str, tuple[BackEnd, ...]] = {}
+    broken = []
     for group in plugins.GROUPS:
-        described = []
+        kind, described = group.removeprefix("limner."), []
         for name in plugins.names(group):
             try:
                 described.append(workspace.back_ends.of(group, name).describe())
-            except LimnerError:
-                continue
-        found[group.removeprefix("limner.")] = tuple(described)
-    return found
+            except LimnerError as failure:
+                title = f"{kind.removesuffix('s')} {name}"
+                broken.append(Check("broken back ends", title, "missing", failure.message, failure.remedy))
+        found[kind] = tuple(described)
+    return found, broken
 
 
 def _parts() -> list[Check]:
@@ -64,24 +85,37 @@ def _parts() -> list[Check]:
     return checks
 
 
+def _system() -> Check:
+    words = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    return Check("machine", "system", "ok", words)
+
+
 def _device() -> Check:
-    if importlib.util.find_spec("torch") is None:
+    try:
+        without_gpu = importlib.metadata.version("torch").endswith("+cpu")
+    except importlib.metadata.PackageNotFoundError:
         return Check(
             "machine", "device", "missing", "no torch, so nothing can be drawn here", "pip install 'limner[local]'"
         )
-    import torch
+    # torch takes seconds and hundreds of megabytes to load, which a server would keep: a process of its own is asked.
+    found = "" if without_gpu else _ask_torch()
+    if found is None:
+        remedy = "Install it again: pip install --force-reinstall torch"
+        return Check("machine", "device", "problem", "torch is installed and cannot be loaded", remedy)
+    cpu = f"CPU, {os.cpu_count()} cores: enough for limner-tiny; FLUX.1 and FLUX.2 want a GPU"
+    return Check("machine", "device", "ok", found or cpu)
 
-    if torch.cuda.is_available():
-        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-        return Check("machine", "device", "ok", f"{torch.cuda.get_device_name(0)}, {memory:.0f} GiB")
-    if torch.backends.mps.is_available():
-        return Check("machine", "device", "ok", "Apple GPU (mps)")
-    return Check(
-        "machine",
-        "device",
-        "ok",
-        f"CPU, {os.cpu_count()} cores: enough for limner-tiny; FLUX.1 and FLUX.2 want a GPU",
-    )
+
+def _ask_torch() -> str | None:
+    """The GPU that torch finds, "" for none; None: torch cannot be loaded, or says nothing in time."""
+    command = [sys.executable, "-P", "-c", ASK_TORCH]
+    try:
+        answer = subprocess.run(
+            command, env=our_environment(), capture_output=True, text=True, timeout=SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
 
 
 def _home(workspace: Workspace) -> list[Check]:
@@ -179,34 +213,56 @@ def _defaults(workspace: Workspace) -> list[Check]:
     return checks
 
 
-def _broken(workspace: Workspace) -> list[Check]:
-    """Back ends that are installed and cannot be loaded; other people's may be."""
-    checks = []
-    for group in plugins.GROUPS:
-        for name in plugins.names(group):
-            try:
-                workspace.back_ends.of(group, name)
-            except LimnerError as failure:
-                kind = group.removeprefix("limner.").removesuffix("s")
-                checks.append(Check("broken back ends", f"{kind} {name}", "missing", failure.message, failure.remedy))
-    return checks
+Probe = tuple[str, Callable[[], Sequence[Check]]]
 
 
-def examine(workspace: Workspace, *, live: bool = False) -> DoctorReport:
+def _side_by_side(probes: Sequence[Probe]) -> Iterator[Check]:
+    """The lines of all probes, in their order and each as soon as it is known; one that hangs holds up no other."""
+    running = [(area, _begin(probe)) for area, probe in probes]
+    end = time.monotonic() + SECONDS
+    for area, answer in running:
+        try:
+            yield from answer.result(max(0.0, end - time.monotonic()))
+        except TimeoutError:
+            yield Check(area, "answer", "problem", f"none within {SECONDS:.0f} s", "Look again: limner doctor")
+
+
+def _begin(probe: Callable[[], Sequence[Check]]) -> Future[Sequence[Check]]:
+    """Run it in a thread that nobody waits for when the program ends, unlike a pool's."""
+    answer: Future[Sequence[Check]] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(probe())
+        except BaseException as failure:
+            answer.set_exception(failure)
+
+    threading.Thread(target=work, name="limner-doctor", daemon=True).start()
+    return answer
+
+
+def examine(
+    workspace: Workspace, *, live: bool = False, tell: Callable[[Check], object] = lambda _: None
+) -> DoctorReport:
     """Look at this machine, the data, the accounts and the back ends; ``live``: the vendors are asked about the tokens.
 
-    Secrets are never shown, only where they are.
+    ``tell`` is given each line as soon as it is known. Secrets are never shown, only where they are.
     """
     settings = workspace.settings
-    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    checks = [
-        *_defaults(workspace),
-        Check("machine", "system", "ok", system),
-        _device(),
-        *_home(workspace),
-        *_parts(),
-        *_broken(workspace),
-        *_bases(workspace),
-        *accounts.checks(settings, live),
-    ]
-    return DoctorReport(__version__, workspace.home, tuple(checks), back_ends(workspace))
+    ends, broken = _back_ends(workspace)
+    checks = []
+    for check in _side_by_side(
+        (
+            ("used by default", lambda: _defaults(workspace)),
+            ("data", lambda: _home(workspace)),
+            ("installed", _parts),
+            ("broken back ends", lambda: broken),
+            ("bases", lambda: _bases(workspace)),
+            ("machine", lambda: [_system()]),
+            ("machine", lambda: [_device()]),
+            ("accounts", lambda: accounts.checks(settings, live)),
+        )
+    ):
+        tell(check)
+        checks.append(check)
+    return DoctorReport(__version__, workspace.home, tuple(checks), ends)

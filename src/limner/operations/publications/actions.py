@@ -81,7 +81,7 @@ class Publications(Facet):
             named = ", ".join(f"{repo} on '{hub}'" for hub, repo in where)
             raise Conflict(
                 f"{name} is published as {named}.",
-                remedy=f"Take it away there too: limner lora delete {name} --unpublish",
+                remedy=f"Take it away there too: limner loras delete {name} --unpublish",
                 thing=name,
             )
         if where:

@@ -85,7 +85,7 @@ def refuse_without_consent(workspace: Workspace, subject: str) -> None:
     if record.kind is SubjectKind.PERSON and record.consent is None:
         raise Conflict(
             f"A lora of a person is biometric data, and no consent of '{subject}' to its publication is on record.",
-            remedy=f"Record it: limner subject consent {subject} --by NAME --statement TEXT; or publish privately.",
+            remedy=f"Record it: limner subjects consent {subject} --by NAME --statement TEXT; or publish privately.",
             thing=subject,
         )
 

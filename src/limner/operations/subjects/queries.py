@@ -35,7 +35,7 @@ def find_subject_row(session: Session, slug: str) -> SubjectRow:
         known = session.scalars(select(SubjectRow.slug).order_by(SubjectRow.slug).limit(8)).all()
         raise NotFound(
             f"There is no subject '{slug}'.",
-            remedy=f"Known: {', '.join(known)}." if known else "Add one with `limner subject add`.",
+            remedy=f"Known: {', '.join(known)}." if known else "Add one with `limner subjects add`.",
             thing=slug,
         )
     return row

@@ -214,7 +214,7 @@ def refusal(answer: Answer) -> LimnerError | None:
     if _UNUSED_KEYS.search(said):
         return VendorRefused(
             f"{title} cannot use the lora: {said}",
-            remedy="Its tensors are of another base or naming: take it in with limner lora import, which says which "
+            remedy="Its tensors are of another base or naming: take it in with limner loras import, which says which "
             "base it fits and converts it to the naming of diffusers, and publish that.",
             thing=thing,
         )
@@ -223,7 +223,7 @@ def refusal(answer: Answer) -> LimnerError | None:
     if _UNREACHED.search(said):
         return VendorRefused(
             f"{title} cannot get at the lora: {said}",
-            remedy="It must be readable by anyone, at its https address. Look whether it is: limner lora show.",
+            remedy="It must be readable by anyone, at its https address. Look whether it is: limner loras show.",
             thing=thing,
         )
     if answer.status == 403:

@@ -33,14 +33,14 @@ _PAGES: tuple[tuple[str, str, str], ...] = (
     (r"trainings (?:cancel|resume|watch|show) (?P<thing>\w+_\w+)", "the page of the training", "/trainings/{}"),
     (r"trainings(?: (?:list|resume))?", "Jobs", "/jobs"),
     (r"images(?: list)?", "the gallery", "/gallery"),
-    (r"grid(?: list)?", "Create", "/create"),
+    (r"grids(?: list)?", "Create", "/create"),
     (rf"photos (?:list|add) {_SLUG}", "its photos", "/subjects/{}/photos"),
-    (rf"subject consent {_SLUG}(?: --by NAME --statement TEXT)?", "its page", "/subjects/{}#consent"),
-    (r"(?:subject (?:add|list)|photos (?:list|add)|train|run|dataset freeze)(?: SLUG)?", "the subject’s page", "/"),
-    (r"lora import(?: \S+ --subject SLUG)?", "Import a LoRA", "/loras#import"),
-    (rf"lora delete {_LORA}(?: --unpublish)?", "its page", "/loras/{}#delete"),
+    (rf"subjects consent {_SLUG}(?: --by NAME --statement TEXT)?", "its page", "/subjects/{}#consent"),
+    (r"(?:subjects (?:add|list)|photos (?:list|add)|train|run|datasets freeze)(?: SLUG)?", "the subject’s page", "/"),
+    (r"loras import(?: \S+ --subject SLUG)?", "Import a LoRA", "/loras#import"),
+    (rf"loras delete {_LORA}(?: --unpublish)?", "its page", "/loras/{}#delete"),
     (rf"publish {_LORA}", "its page", "/loras/{}#publish"),
-    (r"(?:lora|hub)(?: (?:list|show))?(?: --hub \w+)?", "LoRAs", "/loras"),
+    (r"(?:loras|hubs)(?: (?:list|show))?(?: --hub \w+)?", "LoRAs", "/loras"),
 )
 """A command without ``limner``, the words for its page, and the page; ``{}`` is the thing that the command names."""
 _COMMANDS = tuple(
