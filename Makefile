@@ -6,7 +6,7 @@ DEMO_OUT ?= demo-output
 PEER ?=
 FUZZ ?=
 
-.PHONY: help demo serve test test-all audit browser lint bench fuzz setup clean
+.PHONY: help demo serve test test-all audit browser lint house bench fuzz setup clean
 
 help:
 	@echo "make demo    photos to pictures with the model that ships with Limner; ends with a contact sheet"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench   the README's benchmark table (PEER=path/to/diffusers for the trainer's peer)"
 	@echo "make fuzz    a minute of random input for each reader of outsiders' bytes (FUZZ='lora --seconds 600')"
 	@echo "make lint    ruff, mypy, import rules"
+	@echo "make house   draws the rooms and who uses whom (docs/images/house.svg), and measures them"
 
 setup: $(VENV)/.ready
 
@@ -35,6 +36,11 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/house.py --check
+
+house: setup
+	$(BIN)/python tools/house.py --draw
+	$(BIN)/python tools/house.py
 
 serve: setup
 	$(BIN)/limner serve

@@ -31,7 +31,7 @@ def login(settings: Settings, vendor: str, token: str) -> Account:
     InputRefused: no such vendor, or no token at all. AccountRefused: the vendor does not accept it. VendorFailed: the
     vendor cannot be asked, so nothing was kept. StorageFailed: it can be kept nowhere.
     """
-    from limner.vendors.secrets.check import check
+    from limner.vendors.account_check import check
 
     secret = as_token(vendor, token)
     report = run_now(check(vendor, settings, secret))
@@ -108,6 +108,6 @@ def _account(report: AccountReport) -> Account:
 
 
 async def _check_all(settings: Settings) -> list[AccountReport]:
-    from limner.vendors.secrets.check import check
+    from limner.vendors.account_check import check
 
     return list(await asyncio.gather(*(check(name, settings) for name in VENDOR_ACCOUNTS)))

@@ -9,8 +9,8 @@ import pytest
 
 from limner.errors import InputRefused
 from limner.settings import Settings
+from limner.vendors.account_check import check
 from limner.vendors.secrets.accounts import AccountReport
-from limner.vendors.secrets.check import check
 from limner.vendors.secrets.redaction import Secret
 from tests.vendors.scripted import Request, Reset, answer, json_answer, scripted
 
