@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "limner"
@@ -215,9 +216,9 @@ def _imported(tree: ast.Module, known: Mapping[str, Path]) -> Iterator[str]:
                     yield inner if inner in known else node.module
 
 
-def _floors(contract: Mapping[str, object]) -> Floors:
-    (container,) = contract.get("containers") or [""]  # type: ignore[misc]
-    layers = [str(layer) for layer in contract["layers"]]  # type: ignore[attr-defined]
+def _floors(contract: Mapping[str, Any]) -> Floors:
+    (container,) = contract.get("containers") or [""]
+    layers = [str(layer) for layer in contract["layers"]]
     before = f"{container}." if container else ""
     rows = tuple(tuple(before + room.strip(" ()") for room in re.split(r"[|:]", layer)) for layer in layers)
     return Floors(container or PACKAGE, rows, tuple("|" in layer for layer in layers))
