@@ -1,4 +1,4 @@
-"""The look of contact sheets, crop sheets and grids: their colours and type sizes, text that fits its place, smooth shapes."""
+"""The look of contact sheets, crop sheets and grids: colours, type sizes, text that fits its place, smooth shapes."""
 
 from __future__ import annotations
 
