@@ -1,4 +1,4 @@
-"""The three plain classes, without a store: against the stand-ins, on real sockets."""
+"""The three plain classes, against the stand-ins, on real sockets."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from PIL import Image
 
 from limner.errors import (
     AccountRefused,
+    Conflict,
     ConsentNeeded,
     ContentRefused,
     InputRefused,
@@ -24,6 +25,7 @@ from limner.errors import (
 )
 from limner.generation.metadata import provenance
 from limner.loras.inspection import inspect
+from limner.records import Job
 from limner.services import HuggingFaceService, TogetherService, TrainingService
 from limner.stand_ins.rehearsal import TOKENS
 from limner.types import Consent, JobState
@@ -44,8 +46,24 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServicesB
         yield opened
 
 
+Service = TypeVar("Service", HuggingFaceService, TogetherService, TrainingService)
+
+
 def service(bench: ServicesBench, folder: str = "work") -> TrainingService:
-    return TrainingService(bench.folder / folder, settings=bench.settings)
+    return worked(bench, TrainingService(bench.folder / folder, settings=bench.settings))
+
+
+def worked(bench: ServicesBench, it: Service) -> Service:
+    """Whoever watches a job of this service's studio does it."""
+    studio = it.studio
+    studio._workspace.__dict__["submitter"] = bench.queue
+
+    def watch(job: Job | str) -> Iterator[Job]:
+        found = studio.job(job if isinstance(job, str) else job.id)
+        yield found if found.state.ended else bench.run(found, studio)
+
+    studio.watch = watch  # type: ignore[method-assign]
+    return it
 
 
 def trained(bench: ServicesBench) -> tuple[TrainingService, str]:
@@ -58,7 +76,7 @@ def trained(bench: ServicesBench) -> tuple[TrainingService, str]:
 def test_from_photos_to_pictures(bench: ServicesBench) -> None:
     it = service(bench)
     training = it.start_replicate_training(bench.photos, **WHO)
-    assert it.check_training_status(training).state in (JobState.RUNNING, JobState.DONE)
+    assert it.check_training_status(training).state is JobState.WAITING
     reports: list[Any] = []
     ended = it.wait(training, reports.append)
     assert ended == reports[-1]
@@ -69,7 +87,7 @@ def test_from_photos_to_pictures(bench: ServicesBench) -> None:
     assert bench.vendors.replicate.files == {}
     place = it.upload_to_hugging_face(training, "zibbo-lora", private=False)
     assert place.repo == "rehearsal/zibbo-lora"
-    hub = HuggingFaceService(settings=bench.settings)
+    hub = worked(bench, HuggingFaceService(settings=bench.settings))
     health = hub.get_lora_status("zibbo-lora", weights_digest=facts.digest)
     assert health.ready, health.problems
     assert not hub.get_lora_status("zibbo-lora", weights_digest="0" * 64).ready
@@ -77,7 +95,7 @@ def test_from_photos_to_pictures(bench: ServicesBench) -> None:
     card = bench.vendors.huggingface.repos["rehearsal/zibbo-lora"].main.files["README.md"]
     text = bench.vendors.huggingface.contents[card.sha256].decode()
     assert "zibbo" in text
-    together = TogetherService(settings=bench.settings)
+    together = worked(bench, TogetherService(settings=bench.settings))
     pictures = together.generate_with_lora(
         "zibbo in the snow", [f"{place.repo}:0.9"], out=bench.folder / "pictures", count=2, **SMALL
     )
@@ -98,18 +116,17 @@ def test_the_same_again_pays_nothing(bench: ServicesBench) -> None:
     again = service(bench).upload_to_hugging_face(training, "zibbo-lora", private=False)
     assert again.revision == place.revision
     assert bench.paid == {"replicate": ["training"]}
-    other = service(bench).start_replicate_training(
-        bench.photos, **{**WHO, "settings": {**WHO["settings"], "steps": 30}}
-    )
+    other = it.start_replicate_training(bench.photos, **{**WHO, "settings": {**WHO["settings"], "steps": 30}})
     assert other != training
+    it.wait(other)
     assert len(bench.paid["replicate"]) == 2
-    together = TogetherService(settings=bench.settings)
+    together = worked(bench, TogetherService(settings=bench.settings))
     out = bench.folder / "pictures"
     first = together.generate_with_lora("zibbo", [place.repo], out=out, count=3, **SMALL)
     assert together.generate_with_lora("zibbo", [place.repo], out=out, count=3, **SMALL) == first
     first[1].unlink()
     assert together.generate_with_lora("zibbo", [place.repo], out=out, count=4, **SMALL)[:3] == first
-    assert len(bench.paid["together"]) == 5
+    assert len(bench.paid["together"]) == 4  # what was deleted from the folder is here still
     assert together.generate_with_lora("zibbo", [f"{place.repo}:0.5"], out=out, **SMALL)[0] not in first
 
 
@@ -131,8 +148,6 @@ def test_what_if_sends_nothing(bench: ServicesBench) -> None:
     with pytest.raises(ConsentNeeded, match="more than"):
         service(bench).start_replicate_training(bench.photos, most_cost=0.0001, **WHO)
     assert bench.posts("replicate") == []
-    with pytest.raises(WorkFailed, match="never started"):
-        service(bench).check_training_status(next(path.name for path in (bench.folder / "work").glob("training_*")))
 
 
 def test_what_cannot_be_is_said(bench: ServicesBench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,13 +175,27 @@ def test_a_training_that_fails_says_why(bench: ServicesBench) -> None:
     with pytest.raises(WorkFailed):
         it.upload_to_hugging_face(training, "zibbo-lora")
     assert bench.vendors.huggingface.repos == {}
+    # the same call goes on with it
+    assert it.start_replicate_training(bench.photos, **WHO) == training
+    assert it.wait(training).state is JobState.DONE
+    assert len(bench.paid["replicate"]) == 2
+
+
+def test_a_training_has_the_photos_of_its_call_and_no_others(bench: ServicesBench) -> None:
+    it = service(bench)
+    photos = sorted(bench.photos.iterdir())
+    first = it.start_replicate_training(photos, **WHO)
+    second = it.start_replicate_training(photos[1:], **WHO)
+    counts = [len(it.studio.dataset(it.studio.training(one).dataset).manifest.items) for one in (first, second)]
+    assert counts[0] - counts[1] == 1
+    assert it.start_replicate_training(photos, **WHO) == first
 
 
 def test_a_person_is_public_only_with_consent(bench: ServicesBench) -> None:
     it = service(bench)
     training = it.start_replicate_training(bench.photos, **{**WHO, "kind": "person"})
     it.wait(training)
-    with pytest.raises(InputRefused, match="no consent"):
+    with pytest.raises(Conflict, match="no consent"):
         it.upload_to_hugging_face(training, "ann", private=False)
     assert bench.vendors.huggingface.repos == {}
     it.upload_to_hugging_face(training, "ann")
@@ -181,7 +210,7 @@ def test_a_person_is_public_only_with_consent(bench: ServicesBench) -> None:
 def test_what_together_cannot_draw(bench: ServicesBench) -> None:
     it, training = trained(bench)
     place = it.upload_to_hugging_face(training, "zibbo-lora")
-    together, out = TogetherService(settings=bench.settings), bench.folder / "pictures"
+    together, out = worked(bench, TogetherService(settings=bench.settings)), bench.folder / "pictures"
     with pytest.raises(InputRefused):  # private
         together.generate_with_lora("zibbo", [place.repo], out=out, **SMALL)
     it.upload_to_hugging_face(training, "zibbo-lora", private=False)
@@ -189,7 +218,7 @@ def test_what_together_cannot_draw(bench: ServicesBench) -> None:
         together.generate_with_lora("zibbo", ["rehearsal/nothing"], out=out, **SMALL)
     with pytest.raises(InputRefused):
         together.generate_with_lora("zibbo", [place.repo], out=out, **{**SMALL, "width": 65})
-    with pytest.raises(ContentRefused):
+    with pytest.raises(ContentRefused), pytest.warns(UserWarning, match="does not hold 'zibbo'"):
         together.generate_with_lora("a forbidden-word", [place.repo], out=out, **SMALL)
     assert list(out.iterdir()) == []
     bench.fault("together", "lost-reset", "POST", "/images/generations")
@@ -197,20 +226,3 @@ def test_what_together_cannot_draw(bench: ServicesBench) -> None:
         together.generate_with_lora("zibbo", [place.repo], out=out, **SMALL)
     assert len(bench.paid["together"]) == 1
     assert json.dumps(bench.paid)
-
-
-def test_of_the_same_pictures_the_best_is_trained_on(bench: ServicesBench, tmp_path: Path) -> None:
-    from limner.services.training import _take_in
-    from limner.types import SubjectFacts
-    from tests.photos.making import encoded, picture
-
-    named = tmp_path / "named"
-    named.mkdir()
-    (named / "a.png").write_bytes(encoded(picture(1, 450, 360).resize((150, 120))))
-    (named / "a.txt").write_text("{trigger} on a lawn", encoding="utf-8")
-    (named / "b.png").write_bytes(encoded(picture(1, 450, 360)))
-    facts = SubjectFacts("zibbo", "Zibbo", "character", "robot", "zibbo")
-    photos, captions = _take_in([str(named)], tmp_path / "kept", bench.settings, facts)
-    assert [(photo.width, photo.height) for photo in photos] == [(450, 360)]
-    assert captions == {photos[0].digest: "zibbo on a lawn"}
-    assert [file.stem for file in (tmp_path / "kept").iterdir()] == [photos[0].digest]
