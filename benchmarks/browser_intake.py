@@ -109,11 +109,11 @@ def bare_intake(home: Path, made: Path, count: int) -> float:
     from limner.settings import Settings
 
     with Studio(settings=Settings(home=home, worker_idle_seconds=1.0)) as studio:
-        studio.add_subject("bench", kind="style")
+        studio.subjects.add("bench", kind="style")
         began = time.perf_counter()
-        studio.wait(studio.add_photos("bench", [made]))
+        studio.wait(studio.photos.add("bench", [made]))
         seconds = time.perf_counter() - began
-        _check(len(studio.photo_report("bench")), count)
+        _check(len(studio.photos.report("bench")), count)
     _wait_for_worker(home)
     return seconds
 
@@ -126,7 +126,7 @@ def browser_intake(home: Path, made: Path, count: int) -> tuple[float, float]:
     from limner.settings import Settings
 
     with Studio(settings=Settings(home=home)) as studio:
-        studio.add_subject("bench", kind="style")
+        studio.subjects.add("bench", kind="style")
     files = [str(file) for file in sorted(made.iterdir())]
     with _serving(home) as address, sync_playwright() as playwright:
         browser = chromium.launch(playwright)
@@ -142,7 +142,7 @@ def browser_intake(home: Path, made: Path, count: int) -> tuple[float, float]:
         sent, seconds = (value / 1000 for value in page.evaluate("[window.sent, window.whole]"))
         browser.close()
     with Studio(settings=Settings(home=home)) as studio:
-        _check(len(studio.photo_report("bench")), count)
+        _check(len(studio.photos.report("bench")), count)
     _wait_for_worker(home)
     return seconds, sent
 

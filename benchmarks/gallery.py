@@ -96,7 +96,7 @@ def measure(images: int = 20_000, users: int = USERS, rounds: int = 40, *, brows
         settings = make_home(home, images)
         with Studio(settings=settings) as studio, _server(home) as port, _training(studio) as training:
             asked = json.loads(_run("ask", str(port), str(users), str(rounds)))
-            state = studio.job(training)
+            state = studio.jobs.get(training)
             weight = _weight(port)
             painted = tuple(_painted(port)) if browser else ()
             steps = state.progress.done if state.progress else 0
@@ -169,8 +169,8 @@ def _training(studio: object) -> Iterator[str]:
     from limner.studio import Studio
 
     assert isinstance(studio, Studio)
-    studio.add_subject("bench", kind="character", trigger="benchy")
-    studio.wait(studio.add_photos("bench", [Path(str(limner.demo.__file__)).parent / "character"]))
+    studio.subjects.add("bench", kind="character", trigger="benchy")
+    studio.wait(studio.photos.add("bench", [Path(str(limner.demo.__file__)).parent / "character"]))
     recipe = {"steps": 5_000, "sample_every": 0, "checkpoint_every": 5_000}
     job = studio.train("bench", settings=recipe, trainer="local", base="limner-tiny")
     try:

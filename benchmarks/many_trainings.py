@@ -133,10 +133,11 @@ def measure(count: int = 1000, hold: float = 60.0, *, say: Any = lambda _: None)
                 peak, began = max(peak, held), time.monotonic()
                 stand_in.held = ""
                 while (
-                    any(not studio.job(job.id).state.ended for job in jobs[-20:]) or len(studio.loras("many")) < count
+                    any(not studio.jobs.get(job.id).state.ended for job in jobs[-20:])
+                    or len(studio.loras.all("many")) < count
                 ):
                     peak = max(peak, process.memory_info().rss / 1e6)
-                    say(f"{len(studio.loras('many'))} of {count} kept, {peak:.0f} MB")
+                    say(f"{len(studio.loras.all('many'))} of {count} kept, {peak:.0f} MB")
                     if time.monotonic() - began > 1200:
                         break
                     time.sleep(1.0)
@@ -146,7 +147,7 @@ def measure(count: int = 1000, hold: float = 60.0, *, say: Any = lambda _: None)
             paid = Counter(entry.tag for entry in stand_in.paid)
             return Result(
                 count=count,
-                done=len(studio.loras("many")),
+                done=len(studio.loras.all("many")),
                 paid=len(stand_in.paid),
                 paid_twice=len(stand_in.paid) - count if len(paid) > count else 0,
                 peak_megabytes=peak,
@@ -173,11 +174,11 @@ def _dataset(studio: Any, place: Path) -> str:
         sink = io.BytesIO()
         Image.effect_noise((160, 160), 40 + 20 * number).convert("RGB").save(sink, "JPEG", quality=90)
         (photos / f"{number}.jpg").write_bytes(sink.getvalue())
-    studio.add_subject("many", kind="style", class_word="style", trigger="many_st")
-    job = studio.add_photos("many", [photos])
+    studio.subjects.add("many", kind="style", class_word="style", trigger="many_st")
+    job = studio.photos.add("many", [photos])
     studio.work(idle_seconds=0.1)
     studio.wait(job)
-    return str(studio.freeze("many").digest)
+    return str(studio.datasets.freeze("many").digest)
 
 
 def _lora(place: Path) -> bytes:

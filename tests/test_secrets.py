@@ -62,9 +62,9 @@ class FileKeyring(KeyringBackend):
         raise RuntimeError("this keyring is read only")
 """
 CRASHING_WORKER = """
-from limner.generation import provenance
+from limner.generation.metadata import provenance
 from limner.settings import Settings
-from limner.vendors.credentials import find_token
+from limner.vendors.secrets.tokens import find_token
 
 def crash(*given, **named):
     token = find_token("together", Settings()).reveal()
@@ -294,7 +294,7 @@ def failing_runs(bench: ServicesBench, told: Told) -> None:
     jobs += [
         told.call(lambda g=g: draw(bench, g)) for g in ("together", "fal", "replicate", "huggingface", "together,fal")
     ]
-    jobs += [told.call(lambda: studio.publish("zob", hub="huggingface", repo="another"))]
+    jobs += [told.call(lambda: studio.publications.start("zob", hub="huggingface", repo="another"))]
     started = [job for job in jobs if job is not None]
     assert len(started) == 8
     for says in (401, 500):
@@ -304,11 +304,11 @@ def failing_runs(bench: ServicesBench, told: Told) -> None:
                 lambda job=job, again=says == 500: bench.run(studio.resume(job, yes=True) if again else job)
             )
             assert ended.error is not None
-        told.call(lambda: studio.lora_status("zib"))
-        told.call(lambda: studio.hub_listing("huggingface"))
-        told.call(lambda: studio.import_lora(f"{ACCOUNT}/zib-lora", subject="other"))
+        told.call(lambda: studio.publications.status("zib"))
+        told.call(lambda: studio.publications.hub_listing("huggingface"))
+        told.call(lambda: studio.loras.adopt(f"{ACCOUNT}/zib-lora", subject="other"))
         told.call(lambda: draw(bench, "together", what_if=True))
-        told.call(lambda: studio.train("zib", trainer="replicate", what_if=True, **TINY))
+        told.call(lambda: studio.trainings.start("zib", trainer="replicate", what_if=True, **TINY))
         for words in (("accounts", "--live"), ("doctor", "--live"), ("accounts", "--live", "--json"), ("hub", "list")):
             told.command(*words)
         code, _, err = told.command("login", "replicate", "--token-from-stdin", stdin=WRONG)
@@ -327,7 +327,7 @@ def crashes(bench: ServicesBench, told: Told, monkeypatch: pytest.MonkeyPatch) -
 
     with monkeypatch.context() as broken:
         broken.setattr(publishing, "model_card", crash)
-        job = studio.publish("zib", hub="huggingface", repo="third")
+        job = studio.publications.start("zib", hub="huggingface", repo="third")
         assert "RuntimeError" in told.call(lambda: bench.run(job)).error["message"]
         broken.setattr("limner.operations.payments.ledger.summary", crash)
         code, _, _ = told.command("costs")
@@ -344,7 +344,7 @@ def crashes(bench: ServicesBench, told: Told, monkeypatch: pytest.MonkeyPatch) -
             timeout=60,
             check=True,
         )
-    assert "RuntimeError" in worker.job(job.id).error["message"]
+    assert "RuntimeError" in worker.jobs.get(job.id).error["message"]
     assert b"cannot seal with" in worker._workspace.log_file.read_bytes()
     worker.close()
 
@@ -366,8 +366,10 @@ def look_everywhere(bench: ServicesBench, told: Told) -> None:
     ):
         told.command(*words)
         told.command(*words, "--json")
-    for image in bench.studio.images():
-        artefacts.add(f"provenance of image {image.id}", json.dumps(bench.studio.inspect(image.path), default=str))
+    for image in bench.studio.generations.images():
+        artefacts.add(
+            f"provenance of image {image.id}", json.dumps(bench.studio.loras.inspect(image.path), default=str)
+        )
     artefacts.add_folder(bench.settings.home, besides=(bench.settings.home / ".env",))
     with contextlib.closing(sqlite3.connect(bench.settings.home / "limner.db")) as database:
         artefacts.add("rows", "\n".join(database.iterdump()))

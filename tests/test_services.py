@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from copy import copy
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -25,6 +26,7 @@ from limner.errors import (
 )
 from limner.generation.metadata import provenance
 from limner.loras.inspection import inspect
+from limner.operations.home.workspace import Workspace
 from limner.records import Job
 from limner.services import HuggingFaceService, TogetherService, TrainingService
 from limner.stand_ins.rehearsal import TOKENS
@@ -42,28 +44,22 @@ WHO: dict[str, Any] = {
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServicesBench]:
+    """Whoever watches a job does it."""
     with open_bench(tmp_path, monkeypatch) as opened:
+
+        def watch(workspace: Workspace, job: str) -> Iterator[Job]:
+            studio = copy(opened.studio)
+            studio._workspace = workspace
+            found = studio.jobs.get(job)
+            yield found if found.state.ended else opened.run(found, studio)
+
+        monkeypatch.setattr("limner.operations.jobs.watch.watch", watch)
+        monkeypatch.setattr(Workspace, "submitter", opened.queue)
         yield opened
 
 
-Service = TypeVar("Service", HuggingFaceService, TogetherService, TrainingService)
-
-
 def service(bench: ServicesBench, folder: str = "work") -> TrainingService:
-    return worked(bench, TrainingService(bench.folder / folder, settings=bench.settings))
-
-
-def worked(bench: ServicesBench, it: Service) -> Service:
-    """Whoever watches a job of this service's studio does it."""
-    studio = it.studio
-    studio._workspace.__dict__["submitter"] = bench.queue
-
-    def watch(job: Job | str) -> Iterator[Job]:
-        found = studio.job(job if isinstance(job, str) else job.id)
-        yield found if found.state.ended else bench.run(found, studio)
-
-    studio.watch = watch  # type: ignore[method-assign]
-    return it
+    return TrainingService(bench.folder / folder, settings=bench.settings)
 
 
 def trained(bench: ServicesBench) -> tuple[TrainingService, str]:
@@ -87,7 +83,7 @@ def test_from_photos_to_pictures(bench: ServicesBench) -> None:
     assert bench.vendors.replicate.files == {}
     place = it.upload_to_hugging_face(training, "zibbo-lora", private=False)
     assert place.repo == "rehearsal/zibbo-lora"
-    hub = worked(bench, HuggingFaceService(settings=bench.settings))
+    hub = HuggingFaceService(settings=bench.settings)
     health = hub.get_lora_status("zibbo-lora", weights_digest=facts.digest)
     assert health.ready, health.problems
     assert not hub.get_lora_status("zibbo-lora", weights_digest="0" * 64).ready
@@ -95,7 +91,7 @@ def test_from_photos_to_pictures(bench: ServicesBench) -> None:
     card = bench.vendors.huggingface.repos["rehearsal/zibbo-lora"].main.files["README.md"]
     text = bench.vendors.huggingface.contents[card.sha256].decode()
     assert "zibbo" in text
-    together = worked(bench, TogetherService(settings=bench.settings))
+    together = TogetherService(settings=bench.settings)
     pictures = together.generate_with_lora(
         "zibbo in the snow", [f"{place.repo}:0.9"], out=bench.folder / "pictures", count=2, **SMALL
     )
@@ -120,7 +116,7 @@ def test_the_same_again_pays_nothing(bench: ServicesBench) -> None:
     assert other != training
     it.wait(other)
     assert len(bench.paid["replicate"]) == 2
-    together = worked(bench, TogetherService(settings=bench.settings))
+    together = TogetherService(settings=bench.settings)
     out = bench.folder / "pictures"
     first = together.generate_with_lora("zibbo", [place.repo], out=out, count=3, **SMALL)
     assert together.generate_with_lora("zibbo", [place.repo], out=out, count=3, **SMALL) == first
@@ -186,7 +182,9 @@ def test_a_training_has_the_photos_of_its_call_and_no_others(bench: ServicesBenc
     photos = sorted(bench.photos.iterdir())
     first = it.start_replicate_training(photos, **WHO)
     second = it.start_replicate_training(photos[1:], **WHO)
-    counts = [len(it.studio.dataset(it.studio.training(one).dataset).manifest.items) for one in (first, second)]
+    counts = [
+        len(it.studio.datasets.get(it.studio.trainings.get(one).dataset).manifest.items) for one in (first, second)
+    ]
     assert counts[0] - counts[1] == 1
     assert it.start_replicate_training(photos, **WHO) == first
 
@@ -210,7 +208,7 @@ def test_a_person_is_public_only_with_consent(bench: ServicesBench) -> None:
 def test_what_together_cannot_draw(bench: ServicesBench) -> None:
     it, training = trained(bench)
     place = it.upload_to_hugging_face(training, "zibbo-lora")
-    together, out = worked(bench, TogetherService(settings=bench.settings)), bench.folder / "pictures"
+    together, out = TogetherService(settings=bench.settings), bench.folder / "pictures"
     with pytest.raises(InputRefused):  # private
         together.generate_with_lora("zibbo", [place.repo], out=out, **SMALL)
     it.upload_to_hugging_face(training, "zibbo-lora", private=False)

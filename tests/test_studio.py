@@ -38,7 +38,8 @@ def test_importing_limner_loads_no_database_and_no_model_library() -> None:
 def test_opening_a_studio_loads_no_workflow_engine_and_no_picture_library(home: Path) -> None:
     code = (
         "import sys; from limner import Studio\n"
-        f"with Studio({str(home)!r}) as studio: studio.subjects(), studio.loras(), studio.jobs(), studio.bases()\n"
+        f"with Studio({str(home)!r}) as studio: studio.subjects.all(), studio.loras.all(), "
+        "studio.jobs.all(), studio.maintenance.bases()\n"
         "print(sorted({'torch', 'dbos', 'pyvips', 'PIL', 'huggingface_hub', 'rich', 'typer'} & set(sys.modules)))"
     )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -47,11 +48,11 @@ def test_opening_a_studio_loads_no_workflow_engine_and_no_picture_library(home: 
 
 def test_two_homes_know_nothing_of_each_other(home: Path) -> None:
     with Studio(home / "a") as one, Studio(home / "b") as two:
-        one.add_subject("rex", kind="pet")
-        assert [subject.slug for subject in one.subjects()] == ["rex"]
-        assert two.subjects() == []
+        one.subjects.add("rex", kind="pet")
+        assert [subject.slug for subject in one.subjects.all()] == ["rex"]
+        assert two.subjects.all() == []
         with pytest.raises(NotFound):
-            two.subject("rex")
+            two.subjects.get("rex")
 
 
 def test_a_home_of_its_own_reads_its_own_settings_file(home: Path) -> None:
@@ -103,15 +104,15 @@ def test_jobs_and_trainings_are_found_by_their_first_digits(home: Path, monkeypa
     monkeypatch.setenv("LIMNER_START_WORKER", "false")
     photos = draw_photos(home.parent / "photos")
     with Studio(home) as studio:
-        studio.add_subject("rex", kind="pet")
-        started = [studio.add_photos("rex", [photos]) for _ in range(2)]
+        studio.subjects.add("rex", kind="pet")
+        started = [studio.photos.add("rex", [photos]) for _ in range(2)]
         for job in started:
             digits = job.id.removeprefix("job_")
-            assert studio.job(job.id) == studio.job(digits) == studio.job(digits[:10])
+            assert studio.jobs.get(job.id) == studio.jobs.get(digits) == studio.jobs.get(digits[:10])
         for name in ("", "job_", "zz", "abc", "%", "job_%", "_" * 16):
             with pytest.raises(NotFound):
-                studio.job(name)
-        for look in (studio.training, studio.generation):
+                studio.jobs.get(name)
+        for look in (studio.trainings.get, studio.generations.get):
             with pytest.raises(NotFound, match="There is no"):
                 look("0123456789abcdef")
 
@@ -121,26 +122,26 @@ def test_asyncio_waits_watches_and_raises_what_the_job_ended_with(home: Path) ->
 
     async def work() -> list[JobState]:
         async with Studio(home) as studio:
-            studio.add_subject("rex", kind="pet")
-            job = studio.add_photos("rex", [photos])
+            studio.subjects.add("rex", kind="pet")
+            job = studio.photos.add("rex", [photos])
             seen = [current.state async for current in studio.watch_async(job)]
             assert (await studio.wait_async(job)).state is JobState.DONE
             (home.parent / "nothing").mkdir()
             with pytest.raises(PhotoRefused, match="No photo"):
-                await studio.wait_async(studio.add_photos("rex", [home.parent / "nothing"]))
+                await studio.wait_async(studio.photos.add("rex", [home.parent / "nothing"]))
             return seen
 
     seen = asyncio.run(work())
     assert seen[-1] is JobState.DONE
     with Studio(home) as studio:
-        assert len(studio.photos("rex")) == 5
+        assert len(studio.photos.all("rex")) == 5
 
 
 def test_the_doctor_names_what_is_wrong(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("HF_TOKEN", "REPLICATE_API_TOKEN", "FAL_KEY", "TOGETHER_API_KEY"):
         monkeypatch.delenv(variable, raising=False)
     with Studio(home) as studio:
-        report = studio.doctor()
+        report = studio.maintenance.doctor()
     assert report.healthy, [check for check in report.checks if check.state == "problem"]
     missing = {check.name: check for check in report.checks if check.state == "missing"}
     assert "HF_TOKEN" in missing["Hugging Face"].remedy
@@ -150,7 +151,7 @@ def test_the_doctor_names_what_is_wrong(home: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     wrong = Settings(home=home, trainer="horde", base="sdxl", base_paths={"flux1-dev": home})
     with Studio(settings=wrong) as studio:
-        report = studio.doctor()
+        report = studio.maintenance.doctor()
     problems = {check.name: check for check in report.checks if check.state == "problem"}
     assert set(problems) == {"trainer", "base", "flux1-dev"}
     assert "no trainer 'horde'" in problems["trainer"].detail

@@ -51,7 +51,7 @@ def it(browser: Browser, served: Server) -> Iterator[Tab]:
 
 
 def pet(studio: Studio, slug: str) -> None:
-    studio.add_subject(slug, name=slug.title(), kind="pet", class_word="dog", trigger=f"{slug}_dog")
+    studio.subjects.add(slug, name=slug.title(), kind="pet", class_word="dog", trigger=f"{slug}_dog")
 
 
 def drop(page: Page, slug: str, files: dict[str, bytes]) -> None:
@@ -163,7 +163,7 @@ def test_everything_that_can_be_wrong_dropped_at_once(it: Tab, served: Server, s
         assert all(len(words.split("Refused", 1)[1].strip()) > 30 for words in mine), f"no reason: {mine}"
     slipped = [words for name, words in said.items() if name.startswith("slip.zip/")]
     assert len(slipped) == 2 and all("leads out of the folder" in words for words in slipped), slipped
-    taken = {photo.source: photo for photo in studio.photos("rex")}
+    taken = {photo.source: photo for photo in studio.photos.all("rex")}
     for name in GOOD:
         assert name in taken, (name, said.get(name))
     assert (taken["turned.jpg"].width, taken["turned.jpg"].height) == (512, 640)
@@ -199,7 +199,7 @@ def test_file_names_as_attacks_are_words(it: Tab, served: Server, studio: Studio
     page = it.go("/subjects/odd")
     files = {name: encoded(picture(number, 200, 160), "PNG") for number, name in enumerate(ATTACKS)}
     drop(page, "odd", files)
-    taken = studio.photos("odd")
+    taken = studio.photos.all("odd")
     assert len(taken) == len(ATTACKS)
     for path in (
         "/subjects/odd?report=all",
@@ -234,7 +234,7 @@ def test_files_that_are_dropped_by_a_script_are_taken_in(it: Tab, studio: Studio
     )
     page.dispatch_event("[data-drop]", "drop", {"dataTransfer": transfer})
     expect(page.locator("#h-report")).to_be_visible(timeout=WORK)
-    assert sorted(photo.source for photo in studio.photos("handed")) == ["0.jpg", "1.jpg", "2.jpg"]
+    assert sorted(photo.source for photo in studio.photos.all("handed")) == ["0.jpg", "1.jpg", "2.jpg"]
 
 
 def folder_of_photos(above: Path, first: int) -> Path:
@@ -263,7 +263,7 @@ def test_files_and_a_folder_dragged_from_the_desktop(it: Tab, studio: Studio, tm
     for kind in ("dragEnter", "dragOver", "drop"):
         devtools.send("Input.dispatchDragEvent", {"type": kind, **at, "data": data})
     expect(page.locator("#h-report")).to_be_visible(timeout=WORK)
-    taken = sorted(photo.source for photo in studio.photos("dragged"))
+    taken = sorted(photo.source for photo in studio.photos.all("dragged"))
     assert taken == ["holiday/sea/shore.jpg", "holiday/town.jpg", "loose.jpg"]
 
 
@@ -272,5 +272,5 @@ def test_a_folder_that_is_chosen(it: Tab, studio: Studio, tmp_path: Path) -> Non
     page = it.go("/subjects/chosen")
     page.locator("input[type=file][webkitdirectory]").set_input_files(str(folder_of_photos(tmp_path, 40)))
     expect(page.locator("#h-report")).to_be_visible(timeout=WORK)
-    taken = sorted(photo.source for photo in studio.photos("chosen"))
+    taken = sorted(photo.source for photo in studio.photos.all("chosen"))
     assert taken == ["holiday/sea/shore.jpg", "holiday/town.jpg"]

@@ -24,8 +24,8 @@ BROKEN = ("Failed to load resource", "ERR_", "network error", "Failed to fetch",
 
 def test_a_training_outlives_its_server_and_the_page_stays(browser: Browser, server: Server) -> None:
     with Studio(settings=Settings(home=server.home, start_worker=False)) as studio:
-        studio.add_subject("zibbo", kind="character", class_word="robot", trigger="zibbo")
-        studio.add_photos("zibbo", walk.PHOTOS)
+        studio.subjects.add("zibbo", kind="character", class_word="robot", trigger="zibbo")
+        studio.photos.add("zibbo", walk.PHOTOS)
     with tab(browser, server.url, LOOKS[0], allowed=BROKEN) as it:
         page = it.go("/subjects/zibbo")
         expect(page.get_by_role("heading", name=re.compile(f"^{len(walk.PHOTOS)} photos"))).to_be_visible(
@@ -44,5 +44,5 @@ def test_a_training_outlives_its_server_and_the_page_stays(browser: Browser, ser
         expect(page.locator("main")).to_contain_text(f"{STEPS}")
         it.sound("training-outlived")
     with Studio(settings=Settings(home=server.home, start_worker=False)) as studio:
-        assert [one.step for one in studio.checkpoints(training)] == [8, 16, 24]
-        assert [lora.name for lora in studio.loras("zibbo")] == ["zibbo@v1"]
+        assert [one.step for one in studio.trainings.checkpoints(training)] == [8, 16, 24]
+        assert [lora.name for lora in studio.loras.all("zibbo")] == ["zibbo@v1"]

@@ -94,7 +94,7 @@ def test_a_form_of_another_page_does_nothing(
     status, _, _ = caller.ask("POST", path, fields, **headers)
     assert status == 403
     with Studio(settings=Settings(home=server.home, start_worker=False)) as studio:
-        assert not studio.subjects() and not studio.jobs(limit=5)
+        assert not studio.subjects.all() and not studio.jobs.all(limit=5)
 
 
 def test_a_picture_that_is_none_is_never_served_as_a_page(caller: Caller, server: Server) -> None:
@@ -125,4 +125,4 @@ def test_a_picture_that_is_none_is_never_served_as_a_page(caller: Caller, server
         status, data, _ = caller.ask("GET", "/subjects/odd/photos")
         assert status == 200
     with Studio(settings=Settings(home=server.home, start_worker=False)) as studio:
-        studio.remove_subject("odd")
+        studio.erasure.erase("odd")

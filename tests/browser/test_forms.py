@@ -45,7 +45,7 @@ def it(browser: Browser, served: Server) -> Iterator[Tab]:
 
 
 def pet(studio: Studio, slug: str) -> None:
-    studio.add_subject(slug, name=slug.title(), kind="pet", class_word="dog", trigger=f"{slug}_dog")
+    studio.subjects.add(slug, name=slug.title(), kind="pet", class_word="dog", trigger=f"{slug}_dog")
 
 
 SCRIPTS = (
@@ -60,16 +60,16 @@ SCRIPTS = (
     ids=["long", "scripts", "lines", "code"],
 )
 def test_prompts_of_every_kind_are_drawn_and_shown_whole(it: Tab, studio: Studio, words: str) -> None:
-    before = {one.id for one in studio.jobs(limit=500)}
+    before = {one.id for one in studio.jobs.all(limit=500)}
     page = it.go("/create")
     page.locator("#f-prompt").fill(words)
     page.locator('input[name="generator"][value="local"]').check(force=True)
     page.locator("#create-draw").click()
     expect(page.locator("[data-generation]").first).to_be_visible()
     expect(page.locator("#f-prompt")).to_have_value(words)
-    (new,) = [one for one in studio.jobs(limit=500) if one.id not in before]
+    (new,) = [one for one in studio.jobs.all(limit=500) if one.id not in before]
     studio.cancel(new.id)
-    assert studio.generation(new.target).prompt == words, "the prompt was changed on its way"
+    assert studio.generations.get(new.target).prompt == words, "the prompt was changed on its way"
     page.goto(f"{it.base}/generations/{new.target}")
     shown = page.locator(".generation-prompt, main").first.text_content() or ""
     assert words.split("\n")[0][:400].strip() in shown
@@ -77,13 +77,13 @@ def test_prompts_of_every_kind_are_drawn_and_shown_whole(it: Tab, studio: Studio
 
 def test_a_prompt_that_is_refused_stays_in_its_field(it: Tab, studio: Studio) -> None:
     words = "<b>{{ 7*7 }}</b> {trigger} without a lora"
-    before = len(studio.jobs(limit=500))
+    before = len(studio.jobs.all(limit=500))
     page = it.go("/create")
     page.locator("#f-prompt").fill(words)
     page.locator("#create-draw").click()
     expect(page.locator("#f-prompt-error")).to_contain_text("{trigger}")
     expect(page.locator("#f-prompt")).to_have_value(words)
-    assert len(studio.jobs(limit=500)) == before
+    assert len(studio.jobs.all(limit=500)) == before
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_control_characters_are_drawn_as_they_are(it: Tab, studio: Studio, words
     sent = {"prompt": words, "generator": "local", "count": "1", "csrf_token": token, "wish": uuid4().hex}
     answer = page.request.post(f"{it.base}/create", form=sent, max_redirects=0)
     assert answer.status == 303, (answer.status, answer.text()[:300])
-    assert studio.generation(answer.headers["location"].rpartition("/")[2]).prompt == words
+    assert studio.generations.get(answer.headers["location"].rpartition("/")[2]).prompt == words
 
 
 def test_a_form_sent_twice_does_it_once(it: Tab, studio: Studio) -> None:
@@ -107,7 +107,7 @@ def test_a_form_sent_twice_does_it_once(it: Tab, studio: Studio) -> None:
         "() => { const b = document.querySelector('main form button[type=submit]'); b.click(); b.click(); b.click() }"
     )
     page.wait_for_url("**/subjects/double")
-    assert [one.slug for one in studio.subjects() if one.slug.startswith("double")] == ["double"]
+    assert [one.slug for one in studio.subjects.all() if one.slug.startswith("double")] == ["double"]
 
     # The same bytes twice at once, as from two tabs, where no script could hold the second back.
     page = it.go("/create")
@@ -120,8 +120,8 @@ def test_a_form_sent_twice_does_it_once(it: Tab, studio: Studio) -> None:
           return answers.map((one) => one.url);
         }"""
     )
-    drawn = [one for one in studio.jobs(limit=50) if one.kind == "generate"]
-    made = [one for one in drawn if studio.generation(one.target).prompt == "once only"]
+    drawn = [one for one in studio.jobs.all(limit=50) if one.kind == "generate"]
+    made = [one for one in drawn if studio.generations.get(one.target).prompt == "once only"]
     assert len(made) == 1 and len(set(sent)) == 1 and made[0].target in sent[0], json.dumps(sent)
     studio.cancel(made[0].id)
 
@@ -133,17 +133,17 @@ def test_a_training_sent_twice_is_one_and_back_does_no_harm(it: Tab, studio: Stu
     page = it.go("/subjects/twice/train")
     page.locator("#train-start").dblclick(no_wait_after=True)
     page.wait_for_url("**/trainings/training_*")
-    assert len(studio.trainings("twice")) == 1
+    assert len(studio.trainings.all("twice")) == 1
     first = page.url
     page.go_back()
     expect(page.locator("#train-start")).to_be_visible()
     assert "/trainings/" not in page.url, "back leads to the form, and sends nothing"
-    assert len(studio.trainings("twice")) == 1
+    assert len(studio.trainings.all("twice")) == 1
     page.go_forward()
     page.wait_for_url(first)
     page.reload()
-    assert len(studio.trainings("twice")) == 1
-    for job in studio.jobs("twice"):
+    assert len(studio.trainings.all("twice")) == 1
+    for job in studio.jobs.all("twice"):
         studio.cancel(job.id)
 
 
@@ -160,8 +160,8 @@ def test_a_training_gone_back_from_and_changed_is_another(it: Tab, studio: Studi
     page.locator("#f-r_steps").fill("77")
     page.locator("#train-start").click()
     page.wait_for_url(lambda url: "/trainings/" in url and url != first)
-    assert sorted(one.recipe["steps"] == 77 for one in studio.trainings("changed")) == [False, True]
-    for job in studio.jobs("changed"):
+    assert sorted(one.recipe["steps"] == 77 for one in studio.trainings.all("changed")) == [False, True]
+    for job in studio.jobs.all("changed"):
         studio.cancel(job.id)
 
 
@@ -174,7 +174,7 @@ def test_back_after_a_refused_form_keeps_what_was_typed(it: Tab, studio: Studio)
     expect(page.get_by_label("Name", exact=True)).to_have_value("Half done")
     page.go_back()
     expect(page.get_by_label("Name", exact=True)).to_have_value("Half done")
-    assert not [one for one in studio.subjects() if one.slug == "half-done"]
+    assert not [one for one in studio.subjects.all() if one.slug == "half-done"]
 
 
 def test_a_link_stands_over_what_was_typed_before_which_can_be_brought_back(it: Tab, studio: Studio) -> None:
@@ -248,7 +248,7 @@ def test_a_favourite_that_fails_is_told_of_and_tried_again(browser: Browser, ser
         expect(failed).to_have_count(0)
         heart.click()
         expect(heart).to_have_attribute("aria-pressed", "false")
-        assert not studio.image(number).favourite
+        assert not studio.generations.image(number).favourite
 
         # Over the viewer too, which covers the page.
         it.go("/gallery")
@@ -278,5 +278,5 @@ def test_stopping_after_a_try_that_failed(browser: Browser, served: Server, stud
         expect(page.locator("#notices")).to_contain_text("It was not stopped")
         stop.click()
         expect(stop).to_have_count(0)
-        assert studio.job(job.id).cancel_requested
+        assert studio.jobs.get(job.id).cancel_requested
         it.quiet()

@@ -33,7 +33,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def studio(idle: Server) -> Iterator[Studio]:
     with Studio(settings=Settings(home=idle.home, start_worker=False)) as made:
-        made.add_subject("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
+        made.subjects.add("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
         add_generation(made, "many", prompt="a photo of rex_dog", count=MANY, subjects=["rex"])
         yield made
 
@@ -53,7 +53,7 @@ def unmarked(studio: Studio) -> Iterator[Studio]:
 
 
 def favourites(studio: Studio) -> list[int]:
-    return [one.id for one in studio.images("rex", limit=MANY) if one.favourite]
+    return [one.id for one in studio.generations.images("rex", limit=MANY) if one.favourite]
 
 
 def ids(page: Page) -> list[int]:

@@ -56,7 +56,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def studio(idle: Server) -> Iterator[Studio]:
     with Studio(settings=Settings(home=idle.home, start_worker=False)) as made:
-        made.add_subject("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
+        made.subjects.add("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
         for number in range(6):
             keep(made, "rex", number, 512, 512)
         lora = add_lora(made, "rex")
@@ -163,7 +163,7 @@ def test_a_dialog_asks_and_is_left_by_escape(it: Tab, studio: Studio) -> None:
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     expect(button).to_be_focused()
-    assert len(studio.photos("rex")) == 6
+    assert len(studio.photos.all("rex")) == 6
 
 
 def test_the_gallery_by_arrows_and_the_lightbox(it: Tab, studio: Studio) -> None:
@@ -192,12 +192,12 @@ def test_the_gallery_by_arrows_and_the_lightbox(it: Tab, studio: Studio) -> None
     page.keyboard.press("Escape")
     expect(viewer).to_have_count(0)
     assert here() == ids[2], "the focus is on the picture that was looked at last"
-    marked = [one.id for one in studio.images("rex", limit=20) if one.favourite]
+    marked = [one.id for one in studio.generations.images("rex", limit=20) if one.favourite]
     assert marked == [ids[1]]
 
 
 def test_votes_by_keys(it: Tab, studio: Studio) -> None:
-    studio.add_subject("zib", kind="character", name="Zib", trigger="zibbo")
+    studio.subjects.add("zib", kind="character", name="Zib", trigger="zibbo")
     add_training(studio)
     page = it.go(f"/trainings/{TRAINING}/compare")
     page.locator("#f-scales").fill("1")
@@ -240,4 +240,4 @@ def test_a_subject_by_keys_alone(it: Tab, studio: Studio) -> None:
     expect(page.locator('input[name="slug"]')).to_be_focused()
     page.keyboard.press("Enter")
     page.wait_for_url("**/subjects/my-own-slug-2")
-    assert studio.subject("my-own-slug-2").kind.value == "pet"
+    assert studio.subjects.get("my-own-slug-2").kind.value == "pet"

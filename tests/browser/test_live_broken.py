@@ -39,7 +39,7 @@ def idle(tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture
 def studio(idle: Server) -> Iterator[Studio]:
     with Studio(settings=Settings(home=idle.home, start_worker=False)) as made:
-        made.add_subject("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
+        made.subjects.add("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
         for number in range(6):
             keep(made, "rex", number, 512, 512)
         yield made
@@ -55,7 +55,7 @@ def begun(studio: Studio) -> Job:
             break
         jobs.end_stage(database, job.id, stage, result={})
     step(studio, job, 10)
-    return studio.job(job.id)
+    return studio.jobs.get(job.id)
 
 
 def step(studio: Studio, job: Job, done: int) -> None:
@@ -149,7 +149,7 @@ def test_a_server_that_is_killed_while_a_job_runs(browser: Browser, idle: Server
         page.get_by_role("button", name="Cancel").click()
         expect(page.locator("#notices")).to_contain_text("stops at its next safe point")
         expect(run.locator("#run-head")).to_contain_text("Stopping", timeout=AGAIN)
-        assert studio.job(job.id).cancel_requested
+        assert studio.jobs.get(job.id).cancel_requested
         it.quiet()
         two.quiet()
 
@@ -185,7 +185,7 @@ def test_a_subject_that_is_erased_in_another_tab(browser: Browser, idle: Server,
     with tab(browser, idle.url, LOOKS[0], allowed=("Failed to load resource",)) as it:
         page = it.go("/subjects/rex/photos")
         text = page.locator(".caption-text").first
-        studio.remove_subject("rex")
+        studio.erasure.erase("rex")
         text.fill("too late")
         text.press("Control+Enter")
         expect(page.locator("#notices")).to_contain_text("There is no subject 'rex'")
@@ -279,7 +279,7 @@ def test_many_generations_on_a_page_leave_connections_for_the_rest(
             expect(page.locator("[data-generation]")).to_have_count(count)
         status = page.evaluate("fetch('/system', { signal: AbortSignal.timeout(10000) }).then((one) => one.status)")
         assert status == 200
-        drawn = [one for one in studio.jobs(limit=20) if one.kind == "generate"]
+        drawn = [one for one in studio.jobs.all(limit=20) if one.kind == "generate"]
         assert len(drawn) == 7
         for job in drawn:
             jobs.end_job(studio._workspace.database, job.id)

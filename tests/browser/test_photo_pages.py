@@ -18,7 +18,7 @@ from .server import Server
 @pytest.fixture
 def studio(server: Server) -> Iterator[Studio]:
     with Studio(settings=Settings(home=server.home, start_worker=False)) as made:
-        made.add_subject("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
+        made.subjects.add("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
         for number in range(4):
             keep(made, "rex", number, 400, 300, caption="{trigger} asleep" if number else "")
         yield made
@@ -36,7 +36,7 @@ def page(browser: Browser, server: Server, studio: Studio) -> Iterator[Page]:
 
 
 def captions(studio: Studio) -> list[str]:
-    return [photo.caption for photo in studio.photos("rex")]
+    return [photo.caption for photo in studio.photos.all("rex")]
 
 
 def test_captions_by_keyboard_alone(page: Page, server: Server, studio: Studio) -> None:
@@ -77,7 +77,7 @@ def test_captions_by_keyboard_alone(page: Page, server: Server, studio: Studio) 
 
 
 def test_a_crop_by_pointer_and_by_numbers_is_the_same(page: Page, server: Server, studio: Studio) -> None:
-    digest = studio.photos("rex")[0].digest
+    digest = studio.photos.all("rex")[0].digest
     page.goto(f"{server.url}/subjects/rex/photos/{digest}")
     selection = page.locator("cropper-selection")
     expect(selection).to_be_visible()
@@ -97,7 +97,7 @@ def test_a_crop_by_pointer_and_by_numbers_is_the_same(page: Page, server: Server
     assert (moved["width"], moved["height"]) == (200, 160)
     page.get_by_role("button", name="Save the crop").click()
     expect(page.locator("#notices")).to_contain_text("The crop is saved.")
-    assert studio.photo("rex", digest).crop == Crop(**moved)
+    assert studio.photos.get("rex", digest).crop == Crop(**moved)
     page.locator("h1").click()
     page.keyboard.press("ArrowRight")
     expect(page.locator("h1")).to_have_text("photo-1.png")
@@ -110,11 +110,11 @@ def test_a_photo_is_removed_after_it_was_asked(page: Page, server: Server, studi
         page.locator(".photo-remove").nth(1).click()
         page.locator("#confirm").get_by_role("button", name=answer, exact=True).click()
         expect(page.locator(".photo-row")).to_have_count(left)
-        assert len(studio.photos("rex")) == left
+        assert len(studio.photos.all("rex")) == left
 
 
 def test_a_crop_that_is_not_saved_is_not_left_without_a_question(page: Page, server: Server, studio: Studio) -> None:
-    digest = studio.photos("rex")[0].digest
+    digest = studio.photos.all("rex")[0].digest
     page.goto(f"{server.url}/subjects/rex/photos/{digest}")
     expect(page.locator("cropper-selection")).to_be_visible()
     asked: list[str] = []

@@ -78,7 +78,7 @@ def fill_in(page: Page, name: str) -> None:
 
 
 def as_filled_in(studio: Studio, slug: str) -> None:
-    made = studio.subject(slug)
+    made = studio.subjects.get(slug)
     assert made.consent is not None
     assert (made.consent.given_by, made.consent.statement) == ("Ines Müller", STATEMENT)
 
@@ -97,11 +97,11 @@ def test_a_form_that_is_sent_after_its_session_is_sent_once_more(it: Tab, studio
     expect(page.get_by_role("heading", level=1)).to_have_text("Send it again")
     expect(page.locator("main")).to_contain_text(STATEMENT)
     it.sound("send-it-again")
-    assert not [one for one in studio.subjects() if one.slug == "ines"], "nothing is done before it is looked at"
+    assert not [one for one in studio.subjects.all() if one.slug == "ines"], "nothing is done before it is looked at"
     page.get_by_role("button", name="Send it").click()
     page.wait_for_url("**/subjects/ines")
     as_filled_in(studio, "ines")
-    assert studio.owned_by("anna").subject("ines").slug == "ines"
+    assert studio.owned_by("anna").subjects.get("ines").slug == "ines"
 
 
 def test_a_form_that_is_still_typed_when_its_session_ends_comes_back_filled_in(it: Tab, studio: Studio) -> None:
@@ -135,11 +135,11 @@ def test_a_prompt_outlives_its_session(it: Tab, studio: Studio) -> None:
     log_in(page)
     page.wait_for_url(re.compile("/create"))
     expect(page.locator("#f-prompt")).to_have_value(words)
-    assert not studio.jobs(limit=50) or all(one.kind != "generate" for one in studio.jobs(limit=50))
+    assert not studio.jobs.all(limit=50) or all(one.kind != "generate" for one in studio.jobs.all(limit=50))
 
 
 def test_files_that_are_dropped_after_the_session_are_told_of(it: Tab, studio: Studio, tmp_path: Path) -> None:
-    studio.owned_by("anna").add_subject("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
+    studio.owned_by("anna").subjects.add("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
     page = let_in(it, "/subjects/rex")
     end_sessions(studio, page)
     file = tmp_path / "a.jpg"
@@ -157,7 +157,7 @@ def test_a_page_that_is_live_leads_to_the_login_when_its_session_has_ended(
     browser: Browser, guarded: Server, studio: Studio
 ) -> None:
     mine = studio.owned_by("anna")
-    mine.add_subject("lena", name="Lena", kind="pet", class_word="dog", trigger="lena_dog")
+    mine.subjects.add("lena", name="Lena", kind="pet", class_word="dog", trigger="lena_dog")
     for number in range(6):
         keep(mine, "lena", number, 512, 512)
     job = mine.train("lena")
@@ -176,7 +176,7 @@ def test_a_page_that_is_live_leads_to_the_login_when_its_session_has_ended(
 
 
 def test_two_people_in_two_browsers_see_their_own(browser: Browser, guarded: Server, studio: Studio) -> None:
-    studio.owned_by("bert").add_subject("berts", name="Berts own", kind="pet", class_word="dog", trigger="berts_dog")
+    studio.owned_by("bert").subjects.add("berts", name="Berts own", kind="pet", class_word="dog", trigger="berts_dog")
     with (
         tab(browser, guarded.url, LOOKS[0], allowed=CONSOLE) as one,
         tab(browser, guarded.url, LOOKS[2], allowed=CONSOLE) as two,

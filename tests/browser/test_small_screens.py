@@ -29,7 +29,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def studio(idle: Server) -> Iterator[Studio]:
     with Studio(settings=Settings(home=idle.home, start_worker=False)) as made:
-        made.add_subject("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
+        made.subjects.add("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
         for number in range(2):
             keep(made, "rex", number, 512, 512)
         lora = add_lora(made, "rex")
@@ -38,7 +38,7 @@ def studio(idle: Server) -> Iterator[Studio]:
 
 
 def test_nothing_is_wider_than_the_smallest_phone(browser: Browser, idle: Server, studio: Studio) -> None:
-    photo = studio.photos("rex")[0].digest
+    photo = studio.photos.all("rex")[0].digest
     paths = ["/", "/subjects/new", "/subjects/rex", "/subjects/rex/photos", f"/subjects/rex/photos/{photo}"]
     paths += ["/subjects/rex/train", "/create", "/gallery", "/images/1", "/generations/generation_small", "/jobs"]
     paths += ["/loras", "/loras/rex@v1", "/costs", "/settings", "/accounts"]
@@ -62,7 +62,7 @@ def test_the_menu_of_a_picture_is_in_the_window(browser: Browser, idle: Server, 
 
 def test_a_photo_leaves_room_to_scroll_by(browser: Browser, idle: Server, studio: Studio) -> None:
     with tab(browser, idle.url, Look(740, 360, "light")) as made:
-        page = made.go(f"/subjects/rex/photos/{studio.photos('rex')[0].digest}")
+        page = made.go(f"/subjects/rex/photos/{studio.photos.all('rex')[0].digest}")
         expect(page.locator("cropper-canvas")).to_be_visible()
         bars = page.locator(".topbar").bounding_box(), page.locator(".nav").bounding_box()
         canvas = page.locator("cropper-canvas").bounding_box()
@@ -72,7 +72,7 @@ def test_a_photo_leaves_room_to_scroll_by(browser: Browser, idle: Server, studio
 
 def test_the_crop_lies_on_the_photo_without_motion_too(browser: Browser, idle: Server, studio: Studio) -> None:
     with tab(browser, idle.url, Look(1440, 900, "light")) as made:
-        page = made.go(f"/subjects/rex/photos/{studio.photos('rex')[0].digest}")
+        page = made.go(f"/subjects/rex/photos/{studio.photos.all('rex')[0].digest}")
         selection = page.locator("cropper-selection")
         expect(selection).to_be_visible()
         where = """() => {

@@ -36,7 +36,7 @@ def photos(folder: Path, count: int) -> list[Path]:
 
 def subject_in(home: Path) -> None:
     with Studio(settings=Settings(home=home, start_worker=False)) as studio:
-        studio.add_subject("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
+        studio.subjects.add("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
 
 
 def arrived(home: Path) -> list[tuple[str, str, bool]]:

@@ -81,8 +81,8 @@ def vendors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
 def _taken_in(home: Path, slug: str) -> None:
     """A subject with its photos, for tests of what comes after."""
     with Studio(settings=Settings(home=home, worker_idle_seconds=1)) as studio:
-        studio.add_subject(slug, kind="character", class_word="robot", trigger="zibbo")
-        studio.wait(studio.add_photos(slug, walk.PHOTOS))
+        studio.subjects.add(slug, kind="character", class_word="robot", trigger="zibbo")
+        studio.wait(studio.photos.add(slug, walk.PHOTOS))
 
 
 def _environment(home: Path, made: Rehearsal, settings: Mapping[str, Any], without: tuple[str, ...]) -> dict[str, str]:

@@ -55,7 +55,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def studio(idle: Server) -> Iterator[Studio]:
     with Studio(settings=Settings(home=idle.home, start_worker=False)) as made:
-        made.add_subject("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
+        made.subjects.add("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
         for number in range(6):
             keep(made, "rex", number, 512, 512)
         lora = add_lora(made, "rex")
@@ -92,8 +92,8 @@ def test_a_page_is_read(it: Tab, path: str) -> None:
 
 
 def test_pages_of_things_are_read(it: Tab, studio: Studio) -> None:
-    photo = studio.photos("rex")[0]
-    image = studio.images("rex")[0]
+    photo = studio.photos.all("rex")[0]
+    image = studio.generations.images("rex")[0]
     assert "Crop" in reads(it, f"/subjects/rex/photos/{photo.digest}")
     assert "on the beach" in reads(it, f"/images/{image.id}")
     assert "on the beach" in reads(it, "/generations/generation_plain")
@@ -118,7 +118,7 @@ def test_a_subject_and_its_photos_by_plain_forms(it: Tab, studio: Studio, tmp_pa
     page.locator("#f-photos").set_input_files([str(file) for file in files])
     page.get_by_role("button", name="Send the files").click()
     expect(page.locator("#notices")).to_contain_text("The photos are being taken in")
-    (job,) = studio.jobs("plain")
+    (job,) = studio.jobs.all("plain")
     assert job.kind == "intake" and not job.state.ended
     # The same form with nothing chosen says so.
     page.get_by_role("button", name="Send the files").click()
@@ -131,7 +131,7 @@ def test_captions_by_plain_forms(it: Tab, studio: Studio) -> None:
     row.locator(".caption-text").fill("{trigger} by the sea")
     row.locator("form", has=page.locator(".caption-text")).get_by_role("button").first.click()
     page.wait_for_url(re.compile("/photos"))
-    assert "{trigger} by the sea" in [photo.caption for photo in studio.photos("rex")]
+    assert "{trigger} by the sea" in [photo.caption for photo in studio.photos.all("rex")]
     page.locator(".caption-text").first.fill("{triger}")
     page.locator(".photo-row").first.locator("form", has=page.locator(".caption-text")).get_by_role(
         "button"
@@ -146,10 +146,10 @@ def test_a_training_is_started_and_cancelled_by_plain_forms(it: Tab, studio: Stu
     expect(page.locator("#train-offer")).to_contain_text("Price")
     page.locator("#train-start").click()
     page.wait_for_url("**/trainings/training_*")
-    job = next(one for one in studio.jobs("rex") if one.target == page.url.rpartition("/")[2])
+    job = next(one for one in studio.jobs.all("rex") if one.target == page.url.rpartition("/")[2])
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#notices")).to_contain_text("stops at its next safe point")
-    assert studio.job(job.id).cancel_requested
+    assert studio.jobs.get(job.id).cancel_requested
 
 
 def test_pictures_are_drawn_and_stopped_by_plain_forms(it: Tab, studio: Studio) -> None:
@@ -174,7 +174,7 @@ def test_the_gallery_by_plain_forms(it: Tab, studio: Studio) -> None:
     image = int(re.search(r"/images/(\d+)", page.url)[1])  # type: ignore[index]
     page.get_by_role("button", name=re.compile("favourite", re.I)).first.click()
     page.wait_for_load_state()
-    assert next(one for one in studio.images("rex") if one.id == image).favourite
+    assert next(one for one in studio.generations.images("rex") if one.id == image).favourite
     it.go("/gallery?favourite=1")
     boxes = page.locator('main input[name="image"]')
     expect(boxes).to_have_count(1)
@@ -184,4 +184,4 @@ def test_the_gallery_by_plain_forms(it: Tab, studio: Studio) -> None:
     assert zipped.value.suggested_filename.endswith(".zip")
     page.get_by_role("button", name="Delete").click()
     expect(page.locator("h1")).to_contain_text(re.compile("delete", re.I))
-    assert len(studio.images("rex")) == 3, "it is asked first"
+    assert len(studio.generations.images("rex")) == 3, "it is asked first"

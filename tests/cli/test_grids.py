@@ -20,7 +20,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LIMNER_START_WORKER", "false")
     monkeypatch.setenv("NO_COLOR", "1")
     with Studio(settings=Settings()) as studio:
-        studio.add_subject("zib", kind="character", trigger="zibbo")
+        studio.subjects.add("zib", kind="character", trigger="zibbo")
         add_training(studio)
     return tmp_path / "home"
 

@@ -40,8 +40,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home whose rows an earlier Limner, or somebody else, filled with what no row should hold."""
     folder = tmp_path_factory.mktemp("home")
     with mock.patch.dict(os.environ, {"LIMNER_HOME": str(folder)}), Studio() as studio:
-        studio.add_subject("evil", kind="pet", class_word="dog")
-        studio.add_subject("rex", kind="pet", class_word="dog", name="Réx 小")
+        studio.subjects.add("evil", kind="pet", class_word="dog")
+        studio.subjects.add("rex", kind="pet", class_word="dog", name="Réx 小")
     engine = sa.create_engine(f"sqlite:///{folder / 'limner.db'}")
     text = BAD.replace("\ud800", "")
     with engine.begin() as rows:

@@ -75,7 +75,7 @@ def test_it_draws_in_a_job_and_its_pictures_are_kept_like_any_other() -> None:
         job = studio.generate("a card", generator="card", width=128, height=64, seed=7, count=2)
         ended = studio.wait(job.id)
         assert ended.state is JobState.DONE, ended.error
-        images = studio.generation(job.target).images
+        images = studio.generations.get(job.target).images
         assert [(image.seed, image.width, image.height) for image in images] == [(7, 128, 64), (8, 128, 64)]
         with Image.open(images[0].path) as picture:
             assert "a card" in picture.info["parameters"]

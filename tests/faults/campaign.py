@@ -64,7 +64,7 @@ class Campaign:
         self.photos = draw_photos(folder / "photos", 4)
         self.template = folder / "template"
         with Studio(settings=Settings(home=self.template, start_worker=False)) as studio:
-            studio.add_subject("zib", kind="character", trigger="zibbo")
+            studio.subjects.add("zib", kind="character", trigger="zibbo")
         from limner.operations.home.dbos_engine import prepare
         from limner.operations.home.workspace import Workspace
 
@@ -154,7 +154,7 @@ class Life:
         known = self.campaign.folder / "photos.txt"
         if not known.exists():
             with Studio(settings=Settings(home=self.home, start_worker=False)) as studio:
-                known.write_text("\n".join(sorted(photo.digest for photo in studio.photos("zib"))))
+                known.write_text("\n".join(sorted(photo.digest for photo in studio.photos.all("zib"))))
         return tuple(known.read_text().split())
 
     def _submitted(self) -> Job | None:
@@ -181,7 +181,7 @@ class Life:
                 if self.worker is None or not self.worker.is_alive():
                     self.result.deaths += self.worker is not None
                     self.worker = hatch(self.environment)
-                current = studio.job(job.id)
+                current = studio.jobs.get(job.id)
                 if current.state.ended:
                     return current
                 waited = time.monotonic() - began
@@ -213,7 +213,7 @@ class Life:
             time.sleep(0.3)
         else:
             for tag in re.findall(r"limner costs decide ([a-z]\S*)", remedy):
-                bought = self.call("decide_purchase", tag, "again")
+                bought = self.call("payments.decide", tag, "again")
                 expected.again["training" if "train" in bought.what else "picture"] += 1
         try:
             resumed: Job = self.call("resume", job.id, yes=True)

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
+from operator import attrgetter
 from typing import Any
 
 from limner.errors import LimnerError
@@ -84,7 +85,7 @@ def _called(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -> 
     from limner.settings import Settings
 
     with Studio(settings=Settings()) as studio:
-        return getattr(studio, name)(*arguments, **options)
+        return attrgetter(name)(studio)(*arguments, **options)
 
 
 def _work(environment: dict[str, str]) -> None:

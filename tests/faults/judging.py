@@ -63,8 +63,8 @@ def broken_promises(home: Path, world: World, job: Job, expected: Expected) -> l
         found += _lora(studio, job)
         found += _publication(studio, world)
         found += _pictures(studio, job, expected)
-        if studio.open_purchases():
-            found.append(f"purchases are open at the end: {[one.tag for one in studio.open_purchases()]}")
+        if studio.payments.open():
+            found.append(f"purchases are open at the end: {[one.tag for one in studio.payments.open()]}")
     found += _left_at_vendors(world, job)
     found += _tokens_on_disk(home)
     return found
@@ -109,7 +109,7 @@ def _good_at_fal(world: World) -> Counter[str]:
 
 
 def _lost_photos(studio: Studio, expected: Expected) -> Iterator[str]:
-    photos = studio.photos("zib")
+    photos = studio.photos.all("zib")
     if tuple(sorted(photo.digest for photo in photos)) != expected.photos:
         yield f"{len(photos)} photos are left of {len(expected.photos)}"
     for photo in photos:
@@ -118,7 +118,7 @@ def _lost_photos(studio: Studio, expected: Expected) -> Iterator[str]:
 
 
 def _lora(studio: Studio, job: Job) -> Iterator[str]:
-    loras = studio.loras("zib")
+    loras = studio.loras.all("zib")
     if len(loras) != 1:
         yield f"there are {len(loras)} loras instead of one"
     for lora in loras:
@@ -132,7 +132,7 @@ def _lora(studio: Studio, job: Job) -> Iterator[str]:
 
 def _publication(studio: Studio, world: World) -> Iterator[str]:
     """One repo, one publication, one commit that brings the weights, which are the lora's."""
-    publications = studio.publications("zib")
+    publications = studio.publications.all("zib")
     if len(publications) != 1:
         yield f"there are {len(publications)} publications instead of one"
     repos = world.huggingface.repos
@@ -144,7 +144,7 @@ def _publication(studio: Studio, world: World) -> Iterator[str]:
     brought = [one for one, before in zip(versions, [None, *versions], strict=False) if one != before]
     if len(brought) != 1:
         yield f"the weights came {len(brought)} times into {len(repo.history)} commits"
-    elif brought[0] != studio.lora("zib").digest:
+    elif brought[0] != studio.loras.get("zib").digest:
         yield "what is published is not the lora"
     elif publications and WEIGHTS not in getattr(repo.find(publications[0].revision), "files", {}):
         yield f"the publication names the revision {publications[0].revision}, where there are no weights"
@@ -153,7 +153,7 @@ def _publication(studio: Studio, world: World) -> Iterator[str]:
 
 
 def _pictures(studio: Studio, job: Job, expected: Expected) -> Iterator[str]:
-    images = studio.images("zib")
+    images = studio.generations.images("zib")
     if len(images) != expected.pictures:
         yield f"there are {len(images)} pictures instead of {expected.pictures}"
     if len({(image.generation, image.position) for image in images}) != len(images):

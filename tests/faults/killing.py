@@ -47,7 +47,7 @@ def environment(home: Path) -> dict[str, str]:
 def submit(home: Path, photos: Path) -> str:
     """Queue the whole pipeline; nothing works on it yet."""
     with Studio(settings=settings(home)) as studio:
-        studio.add_subject("zib", kind="character", trigger="zibbo")
+        studio.subjects.add("zib", kind="character", trigger="zibbo")
         drawing = {"count": 2, "seed": 7, "width": 64, "height": 64, "steps": 2}
         return studio.run("zib", [photos], [PROMPT], train={"settings": QUICK}, generate=drawing).id
 
@@ -83,9 +83,9 @@ def outcome(home: Path, job: str) -> Outcome:
         return Outcome(
             dataset=ended.result["dataset"],
             lora=ended.result["lora_digest"],
-            photos=tuple(photo.digest for photo in studio.photos("zib")),
-            pixels=tuple(pixel_digest(image.path.read_bytes()) for image in reversed(studio.images())),
-            losses=studio.training(ended.target).losses,
+            photos=tuple(photo.digest for photo in studio.photos.all("zib")),
+            pixels=tuple(pixel_digest(image.path.read_bytes()) for image in reversed(studio.generations.images())),
+            losses=studio.trainings.get(ended.target).losses,
             rows=tuple(sorted(rows.items())),
             revisions=len({path.resolve() for path in revisions.parent.glob("zib-lora")}),
             blobs=len(stored),

@@ -138,7 +138,7 @@ def damage(path: Path) -> Callable[[], None]:
 
 def lora_of(life: Life) -> Path:
     with Studio(settings=Settings(home=life.home, start_worker=False)) as studio:
-        return studio.lora("zib").path
+        return studio.loras.get("zib").path
 
 
 AGAIN = [Paid("training", "again", 0.0)]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limner.errors import InputRefused
-from limner.operations.generations.actions import parse_lora
+from limner.operations.generations.submission import parse_lora
 
 from .readers import READERS, WORDS, Reader
 

@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from limner.generation.metadata.pixels import pixel_digest
 from limner.loras.inspection import inspect
-from limner.operations.generations import actions as generating
 from limner.operations.generations import job as drawing_stage
+from limner.operations.generations import submission as generating
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs.context import StageContext
 from limner.records import Job

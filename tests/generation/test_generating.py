@@ -21,8 +21,8 @@ from limner.generation.metadata.c2pa import verify
 from limner.generation.metadata.pixels import encode_png
 from limner.generation.metadata.provenance import read_record
 from limner.operations.gallery.actions import Gallery
-from limner.operations.generations import actions as generating
 from limner.operations.generations import job as drawing_stage
+from limner.operations.generations import submission as generating
 from limner.operations.jobs import lifecycle as jobs
 from limner.store.models import GenerationRow, ImageRow, JobRow, LoraRow
 from limner.types import BackEnd, Estimate, JobState, Plan

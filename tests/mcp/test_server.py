@@ -114,7 +114,7 @@ def test_a_key_is_one_wish_over_processes(settings: Settings) -> None:
     spoken(settings, talk)
     with Studio(settings=settings) as studio:
         inside(studio, talk)
-        assert len(studio.jobs()) == 1
+        assert len(studio.jobs.all()) == 1
     assert len(made) == 4
     assert len(set(made)) == 1
 
@@ -132,7 +132,7 @@ def test_nothing_is_done_without_a_key_or_by_what_if(settings: Settings) -> None
             assert "same key for the same wish" in text_of(refused)
 
         inside(studio, talk)
-        assert studio.jobs() == []
+        assert studio.jobs.all() == []
 
 
 def test_what_costs_more_than_was_agreed_to_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,15 +142,15 @@ def test_what_costs_more_than_was_agreed_to_is_refused(settings: Settings, monke
     from limner.types import Estimate
 
     with Studio(settings=settings) as studio:
-        real = studio.generate
+        real = studio.generations.start
 
-        def generate(prompt: str, *, what_if: bool = False, **options: Any) -> Job | WhatIf:
+        def generate(_: object, prompt: str, *, what_if: bool = False, **options: Any) -> Job | WhatIf:
             if what_if:
                 return WhatIf((), Estimate(Decimal("0.25")))
             made: Job = real(prompt, **options)
             return made
 
-        monkeypatch.setattr(studio, "generate", generate)
+        monkeypatch.setattr("limner.operations.generations.actions.Generations.start", generate)
 
         async def talk(client: Client) -> None:
             wish = {"prompt": "x", "what_if": False, "key": "wish-0002", "wait_seconds": 0}
@@ -158,17 +158,17 @@ def test_what_costs_more_than_was_agreed_to_is_refused(settings: Settings, monke
             assert dear.is_error
             assert "$0.25" in text_of(dear)
             assert "[spending-refused]" in text_of(dear)
-            assert studio.jobs() == []
+            assert studio.jobs.all() == []
             agreed = await client.call_tool("generate", {**wish, "max_cost": 0.25})
             assert not agreed.is_error
 
         inside(studio, talk)
-        assert len(studio.jobs()) == 1
+        assert len(studio.jobs.all()) == 1
 
 
 def test_a_key_belongs_to_one_wish(settings: Settings) -> None:
     with Studio(settings=settings) as studio:
-        studio.add_subject("zibbo", kind="character")
+        studio.subjects.add("zibbo", kind="character")
         lora_rows.add_lora(studio, "zibbo")
 
         async def talk(client: Client) -> None:
@@ -192,7 +192,7 @@ def test_a_key_belongs_to_one_wish(settings: Settings) -> None:
             assert published.structured_content["kind"] == "publish"
 
         inside(studio, talk)
-        assert sorted(job.kind for job in studio.jobs()) == ["generate", "publish"]
+        assert sorted(job.kind for job in studio.jobs.all()) == ["generate", "publish"]
 
 
 def test_a_stopped_job_is_gone_on_with_once(settings: Settings) -> None:
@@ -204,20 +204,20 @@ def test_a_stopped_job_is_gone_on_with_once(settings: Settings) -> None:
         async def talk(client: Client) -> None:
             asked = await client.call_tool("resume_job", {"job": stopped.id})
             assert not asked.is_error
-            assert len(studio.jobs()) == 1
+            assert len(studio.jobs.all()) == 1
             wish = {"job": stopped.id, "what_if": False, "key": "wish-0005"}
             first = await client.call_tool("resume_job", wish)
             assert not first.is_error, text_of(first)
             assert (await client.call_tool("resume_job", wish)).structured_content == first.structured_content
 
         inside(studio, talk)
-        assert studio.job(stopped.id).resumed_as == studio.jobs()[0].id
-        assert len(studio.jobs()) == 2
+        assert studio.jobs.get(stopped.id).resumed_as == studio.jobs.all()[0].id
+        assert len(studio.jobs.all()) == 2
 
 
 def test_errors_say_what_to_do_next(settings: Settings) -> None:
     with Studio(settings=settings) as studio:
-        studio.add_subject("zibbo", kind="character")
+        studio.subjects.add("zibbo", kind="character")
 
         async def talk(client: Client) -> None:
             missing = await client.call_tool("subject", {"slug": "rex"})
@@ -235,17 +235,17 @@ def test_errors_say_what_to_do_next(settings: Settings) -> None:
 
 def test_erasing_wants_the_slug_typed_again(settings: Settings) -> None:
     with Studio(settings=settings) as studio:
-        studio.add_subject("zibbo", kind="character")
+        studio.subjects.add("zibbo", kind="character")
 
         async def talk(client: Client) -> None:
             refused = await client.call_tool("erase_subject", {"slug": "zibbo", "slug_again": "zibo"})
             assert refused.is_error
-            assert len(studio.subjects()) == 1
+            assert len(studio.subjects.all()) == 1
             done = await client.call_tool("erase_subject", {"slug": "zibbo", "slug_again": "zibbo"})
             assert done.structured_content["subject"] == "zibbo"
 
         inside(studio, talk)
-        assert studio.subjects() == []
+        assert studio.subjects.all() == []
 
 
 def test_pictures_come_as_small_pictures(settings: Settings) -> None:
@@ -283,7 +283,7 @@ def test_a_lora_is_no_path_of_this_machine(settings: Settings, tmp_path: Path) -
 def test_photos_go_in_and_are_reported(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with Studio(settings=settings) as studio:
-        studio.add_subject("zibbo", kind="character")
+        studio.subjects.add("zibbo", kind="character")
 
         async def talk(client: Client) -> None:
             added = await client.call_tool(
@@ -384,12 +384,12 @@ def test_of_this_machine_nothing_is_read_but_what_the_user_named(settings: Setti
         assert answer.is_error and "limner mcp --photos" in text_of(answer)
 
     with Studio(settings=settings) as studio:
-        studio.add_subject("rex", kind="character")
+        studio.subjects.add("rex", kind="character")
         inside(studio, refused, [machine / "photos"])
         inside(studio, nothing)
-        assert studio.jobs() == []
+        assert studio.jobs.all() == []
         inside(studio, taken, [machine / "photos"])
-        assert len(studio.jobs()) == 3
+        assert len(studio.jobs.all()) == 3
 
 
 def test_the_home_is_read_by_no_assistant_though_it_lies_in_a_folder_that_may_be(settings: Settings) -> None:
@@ -399,9 +399,9 @@ def test_the_home_is_read_by_no_assistant_though_it_lies_in_a_folder_that_may_be
             assert answer.is_error, path
 
     with Studio(settings=settings) as studio:
-        studio.add_subject("rex", kind="character")
+        studio.subjects.add("rex", kind="character")
         inside(studio, talk, [settings.home.parent])
-        assert studio.jobs() == []
+        assert studio.jobs.all() == []
 
 
 def test_a_folder_that_is_not_there_is_named_before_anything_is_served(settings: Settings, tmp_path: Path) -> None:

@@ -87,5 +87,5 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def studio(home: Path) -> Iterator[Studio]:
     with Studio(settings=Settings()) as made:
-        made.add_subject("zib", kind="character", trigger="zibbo")
+        made.subjects.add("zib", kind="character", trigger="zibbo")
         yield made

@@ -39,7 +39,7 @@ def add_training(
     studio: Studio, slug: str = "zib", *, steps: Sequence[int] = (10, 20, 30), name: str = TRAINING, rank: int = 2
 ) -> str:
     """A training that is done, with a checkpoint and a sample of each step; its id."""
-    subject = studio.subject(slug)
+    subject = studio.subjects.get(slug)
     facts = SubjectFacts(slug, subject.name, SubjectKind(subject.kind), subject.class_word, subject.trigger)
     manifest = DatasetManifest("d" * 64, facts, 64, ())
     weights = {step: keep(studio, quick_lora(BASE, rank, bytes([step])), "application/safetensors") for step in steps}

@@ -17,7 +17,7 @@ from limner.types import Finding, PhotoReport, Severity, Verdict
 def stored(home: Path, kind: str = "pet", name: str = "Rex") -> Studio:
     """A studio with the subject rex."""
     studio = Studio(settings=Settings(home=home, start_worker=False))
-    studio.add_subject("rex", name=name, kind=kind, class_word="dog" if kind == "pet" else "", trigger="rex_dog")
+    studio.subjects.add("rex", name=name, kind=kind, class_word="dog" if kind == "pet" else "", trigger="rex_dog")
     return studio
 
 

@@ -111,7 +111,7 @@ class ServicesBench:
         return studio
 
     def subject(self, slug: str = "zib", **options: Any) -> str:
-        self.studio.add_subject(slug, **{"kind": "character", "class_word": "robot", "trigger": "zibbo", **options})
+        self.studio.subjects.add(slug, **{"kind": "character", "class_word": "robot", "trigger": "zibbo", **options})
         return slug
 
     def run(self, job: Job, studio: Studio | None = None) -> Job:
@@ -127,7 +127,7 @@ class ServicesBench:
             await asyncio.to_thread(jobs.end_job, database, job.id)
 
         asyncio.run(whole())
-        return it.job(job.id)
+        return it.jobs.get(job.id)
 
     @contextmanager
     def running(self, job: Job) -> Iterator[threading.Thread]:
@@ -142,7 +142,7 @@ class ServicesBench:
         """A lora of a subject of its own, from a file; its name."""
         path = self.folder / f"{slug}.safetensors"
         path.write_bytes(data)
-        return self.studio.import_lora(
+        return self.studio.loras.adopt(
             path, subject=slug, **{"kind": "style", "trigger": f"trig_{slug}", **options}
         ).name
 

@@ -180,17 +180,17 @@ def fill(studio: Studio, folder: Path) -> Everything:
         studio.members.add(name, password, admin=True)
     annas = studio.owned_by(OWNER)
     yes = Consent("Yes.", "Anna", None)
-    annas.add_subject(SLUG, name=HIDDEN[0], kind="pet", class_word="dog", trigger=HIDDEN[1], consent=yes)
+    annas.subjects.add(SLUG, name=HIDDEN[0], kind="pet", class_word="dog", trigger=HIDDEN[1], consent=yes)
     photos = [keep(annas, SLUG, number, 512, 512) for number in range(1, 9)]
-    dataset = annas.freeze(SLUG, base="limner-tiny").digest
+    dataset = annas.datasets.freeze(SLUG, base="limner-tiny").digest
     add_training(annas, SLUG)
     stages = {"stages": [{"stage": "train"}]}
     with annas._workspace.database.write() as session:
         session.add(JobRow(id="job_trained", kind="train", subject=SLUG, target=TRAINING, request=stages, state="done"))
-    lora = annas.pick_checkpoint(TRAINING, 20).name
-    annas.publish(lora, hub="folder")
+    lora = annas.trainings.pick(TRAINING, 20).name
+    annas.publications.start(lora, hub="folder")
     studio.work(idle_seconds=0.0)
-    annas.set_captions(SLUG, {photos[0]: "a dog on a chair"})
+    annas.photos.set_captions(SLUG, {photos[0]: "a dog on a chair"})
     annas.captions.edit(SLUG, find="chair", replace="sofa")
 
     hook = annas.webhooks.add("http://127.0.0.1:9/hook", ["job.waiting"]).webhook.id
@@ -220,14 +220,14 @@ def fill(studio: Studio, folder: Path) -> Everything:
     second = annas.uploads.open(SLUG).id
     annas.uploads.add(SLUG, second, "b.png", 5)
     path = folder / "taken.png"
-    path.write_bytes(annas.photo(SLUG, photos[1]).path.read_bytes())
-    intake = annas.add_photos(SLUG, [path])
+    path.write_bytes(annas.photos.get(SLUG, photos[1]).path.read_bytes())
+    intake = annas.photos.add(SLUG, [path])
     token = annas.members.add_token("script", scopes=["read"]).token.id
     studio.members.add("cleo", "cleos long password")
 
-    annas.add_subject("gone", kind="pet", class_word="dog")
-    annas.remove_subject("gone")
-    annas.add_subject("rex", kind="pet", class_word="dog")
+    annas.subjects.add("gone", kind="pet", class_word="dog")
+    annas.erasure.erase("gone")
+    annas.subjects.add("rex", kind="pet", class_word="dog")
     elsewhere = keep(annas, "rex", 20, 512, 512)
     other_hook = annas.webhooks.add("http://127.0.0.1:9/other", ["job.waiting"]).webhook.id
     ids = {
@@ -270,7 +270,7 @@ def fill(studio: Studio, folder: Path) -> Everything:
         "subject": "rex",
         "digest": elsewhere,
         "photo": elsewhere,
-        "job": annas.add_photos("rex", [path]).id,
+        "job": annas.photos.add("rex", [path]).id,
         "webhook": other_hook,
     }
     there = {"photo": path.read_bytes(), "left": pair.left.id, "right": pair.right.id, "third": photos[2]}

@@ -24,7 +24,7 @@ HOSTILE = "<script>alert(1)</script> \u202e {trigger}"
 @pytest.fixture
 def rex(studio: Studio) -> list[str]:
     """Three photos, for two of which other captions came."""
-    studio.add_subject("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
+    studio.subjects.add("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
     photos = [keep(studio, "rex", number, caption=f"old {number}") for number in range(3)]
     with studio._workspace.database.write() as session:
         session.add(
@@ -43,7 +43,7 @@ def rex(studio: Studio) -> list[str]:
 
 
 def captions(studio: Studio) -> list[str]:
-    return [photo.caption for photo in studio.photos("rex")]
+    return [photo.caption for photo in studio.photos.all("rex")]
 
 
 def test_the_page_asks_and_takes_one_all_or_none(client: TestClient, studio: Studio, rex: list[str]) -> None:
@@ -96,7 +96,7 @@ def test_the_command_line_lists_and_answers(studio: Studio, rex: list[str]) -> N
 
 
 def test_a_training_that_diverged_says_so_everywhere(client: TestClient, studio: Studio, rex: list[str]) -> None:
-    dataset = studio.freeze("rex", base="limner-tiny", allow_few=True).digest
+    dataset = studio.datasets.freeze("rex", base="limner-tiny", allow_few=True).digest
     curve = [[step, 0.4 if step < 50 else 3.0] for step in range(1, 101)]
     values: dict[str, Any] = {
         "subject": "rex",

@@ -73,8 +73,8 @@ def lose(studio: Studio, tag: str = "generation_51c4a0c2d7e9f3b8-3") -> str:
 
 @pytest.fixture
 def spent(studio: Studio) -> Studio:
-    studio.add_subject("rex", kind="pet")
-    studio.add_subject("zibbo", kind="character")
+    studio.subjects.add("rex", kind="pet")
+    studio.subjects.add("zibbo", kind="character")
     spend(studio, "2.00", billed="1.50")
     spend(studio, "0.75", subject="zibbo", vendor="replicate", days=3)
     spend(studio, "9.00", billed="9.00", days=100)
@@ -126,7 +126,7 @@ def test_a_decision_is_explained_and_taken_once(client: TestClient, spent: Studi
     assert "It was paid" in text
     assert "are paid twice" in text
     assert client.post(f"/costs/purchases/{tag}", data={"decision": decision}).status_code == 303
-    assert all(one.state != "undecided" for one in spent.open_purchases())
+    assert all(one.state != "undecided" for one in spent.payments.open())
     # Double submit, or the other tab: said, and nothing done.
     second = client.post(f"/costs/purchases/{tag}", data={"decision": decision})
     assert second.status_code in (303, 404)
@@ -136,12 +136,12 @@ def test_a_decision_is_explained_and_taken_once(client: TestClient, spent: Studi
 def test_a_decision_that_is_none_is_refused(client: TestClient, spent: Studio) -> None:
     tag = lose(spent)
     client.post(f"/costs/purchases/{tag}", data={"decision": "burn"})
-    assert [one.state for one in spent.open_purchases()] == ["undecided"]
+    assert [one.state for one in spent.payments.open()] == ["undecided"]
     assert client.post("/costs/purchases/none", data={"decision": "paid"}).status_code == 404
 
 
 def test_budgets_are_changed_from_here_and_hold_at_once(client: TestClient, app: object, spent: Studio) -> None:
-    seen = spent.settings_report().seen
+    seen = spent.settings_file.report().seen
     sent = {"seen": seen, "budget_day": "5", "budget_total": "50", "budget_subject": "", "consent_above": "1.00"}
     assert client.post("/costs/budgets", data=sent).status_code == 303
     assert (spent.settings.home / "limner.toml").read_text() == 'budget_day = "5"\nbudget_total = "50"\n'
@@ -156,7 +156,7 @@ def test_budgets_are_changed_from_here_and_hold_at_once(client: TestClient, app:
 
 
 def test_a_wrong_budget_comes_back_with_what_is_wrong(client: TestClient, spent: Studio) -> None:
-    answer = client.post("/costs/budgets", data={"budget_day": "-3", "seen": spent.settings_report().seen})
+    answer = client.post("/costs/budgets", data={"budget_day": "-3", "seen": spent.settings_file.report().seen})
     assert answer.status_code == 422
     assert 'value="-3"' in answer.text
     assert "greater than or equal to 0" in answer.text
@@ -165,7 +165,7 @@ def test_a_wrong_budget_comes_back_with_what_is_wrong(client: TestClient, spent:
 def test_who_is_no_admin_sees_their_own_costs_and_changes_no_budget(studio: Studio) -> None:
     studio.members.add("anna", "four words nobody guesses")
     studio.members.add("ben", "four other words nobody guesses")
-    studio.add_subject("rex", kind="pet")
+    studio.subjects.add("rex", kind="pet")
     tag = lose(studio)
     app = create_app(studio.settings, rules=Rules(login=True))
     with Browser(app, base_url="http://localhost", follow_redirects=False) as ben:
@@ -179,5 +179,5 @@ def test_who_is_no_admin_sees_their_own_costs_and_changes_no_budget(studio: Stud
         assert ben.post(f"/costs/purchases/{tag}", data={"decision": "paid"}).status_code == 404
         for path in ("/settings", "/settings/webhooks", "/accounts", "/system"):
             assert ben.get(path).status_code == 403, path
-    assert [one.state for one in studio.open_purchases()] == ["undecided"]
-    assert studio.settings_report()["budget_day"].value == ""
+    assert [one.state for one in studio.payments.open()] == ["undecided"]
+    assert studio.settings_file.report()["budget_day"].value == ""

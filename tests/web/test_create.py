@@ -89,7 +89,7 @@ def prompt_in(html: str) -> str:
 
 
 def jobs_of(studio: Studio) -> list[str]:
-    return [job.target for job in studio.jobs()]
+    return [job.target for job in studio.jobs.all()]
 
 
 # --- the form ---------------------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def test_what_is_sent_is_drawn_and_the_page_is_permanent(client: TestClient, stu
     }
     answer = send(client, prompt="a drawing of {trigger}", **fields)
     assert answer.status_code == 303
-    made = studio.generation(answer.headers["location"].removeprefix("/generations/"))
+    made = studio.generations.get(answer.headers["location"].removeprefix("/generations/"))
     assert (made.prompt, made.count, made.seed) == ("a drawing of zibbo_trg", 3, 7)
     assert (made.width, made.height) == (112, 144)
     assert made.loras[0]["name"] == lora and made.loras[0]["scale"] == 0.75
@@ -147,7 +147,7 @@ def test_the_same_form_sent_twice_draws_once(client: TestClient, studio: Studio)
 def test_a_form_that_was_changed_is_drawn_though_its_id_was_used(client: TestClient, studio: Studio) -> None:
     first, second, again = (send(client, prompt=prompt) for prompt in ("a harbour", "a forest", "a harbour"))
     assert first.headers["location"] == again.headers["location"] != second.headers["location"]
-    assert sorted(studio.generation(one).prompt for one in jobs_of(studio)) == ["a forest", "a harbour"]
+    assert sorted(studio.generations.get(one).prompt for one in jobs_of(studio)) == ["a forest", "a harbour"]
 
 
 def test_htmx_gets_the_new_generation_and_a_form_for_the_next_wish(client: TestClient, studio: Studio) -> None:
@@ -204,7 +204,7 @@ def test_prompts_of_every_script_are_drawn_as_they_are(shared: tuple[TestClient,
     client, studio = shared
     answer = send(client, prompt=words, wish=uuid4().hex)
     assert answer.status_code == 303
-    assert studio.generation(answer.headers["location"].rpartition("/")[2]).prompt == words
+    assert studio.generations.get(answer.headers["location"].rpartition("/")[2]).prompt == words
     shown = client.get(answer.headers["location"]).text
     assert "<script>alert" not in shown and "49" not in shown.partition("<h1")[2].partition("</h1>")[0]
 
@@ -220,7 +220,7 @@ def test_a_prompt_that_cannot_be_drawn_comes_back_whole(shared: tuple[TestClient
 
 def test_own_sizes_are_those_that_were_written(client: TestClient, studio: Studio) -> None:
     assert send(client, prompt="a", size="own", width="192", height="96").status_code == 303
-    made = studio.generation(jobs_of(studio)[0])
+    made = studio.generations.get(jobs_of(studio)[0])
     assert (made.width, made.height) == (192, 96)
     refused = send(client, prompt="a", size="own", width="100", height="4096", wish="f" * 32)
     assert refused.status_code == 422
@@ -302,7 +302,7 @@ def test_a_usual_order_of_generators_can_be_chosen(home_settings: Settings, stud
         html = client.get("/create").text
         assert "Together AI, then This machine" in html and checked(html, "generator") == ["together,local"]
         assert send(client, prompt="a", generator="together,local").status_code == 303
-    assert studio.generation(jobs_of(studio)[0]).generator == "together,local"
+    assert studio.generations.get(jobs_of(studio)[0]).generator == "together,local"
 
 
 # --- links ------------------------------------------------------------------------------------------------------
@@ -394,12 +394,12 @@ def test_going_on_from_this_page_and_from_the_jobs_makes_one_job(client: TestCli
     target = send(client, prompt="a harbour").headers["location"]
     generation = target.removeprefix("/generations/")
     fail(studio, generation, "vendor-busy")
-    stopped = studio.job(generation)
+    stopped = studio.jobs.get(generation)
     html = client.get(target).text
     wish = re.search(rf'action="{target}/resume">.*?name="wish" value="([^"]+)"', html)
     assert wish is not None
     assert send(client, f"/jobs/{stopped.id}/resume", wish=f"resume-{stopped.id}").status_code == 303
-    again = studio.job(generation)
+    again = studio.jobs.get(generation)
     assert again.id != stopped.id
     # The other tab still shows the button, and the jobs page the old job.
     assert send(client, f"{target}/resume", wish=wish[1]).headers["location"] == target
@@ -416,13 +416,13 @@ def test_a_generation_cancelled_before_it_began_is_over_and_waits_again_when_res
     run_stage = worker._runner(studio._workspace)
     assert not asyncio.run(run_stage(job.id, 0))
     jobs.end_job(studio._workspace.database, job.id)
-    assert studio.generation(job.target).state is JobState.CANCELLED
+    assert studio.generations.get(job.target).state is JobState.CANCELLED
     html = client.get(target).text
     wish = re.search(rf'action="{target}/resume">.*?name="wish" value="([^"]+)"', html)
     assert wish is not None
     assert "event: end" in client.get("/generations/live", params={"id": job.target}).text
     assert send(client, f"{target}/resume", wish=wish[1]).status_code == 303
-    assert studio.generation(job.target).state is JobState.WAITING
+    assert studio.generations.get(job.target).state is JobState.WAITING
     assert f"{target}/cancel" in client.get(target).text
 
 
@@ -430,7 +430,7 @@ def test_cancelling_goes_back_to_where_the_visitor_was(client: TestClient, studi
     target = send(client, prompt="a harbour").headers["location"]
     answer = send(client, f"{target}/cancel", next="/create?from=1")
     assert answer.headers["location"] == "/create?from=1"
-    assert studio.job(target.removeprefix("/generations/")).cancel_requested
+    assert studio.jobs.get(target.removeprefix("/generations/")).cancel_requested
     assert send(client, f"{target}/cancel", partial=True).status_code == 204
     assert ">Stopping<" in client.get(target).text
     assert send(client, f"{target}/cancel", next="//evil.example").headers["location"] == target
@@ -442,7 +442,7 @@ def test_all_that_is_drawn_on_a_page_is_followed_by_one_stream(client: TestClien
     assert f'hx-sse:connect="/generations/live?id={first}"' in page and page.count("hx-sse:connect") == 1
     assert f'name="following" value="{first}" form="create-form"' in page
     part = send(client, partial=True, prompt="a pier", wish="f" * 32, following=first).text
-    second = next(job.target for job in studio.jobs() if job.target != first)
+    second = next(job.target for job in studio.jobs.all() if job.target != first)
     assert f'hx-sse:connect="/generations/live?id={second}&id={first}"' in unescape(part)
     assert part.count("hx-sse:connect") == 1
     assert client.get("/generations/live").status_code == 422
@@ -490,9 +490,9 @@ def test_a_grid_is_drawn_from_the_form_or_refused_with_the_form_kept(client: Tes
 
 
 def test_a_grid_of_checkpoints_is_of_the_training_of_the_first_lora(client: TestClient, studio: Studio) -> None:
-    studio.add_subject("zib", kind="character", trigger="zibbo")
+    studio.subjects.add("zib", kind="character", trigger="zibbo")
     add_training(studio)
-    lora = studio.pick_checkpoint(TRAINING, 20).name
+    lora = studio.trainings.pick(TRAINING, 20).name
     other = add_lora(studio, "rex")
     fields = {"prompt": "{trigger}", "x": "checkpoint", "x_values": "10, 30", "do": "grid", "steps": "1"}
     refused = send(client, lora=other, **fields)
@@ -537,7 +537,7 @@ def test_grids_are_found_again(client: TestClient, studio: Studio, monkeypatch: 
     assert re.findall(r'href="/grids/(grid_\w+)"', client.get(older[1]).text) == [made[1].id, made[0].id]
     cell = made[3].generations[1]
     assert f'href="/grids/{made[3].id}"' in client.get(f"/generations/{cell.id}").text
-    assert f'href="/grids/{made[3].id}"' in client.get(f"/jobs/{studio.job(cell.id).id}").text
+    assert f'href="/grids/{made[3].id}"' in client.get(f"/jobs/{studio.jobs.get(cell.id).id}").text
     alone = studio.generate("a harbour", generator="local")
     assert 'href="/grids/' not in client.get(f"/jobs/{alone.id}").text
 

@@ -33,7 +33,7 @@ def home_settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture(autouse=True)
 def made(studio: Studio) -> None:
-    studio.add_subject("zib", kind="character", name="<b>Zib</b>", trigger="zibbo")
+    studio.subjects.add("zib", kind="character", name="<b>Zib</b>", trigger="zibbo")
     add_training(studio)
 
 
@@ -206,7 +206,7 @@ def test_what_went_wrong_is_said_once_with_what_to_do(client: TestClient, studio
 def test_stopping_and_forgetting(client: TestClient, studio: Studio) -> None:
     path = start(client)
     assert client.post(f"{path}/cancel").headers["location"] == path
-    assert all(job.cancel_requested for job in studio.jobs())
+    assert all(job.cancel_requested for job in studio.jobs.all())
     assert client.post(f"{path}/delete").headers["location"] == HERE
     assert client.get(path).status_code == 404
 
@@ -302,7 +302,7 @@ def test_a_checkpoint_is_picked_from_the_grid(client: TestClient, studio: Studio
     for _ in range(2):
         answer = client.post(f"/trainings/{TRAINING}/pick", data={"step": "30"})
         assert answer.headers["location"] == "/loras/zib@v1"
-    assert [lora.step for lora in studio.loras()] == [30]
+    assert [lora.step for lora in studio.loras.all()] == [30]
     assert "step 30 is zib@v1" in client.get(f"/grids/{grid.id}").text
     assert client.post(f"/trainings/{TRAINING}/pick", data={"step": "15"}).status_code == 404
     assert client.post(f"/trainings/{TRAINING}/pick", data={"step": "-1"}).status_code == 422

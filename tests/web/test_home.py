@@ -15,30 +15,30 @@ def test_an_empty_home_starts_the_first_subject_or_the_demo(client: TestClient, 
     answer = client.post("/demo")
     assert (answer.status_code, answer.headers["Location"]) == (303, "/subjects/zibbo")
     assert client.post("/demo").status_code == 303
-    (job,) = studio.jobs("zibbo")
+    (job,) = studio.jobs.all("zibbo")
     assert "Running now" in client.get("/").text
     studio.work(idle_seconds=0.0)
     studio.wait(job)
-    assert len(studio.photos("zibbo")) == 10
+    assert len(studio.photos.all("zibbo")) == 10
     page = client.get("/").text
     assert "10 photos, no LoRAs" in page
-    assert f"/subjects/zibbo/photos/{studio.photos('zibbo')[0].digest}/thumb" in page
+    assert f"/subjects/zibbo/photos/{studio.photos.all('zibbo')[0].digest}/thumb" in page
     assert "Running now" not in page
 
 
 def test_the_best_picture_is_the_favourite_else_the_newest(client: TestClient, studio: Studio) -> None:
-    studio.add_subject("zibbo", kind="character")
+    studio.subjects.add("zibbo", kind="character")
     older, newer = add_generation(studio, "one", count=2, subjects=["zibbo"])
-    (card,) = studio.subject_cards()
+    (card,) = studio.subjects.cards()
     assert (card.image, card.images) == (newer, 2)
     studio.gallery.set_favourite([older])
-    (card,) = studio.subject_cards()
+    (card,) = studio.subjects.cards()
     assert card.image == older
     assert f"/images/{older}/thumb" in client.get("/").text
 
 
 def test_importing_a_lora_is_found_from_the_first_page(client: TestClient, studio: Studio) -> None:
     assert 'href="/loras#import"' in client.get("/").text
-    studio.add_subject("rex", kind="pet")
+    studio.subjects.add("rex", kind="pet")
     assert 'href="/loras"' in client.get("/").text
     assert 'href="/loras#import"' in client.get("/create").text

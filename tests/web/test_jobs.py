@@ -92,7 +92,7 @@ def test_two_tabs_cancel_and_resume_one_job(client: TestClient, studio: Studio) 
     tabs = [client.get(f"/jobs/{job}").text for _ in range(2)]
     for tab in tabs:
         assert post(client, f"/jobs/{job}/cancel", tab).headers["location"] == f"/jobs/{job}"
-    assert studio.job(job).cancel_requested
+    assert studio.jobs.get(job).cancel_requested
     fail(studio, job)
     tabs = [client.get(f"/jobs/{job}").text for _ in range(2)]
     wishes = [tab.split('name="wish" value="')[1].split('"')[0] for tab in tabs]
@@ -101,8 +101,8 @@ def test_two_tabs_cancel_and_resume_one_job(client: TestClient, studio: Studio) 
         for tab, wish in zip(tabs, wishes, strict=True)
     }
     assert len(places) == 1
-    assert len(studio.jobs()) == 2
-    again = studio.job(job).resumed_as
+    assert len(studio.jobs.all()) == 2
+    again = studio.jobs.get(job).resumed_as
     assert places == {f"/jobs/{again}"}
     for page in (f"/jobs/{job}", "/jobs?state=stopped"):
         html = client.get(page).text
@@ -137,13 +137,13 @@ def test_a_job_that_is_not_there(client: TestClient, job: str) -> None:
     ],
 )
 def test_each_kind_leads_to_what_it_makes(studio: Studio, kind: str, target: str, makes: str) -> None:
-    job: Job = studio.job(add(studio, kind, target=target))
+    job: Job = studio.jobs.get(add(studio, kind, target=target))
     assert line_of(job).makes == makes
     assert line_of(job).title.endswith("rex")
 
 
 def test_a_running_training_is_never_hidden_by_the_cells_of_a_grid(client: TestClient, studio: Studio) -> None:
-    studio.add_subject("rex", kind="pet")
+    studio.subjects.add("rex", kind="pet")
     training = add(studio, "train", target="training_9")
     jobs.start_stage(studio._workspace.database, training, 0)
     cells = [add(studio, "generate", target=f"generation_{number}") for number in range(70)]

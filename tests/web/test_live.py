@@ -317,12 +317,12 @@ def test_a_stream_ends_with_the_session_or_token_of_its_reader(
 def test_a_job_that_nobody_watches_goes_on_as_soon_as_a_server_lives(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Studio(settings=Settings(home=home, start_worker=False)) as left_behind:
-        left_behind.add_subject("rex", kind="pet")
+        left_behind.subjects.add("rex", kind="pet")
         picture = tmp_path / "rex.png"
         Image.new("RGB", (640, 640), "red").save(picture)
-        job = left_behind.add_photos("rex", [picture])
+        job = left_behind.photos.add("rex", [picture])
         assert job.state is JobState.WAITING
         app = create_app(Settings(home=home, worker_idle_seconds=1))
         with TestClient(app, base_url="http://localhost"):
-            asyncio.run(eventually(lambda: left_behind.job(job.id).state.ended, seconds=60))
-        assert left_behind.job(job.id).state is JobState.DONE
+            asyncio.run(eventually(lambda: left_behind.jobs.get(job.id).state.ended, seconds=60))
+        assert left_behind.jobs.get(job.id).state is JobState.DONE

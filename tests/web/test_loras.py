@@ -36,9 +36,9 @@ PAGE = "/loras/zib@v1"
 @pytest.fixture
 def lora(studio: Studio) -> str:
     """A version picked from a checkpoint of a subject whose name is an attack."""
-    studio.add_subject("zib", kind="character", name="<script>alert(1)</script>", trigger="zibbo")
+    studio.subjects.add("zib", kind="character", name="<script>alert(1)</script>", trigger="zibbo")
     add_training(studio)
-    return studio.pick_checkpoint(TRAINING, 20).name
+    return studio.trainings.pick(TRAINING, 20).name
 
 
 def test_all_versions_are_listed(client: TestClient, lora: str) -> None:
@@ -54,7 +54,7 @@ def test_without_any_the_page_says_what_to_do(client: TestClient) -> None:
 
 
 def test_the_page_tells_the_facts(client: TestClient, studio: Studio, lora: str) -> None:
-    found = studio.lora(lora)
+    found = studio.loras.get(lora)
     page = client.get(PAGE)
     assert page.status_code == 200
     for fact in (found.digest, found.digest[:10], found.tensor_digest[:12], "limner-tiny", "zibbo", "not scored"):
@@ -75,7 +75,7 @@ def test_files_in_every_naming(client: TestClient, studio: Studio, lora: str, tm
     path.write_bytes(answer.content)
     assert inspect(path).naming == TensorNaming(naming or "diffusers")
     if naming in ("", "diffusers"):
-        assert digests(read_header(path)).file == studio.lora(lora).digest
+        assert digests(read_header(path)).file == studio.loras.get(lora).digest
 
 
 def test_a_naming_that_there_is_not(client: TestClient, lora: str) -> None:
@@ -89,13 +89,13 @@ def test_the_owners_words_are_kept_and_woven_in(client: TestClient, studio: Stud
     words = "# Best at 0.8\n\nMade of *my* dog.\n\n```\nan open fence"
     answer = client.post(f"{PAGE}/card", data={"words": words})
     assert answer.headers["location"] == f"{PAGE}#card"
-    assert studio.lora(lora).card == words
+    assert studio.loras.get(lora).card == words
     page = client.get(PAGE)
     assert "Made of <em>my</em> dog." in page.text
     assert "<h5>Best at 0.8</h5>" in page.text, "below the card's own headings, which are below the page's"
     # what stands after an open fence is the card's own still
     assert re.search(r"<h4>Licence</h4>", page.text)
-    card = studio.model_card(lora)
+    card = studio.publications.card(lora)
     assert card.index("## About") < card.index("Made of *my* dog.") < card.index("## Licence")
 
 
@@ -124,8 +124,8 @@ def test_no_word_of_the_owner_becomes_more_than_text(client: TestClient, studio:
     assert "<img" not in preview
     assert not re.search(r'href="(?!https?://|#|mailto:)', preview)
     assert "<h4>Licence</h4>" in preview
-    assert studio.model_card(lora).count("## Licence") == 1
-    assert not re.search(r"(?<!\\)<(script|div|!--)", studio.model_card(lora))
+    assert studio.publications.card(lora).count("## Licence") == 1
+    assert not re.search(r"(?<!\\)<(script|div|!--)", studio.publications.card(lora))
 
 
 def test_words_too_long_come_back_with_the_reason(client: TestClient, studio: Studio, lora: str) -> None:
@@ -134,7 +134,7 @@ def test_words_too_long_come_back_with_the_reason(client: TestClient, studio: St
     assert answer.status_code == 422
     assert "20,001 characters" in answer.text
     assert words in answer.text
-    assert studio.lora(lora).card == ""
+    assert studio.loras.get(lora).card == ""
 
 
 def test_links_of_a_card_are_not_followed_by_robots() -> None:
@@ -156,21 +156,21 @@ def test_publishing_is_a_job_and_twice_is_one(client: TestClient, studio: Studio
     first, again = publish(client), publish(client)
     assert first.status_code == again.status_code == 303
     assert first.headers["location"] == again.headers["location"]
-    [job] = studio.jobs()
+    [job] = studio.jobs.all()
     assert first.headers["location"] == f"/jobs/{job.id}"
     assert (job.kind, job.target) == ("publish", lora)
 
 
 def test_a_person_without_consent_is_not_made_public(client: TestClient, studio: Studio) -> None:
-    studio.add_subject("zib", kind="person", name="Zib", trigger="zibbo")
+    studio.subjects.add("zib", kind="person", name="Zib", trigger="zibbo")
     add_training(studio)
-    studio.pick_checkpoint(TRAINING, 20)
+    studio.trainings.pick(TRAINING, 20)
     answer = publish(client, visibility="public", repo="ann/zib")
     assert answer.status_code == 409
     assert "no consent" in answer.text
     assert 'value="ann/zib"' in answer.text
     assert re.search(r'name="visibility" value="public" checked', answer.text)
-    assert studio.jobs() == []
+    assert studio.jobs.all() == []
 
 
 @pytest.mark.parametrize(("field", "value", "status"), [("visibility", "all", 422), ("hub", "nowhere", 422)])
@@ -180,7 +180,7 @@ def test_what_cannot_be_published_comes_back(
     answer = publish(client, **{field: value})
     assert answer.status_code in (status, 404, 424)
     assert 'class="notice notice-refusal"' in answer.text
-    assert studio.jobs() == []
+    assert studio.jobs.all() == []
 
 
 def test_where_it_is_published(client: TestClient, studio: Studio, lora: str) -> None:
@@ -200,12 +200,12 @@ def test_visibility_unpublish_and_delete(client: TestClient, studio: Studio, lor
     publishing.publish_now(studio._workspace, lora, hub="folder", visibility=Visibility.PRIVATE)
     answer = client.post(f"{PAGE}/visibility", data={"visibility": "public", "hub": "folder"})
     assert answer.headers["location"] == f"{PAGE}#places"
-    assert studio.publications()[0].visibility is Visibility.PUBLIC
+    assert studio.publications.all()[0].visibility is Visibility.PUBLIC
     refused = client.post(f"{PAGE}/delete")
     assert refused.status_code == 409
     assert "is published as limner/zib-lora" in html.unescape(refused.text)
     assert client.post(f"{PAGE}/unpublish", data={"hub": "folder"}).status_code == 303
-    assert studio.publications() == []
+    assert studio.publications.all() == []
     assert client.post(f"{PAGE}/unpublish").status_code == 404
     assert client.post(f"{PAGE}/delete").headers["location"] == "/loras"
     assert client.get(PAGE).status_code == 404
@@ -214,7 +214,7 @@ def test_visibility_unpublish_and_delete(client: TestClient, studio: Studio, lor
 def test_deleting_with_its_publications(client: TestClient, studio: Studio, lora: str) -> None:
     publishing.publish_now(studio._workspace, lora, hub="folder", visibility=Visibility.PRIVATE)
     assert client.post(f"{PAGE}/delete", data={"unpublish": "yes"}).headers["location"] == "/loras"
-    assert (studio.loras(), studio.publications()) == ([], [])
+    assert (studio.loras.all(), studio.publications.all()) == ([], [])
 
 
 # --- importing --------------------------------------------------------------------------------------------------------
@@ -229,10 +229,10 @@ def take(client: TestClient, source: str = "", file: bytes | None = None, **more
 def test_a_file_is_imported_whatever_its_name(client: TestClient, studio: Studio) -> None:
     answer = take(client, file=quick_lora("limner-tiny", 2, b"x"), trigger="inky")
     assert answer.headers["location"] == "/loras/new@v1"
-    assert studio.lora("new").trigger == "inky"
+    assert studio.loras.get("new").trigger == "inky"
     again = take(client, file=quick_lora("limner-tiny", 2, b"x"))
     assert again.headers["location"] == "/loras/new@v1"
-    assert len(studio.loras()) == 1
+    assert len(studio.loras.all()) == 1
     assert not list(Path(studio.settings.home).rglob("evil*"))
 
 
@@ -285,9 +285,9 @@ def test_an_open_base_is_a_choice_on_the_page_and_nothing_else_is_lost(client: T
     chosen = re.findall(r'<input type="radio" name="base" value="([^"]+)"( checked)?', answer.text)
     assert chosen == [("flux1-dev", ""), ("flux1-schnell", "")]
     assert 'value="kept"' in answer.text
-    assert studio.loras() == []
+    assert studio.loras.all() == []
     assert take(client, file=open_one, base="flux1-schnell").headers["location"] == "/loras/new@v1"
-    assert studio.lora("new").base == "flux1-schnell"
+    assert studio.loras.get("new").base == "flux1-schnell"
     filled = client.get("/loras", params={"source": "ann/zib", "subject": "new", "base": "flux1-dev"}).text
     assert 'value="ann/zib"' in filled
     assert '<option value="flux1-dev" selected>' in filled
@@ -301,7 +301,7 @@ def test_what_was_noticed_and_the_original_are_on_the_page(client: TestClient, s
     assert "no number" in take(client, file=data, rank="many").text
     assert take(client, file=data, rank="16").headers["location"] == "/loras/new@v1"
     shown = client.get("/loras/new@v1").text
-    (finding,) = studio.lora("new").findings
+    (finding,) = studio.loras.get("new").findings
     assert html.escape(finding.message, quote=True).replace("&#x27;", "&#39;") in shown
     assert "imported as LoKr" in shown
     assert client.get("/loras/new@v1/file", params={"naming": "original"}).content == data
@@ -315,7 +315,7 @@ def test_a_file_that_is_none_comes_back_with_the_reason(client: TestClient, stud
     assert answer.status_code == 422
     assert "web page" in answer.text
     assert 'value="kept"' in answer.text
-    assert studio.subjects() == []
+    assert studio.subjects.all() == []
     assert take(client).status_code == 422
     assert "Whose LoRA" in take(client, "ann/zib", subject="").text
 
@@ -361,7 +361,7 @@ def test_nothing_inside_can_be_named(client: TestClient, studio: Studio, source:
             theirs.generate("x", loras=[source.replace("{port}", url.rpartition(":")[2])], generator="local")
     assert found.status_code == 422
     assert asked == []
-    assert studio.loras() == []
+    assert studio.loras.all() == []
     assert "root:" not in found.text
     assert "secret@" not in re.sub(r'value="[^"]*"', "", found.text)
 
@@ -395,11 +395,11 @@ def test_a_redirect_leads_nowhere_inside(client: TestClient, studio: Studio, mon
         for to in ("169.254.169.254", "10.0.0.1", f"127.0.0.1:{port}", f"localhost:{port}", "[fd00::1]"):
             assert take(client, f"https://public.example:{port}/a.safetensors?to={to}").status_code == 303, to
         studio.work(idle_seconds=0.0)
-    for job in studio.jobs():
+    for job in studio.jobs.all():
         assert job.error is not None
         assert "is not fetched" in job.error["message"]
     assert asked == ["/a.safetensors"] * 5
-    assert studio.loras() == []
+    assert studio.loras.all() == []
 
 
 def test_a_name_that_changes_its_address_is_connected_to_where_it_was_looked_at(
@@ -423,7 +423,7 @@ def test_a_name_that_changes_its_address_is_connected_to_where_it_was_looked_at(
 
     monkeypatch.setattr(httpx2.AsyncClient, "send", send)
     with pytest.raises(Stop):
-        studio.import_lora("https://rebind.example/a.safetensors", subject="new", from_here=False)
+        studio.loras.adopt("https://rebind.example/a.safetensors", subject="new", from_here=False)
     assert targets == ["203.0.114.9 rebind.example rebind.example"]
 
 
@@ -457,18 +457,18 @@ def test_an_address_is_fetched_by_a_job_that_leads_to_the_lora(
         wish = re.search(r'name="wish" value="([^"]+)"', client.get("/loras").text)
         assert wish is not None
         sent = take(client, address, wish=wish[1])
-        (job,) = studio.jobs()
+        (job,) = studio.jobs.all()
         assert (sent.status_code, sent.headers["location"]) == (303, f"/jobs/{job.id}")
         assert take(client, address, wish=wish[1]).headers["location"] == f"/jobs/{job.id}"  # sent twice
         assert "Import a LoRA of new" in client.get("/jobs").text
         assert "Import the LoRA" in client.get(f"/jobs/{job.id}").text
-        assert studio.loras() == []
+        assert studio.loras.all() == []
         studio.work(idle_seconds=0.0)
-    assert studio.job(job.id).result == {"lora": "new@v1"}
+    assert studio.jobs.get(job.id).result == {"lora": "new@v1"}
     page = html.unescape(client.get(f"/jobs/{job.id}").text)
     assert 'href="/loras/new%40v1"' in page
     assert client.get("/loras/new%40v1").status_code == 200
-    assert len(studio.jobs()) == 1
+    assert len(studio.jobs.all()) == 1
 
 
 def test_an_address_is_fetched_by_the_api_as_a_job(
@@ -494,7 +494,7 @@ def test_an_address_is_fetched_by_the_api_as_a_job(
         assert client.post(f"/api/v1/jobs/{second}/cancel").status_code in (200, 202)
         studio.work(idle_seconds=0.0)
     assert client.get(f"/api/v1/jobs/{second}").json()["state"] == "cancelled"
-    assert [one.name for one in studio.loras()] == ["new@v1"]
+    assert [one.name for one in studio.loras.all()] == ["new@v1"]
 
 
 @pytest.mark.parametrize("version", ["9" * 20, "9" * 5_000, "\u0661"])

@@ -143,8 +143,8 @@ def test_no_address_of_a_lora_leads_inside(client: TestClient, studio: Studio, w
         status, text = way(client, address)
         assert 400 <= status < 500 or status == 502, (address, status, text[:300])
         assert "secret" not in text or way in FORMS, address
-    assert studio.jobs() == []
-    assert studio.loras() == []
+    assert studio.jobs.all() == []
+    assert studio.loras.all() == []
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -173,7 +173,7 @@ def test_no_path_of_a_lora_is_looked_up(
         assert 400 <= status < 500, (path, status)
         assert "not a lora, but here" not in text
         assert "file on this machine" not in text
-    assert studio.loras() == []
+    assert studio.loras.all() == []
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -233,7 +233,7 @@ def test_a_name_that_turns_inside_is_connected_to_where_it_was_looked_at(
     status, text = way(client, "https://rebind.example/a.safetensors")
     assert line.targets == [("1.1.1.1", "rebind.example")]
     assert status == 422 and "inside a network" in text
-    assert studio.jobs() == []
+    assert studio.jobs.all() == []
 
 
 @pytest.mark.parametrize("way", DRAWING)
@@ -250,7 +250,7 @@ def test_a_public_address_that_sends_inside_is_not_followed(
     status, _ = way(client, "https://rebind.example/a.safetensors")
     assert status in (422, 502)
     assert set(line.targets) == {("1.1.1.1", "rebind.example")}
-    assert studio.jobs() == []
+    assert studio.jobs.all() == []
 
 
 def test_a_link_to_create_and_a_lora_of_its_list_lead_to_no_path_and_no_inner_address(
@@ -267,7 +267,7 @@ def test_a_link_to_create_and_a_lora_of_its_list_lead_to_no_path_and_no_inner_ad
         assert answer.status_code == 200 and 'id="f-address-error"' in answer.text, source
         sent = client.post("/create", data={"prompt": "x", "lora": source, "scale": "1", "wish": "a" * 32})
         assert sent.status_code == 422, source
-    assert studio.jobs() == []
+    assert studio.jobs.all() == []
 
 
 # --- webhooks -------------------------------------------------------------------------------------------------------

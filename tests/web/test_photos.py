@@ -23,7 +23,7 @@ PARTIAL = {"HX-Request": "true"}
 
 @pytest.fixture
 def rex(studio: Studio) -> list[str]:
-    studio.add_subject("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
+    studio.subjects.add("rex", name="Rex", kind="pet", class_word="dog", trigger="rex_dog")
     return [
         keep(studio, "rex", 0, caption="a brown {trigger} dog", perceptual_hash="0" * 16),
         keep(studio, "rex", 1, perceptual_hash="0" * 15 + "1"),
@@ -79,7 +79,7 @@ def test_a_caption_is_saved_in_place_with_what_is_then_to_be_said(
     answer = client.post(path, data={"caption": " a brown\n{trigger} dog "}, headers=PARTIAL)
     assert answer.status_code == 200 and "<html" not in answer.text
     assert "coat" in answer.text and f'id="said-{rex[3][:12]}"' in answer.text
-    assert studio.photo("rex", rex[3]).caption == "a brown {trigger} dog"
+    assert studio.photos.get("rex", rex[3]).caption == "a brown {trigger} dog"
 
 
 def test_a_caption_is_saved_as_a_plain_form(client: TestClient, studio: Studio, rex: list[str]) -> None:
@@ -88,7 +88,7 @@ def test_a_caption_is_saved_as_a_plain_form(client: TestClient, studio: Studio, 
     answer = client.post(path, data={**fields, "caption": "{trigger} by the sea"})
     assert answer.status_code == 303
     assert answer.headers["location"] == f"/subjects/rex/photos?show=uncaptioned#p-{rex[1][:12]}"
-    assert studio.photo("rex", rex[1]).caption == "{trigger} by the sea"
+    assert studio.photos.get("rex", rex[1]).caption == "{trigger} by the sea"
 
 
 def test_a_refused_caption_comes_back_as_it_was_typed(client: TestClient, studio: Studio, rex: list[str]) -> None:
@@ -99,7 +99,7 @@ def test_a_refused_caption_comes_back_as_it_was_typed(client: TestClient, studio
         assert "unknown placeholder {triger}" in answer.text
         if not headers:
             assert "{triger} &amp; co</textarea>" in answer.text and 'aria-invalid="true"' in answer.text
-    assert studio.photo("rex", rex[3]).caption == "{trigger} asleep"
+    assert studio.photos.get("rex", rex[3]).caption == "{trigger} asleep"
 
 
 def test_many_captions_are_previewed_changed_and_undone(client: TestClient, studio: Studio, rex: list[str]) -> None:
@@ -111,13 +111,13 @@ def test_many_captions_are_previewed_changed_and_undone(client: TestClient, stud
     assert fields["prefix"] == "soft light, "
     answer = client.post("/subjects/rex/captions", data=fields)
     assert answer.status_code == 303
-    assert studio.photo("rex", rex[0]).caption == "soft light, a {trigger} dog"
+    assert studio.photos.get("rex", rex[0]).caption == "soft light, a {trigger} dog"
     again = client.post("/subjects/rex/captions", data=fields)
     assert again.status_code == 303 and len(studio.captions.last("rex").changes) == 3  # type: ignore[union-attr]
     page = client.get("/subjects/rex/photos")
     assert "Undo the change of 3 captions" in page.text
     assert client.post("/subjects/rex/captions/undo").status_code == 303
-    assert studio.photo("rex", rex[0]).caption == "a brown {trigger} dog"
+    assert studio.photos.get("rex", rex[0]).caption == "a brown {trigger} dog"
     assert client.post("/subjects/rex/captions/undo").status_code == 404
 
 
@@ -145,14 +145,14 @@ def test_a_crop_is_tried_kept_and_given_back(client: TestClient, studio: Studio,
     crop = {"left": "10", "top": "20", "width": "100.4", "height": "200"}
     tried = client.get(f"{here}/trained", params=crop)
     assert tried.headers["content-type"] == "image/jpeg"
-    assert studio.photo("rex", rex[0]).crop is None
+    assert studio.photos.get("rex", rex[0]).crop is None
     assert client.post(f"{here}/crop", data={**crop, "action": "save"}).status_code == 303
-    assert studio.photo("rex", rex[0]).crop == Crop(10, 20, 100, 200)
+    assert studio.photos.get("rex", rex[0]).crop == Crop(10, 20, 100, 200)
     kept = client.get(f"{here}/trained")
     assert kept.content == tried.content
-    assert Image.open(io.BytesIO(kept.content)).size == studio.proposed_crops("rex", [rex[0]])[0].bucket
+    assert Image.open(io.BytesIO(kept.content)).size == studio.photos.proposed_crops("rex", [rex[0]])[0].bucket
     assert client.post(f"{here}/crop", data={"action": "automatic"}).status_code == 303
-    assert studio.photo("rex", rex[0]).crop is None
+    assert studio.photos.get("rex", rex[0]).crop is None
 
 
 @pytest.mark.parametrize("wrong", [{"left": "a"}, {"width": ""}, {"left": "inf"}, {"top": "nan"}, {"width": "99999"}])
@@ -164,7 +164,7 @@ def test_a_crop_that_cannot_be_comes_back_as_typed(
     answer = client.post(f"{here}/crop", data=crop)
     assert answer.status_code == 422 and 'value="200"' in answer.text and 'role="alert"' in answer.text
     assert client.get(f"{here}/trained", params=crop).status_code == 422
-    assert studio.photo("rex", rex[0]).crop is None
+    assert studio.photos.get("rex", rex[0]).crop is None
 
 
 def test_the_base_that_is_judged_for_stays_whichever_photos_are_shown(client: TestClient, rex: list[str]) -> None:
@@ -186,12 +186,12 @@ def test_a_photo_of_the_subject_leads_to_its_row(client: TestClient, rex: list[s
 
 
 def test_one_is_not_several(client: TestClient, studio: Studio) -> None:
-    studio.add_subject("max", kind="pet")
+    studio.subjects.add("max", kind="pet")
     for number, size in enumerate(((512, 512), (512, 768), (768, 512), (512, 1024))):
         keep(studio, "max", number, *size)
     assert "1 more shape<" in client.get("/subjects/max/photos?base=flux1-dev").text
-    for digest in [one.digest for one in studio.photos("max")][1:]:
-        studio.remove_photo("max", digest)
+    for digest in [one.digest for one in studio.photos.all("max")][1:]:
+        studio.photos.remove("max", digest)
     client.post("/subjects/max/datasets", data={"allow_few": "on"})
     assert "Frozen: 1 photo at" in client.get("/subjects/max/datasets").text
 
@@ -199,7 +199,7 @@ def test_one_is_not_several(client: TestClient, studio: Studio) -> None:
 def test_a_photo_is_removed_and_a_second_click_does_no_harm(client: TestClient, studio: Studio, rex: list[str]) -> None:
     for _ in range(2):
         assert client.post(f"/subjects/rex/photos/{rex[0]}/remove").status_code == 303
-    assert len(studio.photos("rex")) == 3
+    assert len(studio.photos.all("rex")) == 3
     assert client.get(f"/subjects/rex/photos/{rex[0]}").status_code == 404
 
 
@@ -208,7 +208,7 @@ def test_a_dataset_is_frozen_and_its_packages_are_zips(client: TestClient, studi
     for _ in range(2):
         answer = client.post("/subjects/rex/datasets", data={"base": "limner-tiny", "resolution": "96"})
         assert answer.status_code == 303
-    (dataset,) = studio.datasets("rex")
+    (dataset,) = studio.datasets.all("rex")
     listed = client.get("/subjects/rex/datasets").text
     assert dataset.digest[:8] in listed and "4 photos at 96 px" in listed
     sheet = client.get(f"/subjects/rex/datasets/{dataset.digest}/sheet")
@@ -226,14 +226,14 @@ def test_a_freeze_that_is_refused_keeps_the_form(client: TestClient, studio: Stu
     for data in ({"resolution": "100"}, {"resolution": "x"}, {"base": "none", "resolution": "64"}):
         answer = client.post("/subjects/rex/datasets", data=data)
         assert answer.status_code == 422 and f'value="{data["resolution"]}"' in answer.text
-    studio.remove_photo("rex", rex[0])
+    studio.photos.remove("rex", rex[0])
     assert client.post("/subjects/rex/datasets", data={}).status_code == 422
     assert client.post("/subjects/rex/datasets", data={"allow_few": "on"}).status_code == 303
 
 
 def test_what_is_anothers_is_not_found(client: TestClient, studio: Studio, rex: list[str]) -> None:
-    studio.add_subject("max", kind="pet")
-    dataset = studio.freeze("rex").digest
+    studio.subjects.add("max", kind="pet")
+    dataset = studio.datasets.freeze("rex").digest
     for path in (
         f"/subjects/max/photos/{rex[0]}",
         f"/subjects/max/photos/{rex[0]}/trained",
@@ -248,10 +248,10 @@ def test_what_is_anothers_is_not_found(client: TestClient, studio: Studio, rex: 
         assert client.get(path).status_code == 404, path
     for path in (f"photos/{rex[0]}/caption", f"photos/{rex[0]}/crop"):
         assert client.post(f"/subjects/max/{path}", data={"caption": "x"}).status_code == 404
-    assert studio.photo("rex", rex[0]).caption == "a brown {trigger} dog"
+    assert studio.photos.get("rex", rex[0]).caption == "a brown {trigger} dog"
 
 
 def test_an_empty_subject_says_what_to_do(client: TestClient, studio: Studio) -> None:
-    studio.add_subject("max", kind="pet")
+    studio.subjects.add("max", kind="pet")
     text = client.get("/subjects/max/photos").text
     assert "No photo yet" in text and "Not ready to train" in text

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from limner.errors import AccountRefused
+from limner.operations.home.accounts import Accounts
 from limner.operations.jobs import lifecycle as jobs
 from limner.records import Account
 from limner.settings import read_settings
@@ -65,7 +66,7 @@ def test_what_the_command_line_changed_is_on_the_page_and_in_the_server(
     client: TestClient, app: Any, studio: Studio
 ) -> None:
     with Studio(settings=read_settings(studio.settings.home)) as elsewhere:
-        elsewhere.change_settings({"budget_day": "2.50"})
+        elsewhere.settings_file.change({"budget_day": "2.50"})
     sent = form_of(client.get("/settings").text, "/settings")
     assert sent["budget_day"] == "2.50"
     assert str(app.state.studio.settings.budget_day) == "2.50"
@@ -129,11 +130,11 @@ def test_accounts_say_what_each_is_for_and_hold_no_secret(client: TestClient, mo
 def test_a_refused_token_is_never_given_back(
     client: TestClient, app: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def login(self: Studio, vendor: str, token: str) -> Account:
+    def login(self: Accounts, vendor: str, token: str) -> Account:
         Secret(token)
         raise AccountRefused("Replicate does not accept the token. Nothing was kept.", remedy="Make another.")
 
-    monkeypatch.setattr(Studio, "login", login)
+    monkeypatch.setattr(Accounts, "login", login)
     with caplog.at_level(logging.DEBUG):
         answer = client.post("/accounts/replicate/connect", data={"token": "r8_thewrongsecrettoken"})
     assert answer.status_code == 424
@@ -144,18 +145,18 @@ def test_a_refused_token_is_never_given_back(
 
 def test_connect_test_and_disconnect(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     found = Account("replicate", "Replicate", "the system's keyring", True, who="anna", scope="all")
-    monkeypatch.setattr(Studio, "login", lambda self, vendor, token: found)
+    monkeypatch.setattr(Accounts, "login", lambda self, vendor, token: found)
     assert (
         client.post("/accounts/replicate/connect", data={"token": "r8_agoodsecrettoken"}).headers["location"]
         == "/accounts"
     )
     assert "connected as anna" in client.get("/accounts").text
-    monkeypatch.setattr(Studio, "accounts", lambda self, live=False: [found])
+    monkeypatch.setattr(Accounts, "all", lambda self, live=False: [found])
     part = client.post("/accounts/replicate/test", headers={"HX-Request": "true"})
     assert "<html" not in part.text
     assert "Works" in part.text
     assert "<html" in client.post("/accounts/replicate/test").text
-    monkeypatch.setattr(Studio, "logout", lambda self, vendor: Account("replicate", "Replicate", ""))
+    monkeypatch.setattr(Accounts, "logout", lambda self, vendor: Account("replicate", "Replicate", ""))
     assert client.post("/accounts/replicate/disconnect").status_code == 303
     assert client.post("/accounts/nobody/test").status_code == 404
 

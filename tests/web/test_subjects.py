@@ -25,7 +25,7 @@ def test_a_new_subject(client: TestClient, studio: Studio) -> None:
     assert "New subject" in client.get("/subjects/new").text
     answer = client.post("/subjects/new", data=PERSON)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/subjects/john-doe")
-    subject = studio.subject("john-doe")
+    subject = studio.subjects.get("john-doe")
     assert (subject.trigger, subject.class_word) == ("john_doe", "person")
     assert subject.consent is not None
     assert (subject.consent.given_by, subject.consent.statement) == ("John Doe", "All of it.")
@@ -56,7 +56,7 @@ def test_a_form_that_is_refused_comes_back_filled_in(
     assert "All of it." in answer.text
     if "class_word" not in change:
         assert 'value="man"' in answer.text
-    assert studio.subjects() == []
+    assert studio.subjects.all() == []
 
 
 def test_what_a_name_holds_is_text(client: TestClient) -> None:
@@ -75,12 +75,12 @@ def test_names_are_checked_while_they_are_typed(client: TestClient, studio: Stud
     assert "common word" in said
     assert "<html" not in said
     assert "Nothing speaks against it" in client.post("/subjects/new/names", data={"name": "Zibbo"}).text
-    studio.add_subject("zibbo", kind="pet")
+    studio.subjects.add("zibbo", kind="pet")
     assert "There is a subject" in client.post("/subjects/new/names", data={"name": "Zibbo"}).text
 
 
 def test_photos_by_a_plain_form(client: TestClient, studio: Studio, tmp_path: Path) -> None:
-    studio.add_subject("zibbo", kind="character")
+    studio.subjects.add("zibbo", kind="character")
     drawn = draw_photos(tmp_path / "drawn", 3)
     with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
         archive.write(drawn / "photo-2.png", "photo-2.png")
@@ -99,13 +99,13 @@ def test_photos_by_a_plain_form(client: TestClient, studio: Studio, tmp_path: Pa
     ]
     answer = client.post("/subjects/zibbo/drop", files=files)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/subjects/zibbo")
-    (job,) = studio.jobs("zibbo")
+    (job,) = studio.jobs.all("zibbo")
     running = client.get("/subjects/zibbo").text
     assert f"/subjects/zibbo/intake/{job.id}" in running
     studio.work(idle_seconds=0.0)
     studio.wait(job)
-    assert len(studio.photos("zibbo")) == 3
-    assert next(one for one in studio.photos("zibbo") if one.source == "photo-0.png").caption_from == "sidecar"
+    assert len(studio.photos.all("zibbo")) == 3
+    assert next(one for one in studio.photos.all("zibbo") if one.source == "photo-0.png").caption_from == "sidecar"
     page = client.get("/subjects/zibbo").text
     assert "no.svg" in page and "THUMB" not in page
     # What the server passes over, the page's script need not send.
@@ -113,18 +113,18 @@ def test_photos_by_a_plain_form(client: TestClient, studio: Studio, tmp_path: Pa
     assert "It is the same picture as" in page
     assert "<b>" not in page
     assert str(studio.settings.home) not in page
-    digest = studio.photos("zibbo")[0].digest
+    digest = studio.photos.all("zibbo")[0].digest
     assert f"/subjects/zibbo/photos/{digest}/thumb" in page
     gone = client.post("/subjects/zibbo/remove-photo", data={"photo": digest})
     assert gone.status_code == 303
-    assert len(studio.photos("zibbo")) == 2
+    assert len(studio.photos.all("zibbo")) == 2
     partial = {"HX-Request": "true", "HX-Request-Type": "partial"}
     assert "3 photos taken in" in client.get(f"/subjects/zibbo/intake/{job.id}", headers=partial).text
     assert client.get(f"/subjects/zibbo/intake/{job.id}").status_code == 303
 
 
 def test_a_form_without_files_or_broken_leaves_nothing(client: TestClient, studio: Studio) -> None:
-    studio.add_subject("zibbo", kind="character")
+    studio.subjects.add("zibbo", kind="character")
     empty = [("photos", ("", b"", "application/octet-stream"))]
     head = {"Content-Type": "multipart/form-data; boundary=x"}
     cut = b'--x\r\nContent-Disposition: form-data; name="photos"; filename="a.jpg"\r\n\r\nabc'
@@ -132,7 +132,7 @@ def test_a_form_without_files_or_broken_leaves_nothing(client: TestClient, studi
         answer = client.post("/subjects/zibbo/drop", **options)  # type: ignore[arg-type]
         assert answer.status_code == 303
         assert "fullmatch" not in answer.headers["Location"]
-        assert studio.jobs("zibbo") == []
+        assert studio.jobs.all("zibbo") == []
         assert studio.uploads.pending("zibbo") == []
         assert list((studio.settings.home / "uploads").iterdir()) == []
 
@@ -143,7 +143,7 @@ def test_a_form_that_is_too_large_is_refused(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "small", start_worker=False, max_upload_bytes=10)
     with Browser(create_app(settings), base_url="http://localhost", follow_redirects=False) as client:
         with Studio(settings=settings) as studio:
-            studio.add_subject("zibbo", kind="character")
+            studio.subjects.add("zibbo", kind="character")
         answer = client.post("/subjects/zibbo/drop", files=[("photos", ("a.jpg", b"x" * 11, "image/jpeg"))])
         assert answer.status_code == 303
         assert "more than 10 bytes" in client.get("/subjects/zibbo").text
@@ -151,7 +151,7 @@ def test_a_form_that_is_too_large_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_earlier_drop_is_taken_in_or_thrown_away(client: TestClient, studio: Studio) -> None:
-    studio.add_subject("zibbo", kind="character")
+    studio.subjects.add("zibbo", kind="character")
     first, second = studio.uploads.open("zibbo").id, studio.uploads.open("zibbo").id
     for batch in (first, second):
         whole = studio.uploads.add("zibbo", batch, "a.jpg", 3)
@@ -167,19 +167,19 @@ def test_an_earlier_drop_is_taken_in_or_thrown_away(client: TestClient, studio: 
 
 
 def test_consent_is_recorded_and_withdrawn(client: TestClient, studio: Studio) -> None:
-    studio.add_subject("john", kind="person")
+    studio.subjects.add("john", kind="person")
     assert "None is on record" in client.get("/subjects/john").text
     client.post("/subjects/john/consent", data={"given_by": " "})
-    assert studio.subject("john").consent is None
+    assert studio.subjects.get("john").consent is None
     client.post("/subjects/john/consent", data={"given_by": "John"})
     assert "John" in client.get("/subjects/john").text
     client.post("/subjects/john/consent", data={"action": "withdraw"})
-    assert studio.subject("john").consent is None
+    assert studio.subjects.get("john").consent is None
 
 
 def test_erasing_says_what_goes_and_asks_for_the_slug(client: TestClient, studio: Studio, tmp_path: Path) -> None:
-    studio.add_subject("zibbo", kind="character", name="Zibbo")
-    job = studio.add_photos("zibbo", [draw_photos(tmp_path / "drawn", 3)])
+    studio.subjects.add("zibbo", kind="character", name="Zibbo")
+    job = studio.photos.add("zibbo", [draw_photos(tmp_path / "drawn", 3)])
     page = client.get("/subjects/zibbo/erase").text
     assert "Work on it has not ended" in page
     assert client.post("/subjects/zibbo/erase", data={"typed": "zibbo"}).status_code == 422
@@ -190,7 +190,7 @@ def test_erasing_says_what_goes_and_asks_for_the_slug(client: TestClient, studio
     refused = client.post("/subjects/zibbo/erase", data={"typed": "zibb"})
     assert refused.status_code == 422
     assert 'value="zibb"' in refused.text
-    assert len(studio.photos("zibbo")) == 3
+    assert len(studio.photos.all("zibbo")) == 3
     assert client.get("/subjects/zibbo/erased").status_code == 404
     for _ in range(2):  # sent twice, or again after the answer was lost
         done = client.post("/subjects/zibbo/erase", data={"typed": "zibbo"})
@@ -198,12 +198,12 @@ def test_erasing_says_what_goes_and_asks_for_the_slug(client: TestClient, studio
         report = client.get("/subjects/zibbo/erased").text
         assert "zibbo is erased" in report
         assert re.search(r"<dt>Photos</dt>\s*<dd>3", report)
-    assert studio.subjects() == []
+    assert studio.subjects.all() == []
     with studio._workspace.database.write() as session:
         session.execute(update(ErasedRow).values(created_at=now() - timedelta(days=31)))
-    studio.add_subject("rex", kind="pet")
-    studio.remove_subject("rex")
-    assert [one.subject for one in studio.erasures()] == ["rex"]
+    studio.subjects.add("rex", kind="pet")
+    studio.erasure.erase("rex")
+    assert [one.subject for one in studio.erasure.all()] == ["rex"]
     assert client.post("/subjects/zibbo/erase", data={"typed": "zibbo"}).status_code == 404
 
 
@@ -213,7 +213,7 @@ def test_a_subject_that_is_not_there(client: TestClient, path: str) -> None:
 
 
 def test_photos_of_the_same_file_name_are_told_apart(client: TestClient, studio: Studio, tmp_path: Path) -> None:
-    studio.add_subject("zibbo", kind="character")
+    studio.subjects.add("zibbo", kind="character")
     drawn = draw_photos(tmp_path / "drawn", 2)
     first, second = ((drawn / f"photo-{number}.png").read_bytes() for number in range(2))
 
@@ -224,7 +224,7 @@ def test_photos_of_the_same_file_name_are_told_apart(client: TestClient, studio:
 
     drop(first)
     drop(second)
-    earlier, later = studio.photos("zibbo")
+    earlier, later = studio.photos.all("zibbo")
     page = client.get("/subjects/zibbo").text
     report = page[page.index("h-report") :]
     assert f"/photos/{later.digest}/thumb?w=160" in report

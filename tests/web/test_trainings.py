@@ -14,8 +14,8 @@ from fastapi.testclient import TestClient
 
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs import worker
-from limner.operations.trainings import actions as trainings
 from limner.operations.trainings import job as training_stage
+from limner.operations.trainings import submission as trainings
 from limner.store.models import BlobRow, CheckpointRow, DatasetRow, PhotoRow, SampleRow, TrainingRow, now
 from limner.studio import Studio
 from limner.types import JobState
@@ -34,7 +34,7 @@ def no_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def rex(studio: Studio) -> Studio:
-    studio.add_subject("rex", kind="pet", class_word="dog")
+    studio.subjects.add("rex", kind="pet", class_word="dog")
     workspace = studio._workspace
     for number in range(5):
         digest = workspace.blobs.put(f"photo {number}".encode())
@@ -66,7 +66,7 @@ def test_the_page_shows_trainers_price_and_budget_before_the_start(client: TestC
     page = client.get("/subjects/rex/train").text
     for words in ("This machine", "Replicate", "fal", "5 photos", "Train on this machine", "nobody but this machine"):
         assert words in page
-    assert page.count('<input type="radio" name="trainer"') == len(rex.training_choices("rex").choices)
+    assert page.count('<input type="radio" name="trainer"') == len(rex.trainings.offers("rex").choices)
     paid = client.get("/subjects/rex/train?base=flux1-dev&trainer=replicate").text
     assert re.search(r"Train for (about|perhaps) \$\d", paid)
     assert "no commercial use" in paid
@@ -78,7 +78,7 @@ def test_a_price_may_be_asked_for_without_a_script(client: TestClient, rex: Stud
     answer = send(client, "/subjects/rex/train", {**sent, "preset": "thorough", "do": "price"})
     assert answer.status_code == 200
     assert re.search(r'value="thorough" checked', answer.text)
-    assert not rex.jobs()
+    assert not rex.jobs.all()
 
 
 def test_the_same_form_sent_twice_starts_one_training(
@@ -89,9 +89,9 @@ def test_the_same_form_sent_twice_starts_one_training(
     first, second = (send(client, "/subjects/rex/train", sent) for _ in range(2))
     assert first.status_code == second.status_code == 303
     assert first.headers["location"] == second.headers["location"]
-    [job] = rex.jobs()
+    [job] = rex.jobs.all()
     assert first.headers["location"] == f"/trainings/{job.target}"
-    training = rex.training(job.target)
+    training = rex.trainings.get(job.target)
     assert training.recipe["steps"] == 42
     assert training.sample_prompts == (PROMPT,)
 
@@ -103,7 +103,7 @@ def test_a_form_that_was_changed_is_trained_though_its_id_was_used(
     sent = fields(client.get("/subjects/rex/train").text)
     for steps in ("40", "50", "40"):
         assert send(client, "/subjects/rex/train", {**sent, "r_steps": steps}).status_code == 303
-    assert sorted(one.recipe["steps"] for one in rex.trainings("rex")) == [40, 50]
+    assert sorted(one.recipe["steps"] for one in rex.trainings.all("rex")) == [40, 50]
 
 
 def frozen(studio: Studio) -> Any:
@@ -123,7 +123,7 @@ def frozen(studio: Studio) -> Any:
             ]
             manifest = {"subject": subject, "resolution": 128, "items": items}
             session.add(DatasetRow(digest="d" * 64, subject="rex", resolution=128, photos=5, manifest=manifest))
-    return studio.dataset("d" * 64)
+    return studio.datasets.get("d" * 64)
 
 
 def test_a_refused_form_comes_back_filled_in_with_the_error_at_its_field(client: TestClient, rex: Studio) -> None:
@@ -139,7 +139,7 @@ def test_a_refused_form_comes_back_filled_in_with_the_error_at_its_field(client:
     assert "<b>dog</b>" not in page
     assert sent["wish"] in page
     assert '<details class="disclosure" id="train-more" open' in page
-    assert not rex.jobs()
+    assert not rex.jobs.all()
 
 
 def test_what_costs_more_than_goes_without_asking_waits_for_a_yes_to_that_sum(
@@ -151,7 +151,7 @@ def test_what_costs_more_than_goes_without_asking_waits_for_a_yes_to_that_sum(
     sent = fields(client.get(path).text) | {"base": "flux1-dev", "trainer": "replicate", "preset": "thorough"}
     choice = next(
         one
-        for one in rex.training_choices("rex", base="flux1-dev", preset="thorough").choices
+        for one in rex.trainings.offers("rex", base="flux1-dev", preset="thorough").choices
         if one.trainer == "replicate"
     )
     assert choice.asks
@@ -159,7 +159,7 @@ def test_what_costs_more_than_goes_without_asking_waits_for_a_yes_to_that_sum(
         page = send(client, path, {**sent, "yes": answer})
         assert page.status_code == 402
         assert f'name="yes" value="{choice.cost}"' in page.text
-    assert not rex.jobs()
+    assert not rex.jobs.all()
 
 
 def test_the_parts_that_depend_on_the_form_come_as_partials(client: TestClient, rex: Studio) -> None:
@@ -174,10 +174,10 @@ def test_the_parts_that_depend_on_the_form_come_as_partials(client: TestClient, 
 
 
 def test_a_dataset_is_trained_on_itself_however_the_photos_are_now(client: TestClient, studio: Studio) -> None:
-    studio.add_subject("rex", kind="pet", class_word="dog")
+    studio.subjects.add("rex", kind="pet", class_word="dog")
     photos = [keep(studio, "rex", number) for number in range(6)]
-    dataset = studio.freeze("rex", base="limner-tiny").digest
-    studio.remove_photo("rex", photos[0])
+    dataset = studio.datasets.freeze("rex", base="limner-tiny").digest
+    studio.photos.remove("rex", photos[0])
     listed = client.get("/subjects/rex/datasets").text
     link = re.search(r'href="(/subjects/rex/train[^"]+)"', listed)
     assert link
@@ -189,8 +189,8 @@ def test_a_dataset_is_trained_on_itself_however_the_photos_are_now(client: TestC
     assert refused.status_code == 422
     assert f'name="dataset" value="{dataset}"' in refused.text
     answer = send(client, "/subjects/rex/train", sent)
-    assert studio.training(answer.headers["location"].rpartition("/")[2]).dataset == dataset
-    assert [one.digest for one in studio.datasets("rex")] == [dataset]
+    assert studio.trainings.get(answer.headers["location"].rpartition("/")[2]).dataset == dataset
+    assert [one.digest for one in studio.datasets.all("rex")] == [dataset]
     now = send(client, "/subjects/rex/train", {**sent, "r_steps": "42", "do": "photos"})
     assert now.status_code == 200
     assert 'name="dataset" value=""' in now.text
@@ -199,7 +199,7 @@ def test_a_dataset_is_trained_on_itself_however_the_photos_are_now(client: TestC
 
 
 def test_a_dataset_of_another_subject_is_refused(client: TestClient, rex: Studio) -> None:
-    rex.add_subject("max", kind="pet")
+    rex.subjects.add("max", kind="pet")
     dataset = frozen(rex).digest
     assert client.get(f"/subjects/max/train?dataset={dataset}").status_code == 409
     assert client.get("/subjects/rex/train?dataset=none").status_code == 404
@@ -323,7 +323,7 @@ def test_cancelling_twice_and_in_two_tabs_is_harmless(client: TestClient, rex: S
     for _ in range(2):
         answer = send(client, f"/trainings/{training}/cancel", csrf)
         assert answer.status_code == 303
-    assert rex.job(training).cancel_requested
+    assert rex.jobs.get(training).cancel_requested
     page = client.get(f"/trainings/{training}").text
     assert "Stopping at the next safe point" in page
     assert f"/trainings/{training}/cancel" not in page
@@ -352,7 +352,7 @@ def test_resuming_in_two_tabs_makes_one_job(client: TestClient, rex: Studio) -> 
     sent = [{"csrf_token": token(page), "wish": page.split('name="wish" value="')[1].split('"')[0]} for page in pages]
     for one in sent:
         assert send(client, f"/trainings/{training}/resume", one).status_code == 303
-    assert len(rex.jobs()) == 2  # the one that stopped, and the one that goes on
+    assert len(rex.jobs.all()) == 2  # the one that stopped, and the one that goes on
 
 
 def test_a_shortened_id_leads_to_the_whole_one_and_an_unknown_one_to_a_page(client: TestClient, rex: Studio) -> None:

@@ -23,7 +23,7 @@ BYTES = {**TUS, "Content-Type": "application/offset+octet-stream"}
 
 @pytest.fixture
 def batch(client: TestClient, studio: Studio) -> str:
-    studio.add_subject("zibbo", kind="character")
+    studio.subjects.add("zibbo", kind="character")
     return str(client.post("/api/v1/uploads/batches", json={"subject": "zibbo"}).json()["id"])
 
 
@@ -92,7 +92,7 @@ def test_a_sender_that_stalls_keeps_what_arrived_and_loses_its_line(
     app: FastAPI, studio: Studio, monkeypatch: pytest.MonkeyPatch, by_announcement: bool
 ) -> None:
     monkeypatch.setattr(bodies, "STALL_SECONDS", 0.1)
-    studio.add_subject("zibbo", kind="character")
+    studio.subjects.add("zibbo", kind="character")
     batch = studio.uploads.open("zibbo").id
     if by_announcement:
         head = "POST /api/v1/uploads"

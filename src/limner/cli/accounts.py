@@ -61,7 +61,7 @@ def login(
         hanging(out, "", about.scope, indent=0, style="dim")
         token = typer.prompt(f"Token for {about.title} (not shown)", hide_input=True, err=True)
     with studio() as it:
-        account = it.login(vendor, token)
+        account = it.accounts.login(vendor, token)
     _tell(account, f"Logged in to {account.title}{_as(account)}; the token is kept in {account.where}.", as_json)
 
 
@@ -72,7 +72,7 @@ def logout(vendor: Vendor, as_json: Json = False) -> None:
     current folder's .env is yours to take away.
     """
     with studio() as it:
-        account = it.logout(vendor)
+        account = it.accounts.logout(vendor)
     _tell(account, f"Forgot the token for {account.title}.", as_json)
 
 
@@ -88,7 +88,7 @@ def list_accounts(
     With --live the exit code is 1 if a token that is there is not accepted.
     """
     with studio() as it:
-        found = it.accounts(live=live)
+        found = it.accounts.all(live=live)
     columns = ("vendor", "token", "account", "may do", "state") if live else ("vendor", "token", "state")
     rows = [
         (a.vendor, a.where or "–", a.who or "–", a.scope or "–", _state(a))

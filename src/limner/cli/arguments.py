@@ -53,12 +53,12 @@ def _completing(names: Callable[[Studio], Iterable[str]]) -> Callable[[str], lis
     return complete
 
 
-_slugs = _completing(lambda it: [subject.slug for subject in it.subjects()])
-_loras = _completing(lambda it: [lora.name for lora in it.loras()])
-_datasets = _completing(lambda it: [short(dataset.digest) for dataset in it.datasets()])
-_trainings = _completing(lambda it: [short(training.id) for training in it.trainings()])
-_jobs = _completing(lambda it: [short(job.id) for job in it.jobs()])
-_bases = _completing(lambda it: [base.id for base in it.bases()])
+_slugs = _completing(lambda it: [subject.slug for subject in it.subjects.all()])
+_loras = _completing(lambda it: [lora.name for lora in it.loras.all()])
+_datasets = _completing(lambda it: [short(dataset.digest) for dataset in it.datasets.all()])
+_trainings = _completing(lambda it: [short(training.id) for training in it.trainings.all()])
+_jobs = _completing(lambda it: [short(job.id) for job in it.jobs.all()])
+_bases = _completing(lambda it: [base.id for base in it.maintenance.bases()])
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Start the work and return at once.")]

@@ -57,7 +57,7 @@ def show_costs(
     if context.invoked_subcommand is not None:
         return
     with studio() as it:
-        found = it.costs(subject, vendor=vendor, days=days)
+        found = it.payments.costs(subject, vendor=vendor, days=days)
     if export is not None:
         from limner.money.exports import export_text
 
@@ -104,7 +104,7 @@ def _render(out: Console, found: CostSummary) -> None:
 def list_open(as_json: Json = False) -> None:
     """List what may have been paid and waits for your word."""
     with studio() as it:
-        found = it.open_purchases()
+        found = it.payments.open()
     show(found, as_json, lambda out: _open(out, found))
 
 
@@ -139,10 +139,10 @@ def decide(
       limner costs decide generation_51c4a0c2d7e9f3b8-3 again
     """
     with studio() as it:
-        waiting = [one.tag for one in it.open_purchases()]
+        waiting = [one.tag for one in it.payments.open()]
         # A generation's or a job's id stands for all that is open of it.
         tags = [one for one in waiting if one.startswith(f"{tag}-")] if tag not in waiting else []
-        found = [it.decide_purchase(one, decision) for one in tags or [tag]]
+        found = [it.payments.decide(one, decision) for one in tags or [tag]]
     jobs = ", ".join(sorted({f"limner jobs resume {one.job}" for one in found}))
     words = {
         "again": f"Bought when the job goes on: {jobs}",

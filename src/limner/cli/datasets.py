@@ -42,11 +42,11 @@ def freeze(
       limner dataset freeze rex --template "a {trigger} dog" --sheet crops.png
     """
     with studio() as it:
-        dataset = it.freeze(
+        dataset = it.datasets.freeze(
             slug, base=base, resolution=resolution, template=template, captioner=captioner, allow_few=allow_few
         )
         if sheet is not None:
-            it.crop_sheet(dataset.digest, sheet)
+            it.datasets.crop_sheet(dataset.digest, sheet)
     remarks(dataset.findings, as_json=as_json)
     words = (
         f"Frozen: {short(dataset.digest)}, {dataset.photos} photos at {dataset.resolution} px.\n"
@@ -59,7 +59,7 @@ def freeze(
 def list_all(slug: OnlySlug = "", as_json: Json = False) -> None:
     """List the frozen datasets."""
     with studio() as it:
-        found = it.datasets(slug)
+        found = it.datasets.all(slug)
     rows = [(short(d.digest), d.subject, d.photos, f"{d.resolution} px", ago(d.created_at)) for d in found]
     columns = ("dataset", "subject", "photos", "resolution", "frozen")
     show(found, as_json, lambda out: table(out, columns, rows, "No dataset yet: limner dataset freeze SLUG"))
@@ -69,9 +69,9 @@ def list_all(slug: OnlySlug = "", as_json: Json = False) -> None:
 def show_one(dataset: DatasetName, sheet: SheetFile = None, as_json: Json = False) -> None:
     """Show what a dataset holds: buckets, crops, captions."""
     with studio() as it:
-        found = it.dataset(dataset)
+        found = it.datasets.get(dataset)
         if sheet is not None:
-            it.crop_sheet(found.digest, sheet)
+            it.datasets.crop_sheet(found.digest, sheet)
     rows = [
         (
             short(i.photo),
@@ -102,5 +102,5 @@ def package(
       limner dataset package rex --layout kohya --out rex-kohya
     """
     with studio() as it:
-        path = it.package(dataset, layout, out, zipped=zipped)
+        path = it.datasets.package(dataset, layout, out, zipped=zipped)
     show({"path": path, "layout": layout}, as_json, lambda console: console.print(f"Wrote {path}.", soft_wrap=True))

@@ -58,7 +58,7 @@ def doctor(
     not accept a token that is set or cannot be asked.
     """
     with studio() as it:
-        report = it.doctor(live=live)
+        report = it.maintenance.doctor(live=live)
     show(report, as_json, lambda out: _report(out, report))
     if not report.healthy:
         raise typer.Exit(1)
@@ -84,9 +84,12 @@ def verify(
       limner verify --remove-stray
     """
     with studio() as it:
-        if not last and follow(it, it.verify(remove_stray=remove_stray), detach=detach, as_json=as_json) is None:
+        if (
+            not last
+            and follow(it, it.maintenance.verify(remove_stray=remove_stray), detach=detach, as_json=as_json) is None
+        ):
             return
-        found = it.verification()
+        found = it.maintenance.verification()
     if found is None:
         raise NotFound("The home was not verified yet.", remedy="Do it: limner verify", thing="verification")
     show(found, as_json, lambda out: _show_verification(out, found))
@@ -109,7 +112,7 @@ def _show_verification(out: Console, found: Verification) -> None:
 def list_bases(as_json: Json = False) -> None:
     """List the bases, the models that loras belong to."""
     with studio() as it:
-        found = it.bases()
+        found = it.maintenance.bases()
     rows = [(b.id, b.family.value, f"{b.size} px", "yes" if b.gated else "no", b.licence_name) for b in found]
     columns = ("base", "family", "size", "gated", "licence")
     show(found, as_json, lambda out: table(out, columns, rows, "", whole=("size",)))
@@ -118,7 +121,7 @@ def list_bases(as_json: Json = False) -> None:
 def list_back_ends(as_json: Json = False) -> None:
     """List who can do the work at each stage."""
     with studio() as it:
-        found = it.back_ends()
+        found = it.maintenance.back_ends()
     rows = [
         (
             kind,

@@ -60,7 +60,7 @@ def list_all(
     """
     wanted = _wanted(slug, lora, text, generator, favourites, since, until, seed)
     with studio() as it:
-        found = [it.image(image.id) for image in it.gallery.page(wanted, limit=limit).images]
+        found = [it.generations.image(image.id) for image in it.gallery.page(wanted, limit=limit).images]
     rows = [(i.id, i.prompt, f"{i.width}×{i.height}", i.seed, i.generator, ago(i.created_at)) for i in found]
     columns = ("image", "prompt", "size", "seed", "by", "made")
     empty = 'No picture yet: limner generate "..." --lora SLUG' if wanted.empty else "No picture matches."

@@ -91,7 +91,7 @@ def start(
         grid = with_consent(lambda agreed: it.grids.start(prompt, **options, yes=agreed), yes=yes, as_json=as_json)
         if not detach:
             for job in it.grids.jobs(grid.id):
-                follow(it, it.job(job), detach=False, as_json=as_json)
+                follow(it, it.jobs.get(job), detach=False, as_json=as_json)
             grid = it.grids.grid(grid.id)
             if out is not None:
                 it.grids.sheet(grid.id, out)

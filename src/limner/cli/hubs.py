@@ -28,7 +28,7 @@ def list_all(hub: HubName = "", as_json: Json = False) -> None:
       limner hub list --hub huggingface
     """
     with studio() as it:
-        found = it.hub_listing(hub)
+        found = it.publications.hub_listing(hub)
     rows = [
         (one.repo, one.visibility, short(one.revision), ", ".join(one.tags), ", ".join(one.loras), one.updated_at[:10])
         for one in found

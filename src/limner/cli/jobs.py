@@ -24,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
 def list_all(slug: OnlySlug = "", as_json: Json = False) -> None:
     """List the newest jobs."""
     with studio() as it:
-        found = it.jobs(slug)
+        found = it.jobs.all(slug)
     rows = [
         (
             short(j.id),
@@ -44,7 +44,7 @@ def list_all(slug: OnlySlug = "", as_json: Json = False) -> None:
 def show_one(job: JobName, as_json: Json = False) -> None:
     """Show one job with its stages."""
     with studio() as it:
-        found = it.job(job)
+        found = it.jobs.get(job)
     rows: list[tuple[str, object, object]] = [
         (run.stage, run.state.value, spoken(run.seconds) if run.seconds is not None else "") for run in found.stages
     ]
@@ -58,7 +58,7 @@ def show_one(job: JobName, as_json: Json = False) -> None:
 def watch(job: JobName, as_json: Json = False) -> None:
     """Follow a job until it has ended; Ctrl-C stops the watching only."""
     with studio() as it:
-        found = follow(it, it.job(job), detach=False, as_json=as_json)
+        found = follow(it, it.jobs.get(job), detach=False, as_json=as_json)
     show(found, as_json, lambda out: out.print("Done."))
 
 
@@ -80,7 +80,7 @@ def resume(
     """Do a stopped job again from where it stopped."""
     with studio() as it:
         if what_if:
-            show_what_if(it.resume(job, what_if=True), as_json)
+            show_what_if(it.runs.resume(job, what_if=True), as_json)
             return
         again = with_consent(lambda agreed: it.resume(job, yes=agreed), yes=yes, as_json=as_json)
         found = follow(it, again, detach=detach, as_json=as_json)

@@ -34,7 +34,7 @@ def add_to(app: typer.Typer) -> None:
 def list_all(slug: OnlySlug = "", as_json: Json = False) -> None:
     """List the loras, newest first."""
     with studio() as it:
-        found = it.loras(slug)
+        found = it.loras.all(slug)
     rows = [(lo.name, lo.base, lo.rank, size(lo.byte_size), short(lo.digest), ago(lo.created_at)) for lo in found]
     columns = ("lora", "base", "rank", "size", "digest", "made")
     show(found, as_json, lambda out: table(out, columns, rows, "No lora yet: limner train SLUG"))
@@ -44,8 +44,8 @@ def list_all(slug: OnlySlug = "", as_json: Json = False) -> None:
 def show_one(lora: LoraName, as_json: Json = False) -> None:
     """Show one lora, and whether its publications are ready."""
     with studio() as it:
-        found = it.lora(lora)
-        places = it.lora_status(lora)
+        found = it.loras.get(lora)
+        places = it.publications.status(lora)
     rows: list[tuple[str, object]] = [
         ("base", found.base),
         ("naming", found.naming),
@@ -86,7 +86,7 @@ def export(
       limner lora export rex@v2 rex-kohya.safetensors --naming kohya
     """
     with studio() as it:
-        path = it.export_lora(lora, destination, naming=naming)
+        path = it.loras.export(lora, destination, naming=naming)
     show({"path": path}, as_json, lambda out: out.print(f"Wrote {path}.", soft_wrap=True))
 
 
@@ -129,7 +129,7 @@ def import_one(
 
     def bring(chosen: str) -> Lora | None:
         if _is_here(source):
-            return it.import_lora(
+            return it.loras.adopt(
                 source,
                 subject=subject,
                 kind=kind,
@@ -139,7 +139,7 @@ def import_one(
                 rank=rank,
                 drop_additions=drop_additions,
             )
-        started = it.fetch_lora(
+        started = it.loras.fetch(
             source,
             subject=subject,
             kind=kind,
@@ -150,7 +150,7 @@ def import_one(
             drop_additions=drop_additions,
         )
         job = follow(it, started, detach=detach, as_json=as_json)
-        return it.lora(job.result["lora"]) if job else None
+        return it.loras.get(job.result["lora"]) if job else None
 
     with studio() as it:
         found = with_base(bring, base, as_json=as_json)
@@ -186,12 +186,12 @@ def pick(
     """
     with studio() as it:
         if step is None:
-            found = it.checkpoints(training)
+            found = it.trainings.checkpoints(training)
             rows = [(one.step, one.name, size(one.byte_size), one.lora) for one in found]
             columns = ("step", "as a lora", "size", "picked as")
             show(found, as_json, lambda out: table(out, columns, rows, "This training keeps no checkpoints."))
             return
-        made = it.pick_checkpoint(training, step)
+        made = it.trainings.pick(training, step)
     show(made, as_json, lambda out: out.print(f"Step {step} is {made.name}.\nNext: limner publish {made.name}"))
 
 
@@ -210,8 +210,8 @@ def card(
     with studio() as it:
         if words is not None:
             text = sys.stdin.read() if str(words) == "-" else words.read_text(encoding="utf-8")
-            it.set_card(lora, text)
-        found = it.model_card(lora)
+            it.publications.set_card(lora, text)
+        found = it.publications.card(lora)
     show({"card": found}, as_json, lambda out: out.print(found, soft_wrap=True, markup=False, highlight=False))
 
 
@@ -229,12 +229,12 @@ def delete(
     Pictures made with it stay. Where there is no terminal to ask on, --yes is needed.
     """
     with studio() as it:
-        name = it.lora(lora).name
+        name = it.loras.get(lora).name
         if not yes:
             if as_json or not sys.stdin.isatty():
                 raise typer.BadParameter("nothing was deleted, because nobody can be asked. Give --yes.")
             typer.confirm(f"Delete {name}?", abort=True)
-        gone = it.delete_lora(name, unpublish=unpublish)
+        gone = it.publications.delete_lora(name, unpublish=unpublish)
     show(gone, as_json, lambda out: out.print(f"Deleted {name}.", soft_wrap=True))
 
 
@@ -250,7 +250,7 @@ def visibility(
     A repo is open or closed with all versions in it. What the hub made of it is read back.
     """
     with studio() as it:
-        found = it.set_lora_visibility(lora, who, hub=hub)
+        found = it.publications.set_visibility(lora, who, hub=hub)
     rows = [(name, repo, seen) for name, repo, seen in found]
     show(found, as_json, lambda out: table(out, ("hub", "repo", "now"), rows, ""))
 
@@ -267,14 +267,14 @@ def unpublish(
     All versions in them go; the lora itself stays here. Where there is no terminal to ask on, --yes is needed.
     """
     with studio() as it:
-        name = it.lora(lora).name
-        places = {(place.hub, place.repo) for place in it.publications() if place.lora == name}
+        name = it.loras.get(lora).name
+        places = {(place.hub, place.repo) for place in it.publications.all() if place.lora == name}
         named = ", ".join(sorted(f"{repo} on {where}" for where, repo in places if hub in ("", where)))
         if named and not yes:
             if as_json or not sys.stdin.isatty():
                 raise typer.BadParameter("nothing was deleted, because nobody can be asked. Give --yes.")
             typer.confirm(f"Delete {named} with all versions?", abort=True)
-        gone = it.unpublish(lora, hub=hub)
+        gone = it.publications.unpublish(lora, hub=hub)
     words = "\n".join(f"Deleted {repo} on {name}." for name, repo in gone)
     show(gone, as_json, lambda out: out.print(words, soft_wrap=True))
 
@@ -298,11 +298,13 @@ def publish(
     """
     visibility = Visibility.PUBLIC if public else Visibility.PRIVATE
     with studio() as it:
-        job = follow(it, it.publish(lora, hub=hub, repo=repo, visibility=visibility), detach=detach, as_json=as_json)
+        job = follow(
+            it, it.publications.start(lora, hub=hub, repo=repo, visibility=visibility), detach=detach, as_json=as_json
+        )
         if job is None:
             return
         # Publishing what was there already makes no new row, so the newest is not always the one.
-        made = {(p.lora, p.hub, p.repo, p.revision): p for p in it.publications(job.subject or "")}
+        made = {(p.lora, p.hub, p.repo, p.revision): p for p in it.publications.all(job.subject or "")}
         found = made[job.target, job.result["hub"], job.result["repo"], job.result["revision"]]
     words = (
         f"Published {found.lora} to {found.repo} on {found.hub} ({found.visibility}), "

@@ -57,6 +57,6 @@ def list_prompts(
       limner images prompts pet
     """
     with studio() as it:
-        found = it.prompt_templates(kind or "")
+        found = it.generations.prompt_templates(kind or "")
     rows = [(one.id, ", ".join(one.kinds), one.prompt) for one in found]
     show(found, as_json, lambda out: table(out, ("id", "for", "prompt"), rows, ""))

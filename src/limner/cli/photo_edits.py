@@ -41,7 +41,7 @@ def health(slug: Slug, base: BaseName = "", resolution: Resolution = None, as_js
       limner photos health rex --base flux1-dev
     """
     with studio() as it:
-        found = it.photo_health(slug, base=base, resolution=resolution)
+        found = it.photos.health(slug, base=base, resolution=resolution)
     show(found, as_json, lambda out: _health(out, found))
 
 
@@ -89,10 +89,10 @@ def crop(
         raise InputRefused("--at and --automatic contradict each other.", remedy="Give one of them.")
     with studio() as it:
         if at or automatic:
-            it.set_crop(slug, photo, _parse(at) if at else None)
-        (found,) = it.proposed_crops(slug, [photo], base=base, resolution=resolution)
+            it.photos.set_crop(slug, photo, _parse(at) if at else None)
+        (found,) = it.photos.proposed_crops(slug, [photo], base=base, resolution=resolution)
         if picture is not None:
-            picture.write_bytes(it.crop_picture(slug, photo, base=base, resolution=resolution))
+            picture.write_bytes(it.photos.crop_picture(slug, photo, base=base, resolution=resolution))
     show(found, as_json, lambda out: out.print(_crop_words(found), soft_wrap=True))
 
 

@@ -111,7 +111,7 @@ def add(
       limner photos add rex --captions better.jsonl --replace-captions
     """
     with studio() as it:
-        begun = it.add_photos(
+        begun = it.photos.add(
             slug,
             paths or (),
             captions=captions or (),
@@ -121,7 +121,7 @@ def add(
         job = follow(it, begun, detach=detach, as_json=as_json)
         if job is None:
             return
-        entries = it.photo_report(slug, job.id)
+        entries = it.photos.report(slug, job.id)
         captions_said = caption_findings(job)
         remarks(captions_said, as_json=as_json)
         offers = tuple(job.result.get("captions_offered", ()))
@@ -142,7 +142,7 @@ def add(
 def list_all(slug: Slug, as_json: Json = False) -> None:
     """List the accepted photos of a subject."""
     with studio() as it:
-        found = it.photos(slug)
+        found = it.photos.all(slug)
     folder = _common_folder([photo.source for photo in found])
     rows = [
         (p.digest[:10], p.source.removeprefix(folder), f"{p.width}×{p.height}", p.caption or "(template)")
@@ -161,7 +161,7 @@ def report(
 ) -> None:
     """Say again what an intake found in each file."""
     with studio() as it:
-        entries = it.photo_report(slug, it.job(job).id if job else "")
+        entries = it.photos.report(slug, it.jobs.get(job).id if job else "")
     show(entries, as_json, lambda out: _report(out, entries))
 
 
@@ -181,7 +181,7 @@ def caption(
       limner photos caption rex 2ff35119 "a photo of {trigger} dog, asleep"
     """
     with studio() as it:
-        it.set_caption(slug, photo, text)
+        it.photos.set_caption(slug, photo, text)
     show({"photo": photo, "caption": text}, as_json, lambda out: out.print("Caption set."))
 
 
@@ -220,5 +220,5 @@ def _captions(count: int) -> str:
 def remove(slug: Slug, photo: Photo, as_json: Json = False) -> None:
     """Take a photo away from a subject; frozen datasets keep it."""
     with studio() as it:
-        it.remove_photo(slug, photo)
+        it.photos.remove(slug, photo)
     show({"removed": photo}, as_json, lambda out: out.print(f"Removed {photo} from {slug}."))

@@ -51,7 +51,9 @@ def save_images(it: Studio, images: tuple[Image, ...], folder: Path) -> list[Pat
     names = (
         f"{image.generation.removeprefix('generation_')[:8]}-{image.position:02d}-{image.seed}" for image in images
     )
-    return [it.save_image(image.id, folder / f"{name}.png") for image, name in zip(images, names, strict=True)]
+    return [
+        it.generations.save_image(image.id, folder / f"{name}.png") for image, name in zip(images, names, strict=True)
+    ]
 
 
 def generate(
@@ -113,10 +115,10 @@ def generate(
     }
     with studio() as it:
         if choices:
-            choosing.show_choices(it.choices(prompt, **options), as_json)
+            choosing.show_choices(it.generations.offers(prompt, **options), as_json)
             return
         if what_if:
-            show_what_if(it.generate(prompt, what_if=True, **options), as_json)
+            show_what_if(it.generations.start(prompt, what_if=True, **options), as_json)
             return
 
         def start(chosen: str) -> Job:
@@ -127,7 +129,7 @@ def generate(
         ended = follow(it, job, detach=detach, as_json=as_json)
         if ended is None:
             return
-        generation = it.generation(job.target)
+        generation = it.generations.get(job.target)
         paths = save_images(it, generation.images, out) if out else [image.path for image in generation.images]
 
     def render(console: Console) -> None:
@@ -146,7 +148,7 @@ def open_one(
 ) -> None:
     """Open a picture in the system's viewer."""
     with studio() as it:
-        found = it.image(image)
+        found = it.generations.image(image)
     opener = {"darwin": "open", "win32": "explorer"}.get(sys.platform, "xdg-open")
     viewer = program(opener)
     if viewer is None:
@@ -199,7 +201,7 @@ def inspect(
     the exit code is 2. Long values are cut; --json has them whole.
     """
     with studio() as it:
-        found = it.inspect(path, base=base)
+        found = it.loras.inspect(path, base=base)
     show(found, as_json, lambda out: _described(out, plain(found), path.name))
     if found.get("problem"):
         raise typer.Exit(LoraRefused.exit_code)
@@ -218,11 +220,11 @@ def reproduce(
     """
     with studio() as it:
         if what_if:
-            show_what_if(it.reproduce(picture, what_if=True), as_json)
+            show_what_if(it.generations.reproduce(picture, what_if=True), as_json)
             return
         reproduction = _reproduced(it, picture, yes, as_json)
         if out is not None:
-            it.save_image(reproduction.image.id, out)
+            it.generations.save_image(reproduction.image.id, out)
 
     def render(console: Console) -> None:
         if reproduction.equal:
@@ -239,6 +241,6 @@ def reproduce(
 
 
 def _reproduced(it: Studio, picture: Path, yes: bool, as_json: bool) -> Any:
-    job = with_consent(lambda agreed: it.reproduce(picture, yes=agreed), yes=yes, as_json=as_json)
+    job = with_consent(lambda agreed: it.generations.reproduce(picture, yes=agreed), yes=yes, as_json=as_json)
     follow(it, job, detach=False, as_json=as_json)
-    return it.reproduced(picture, job)
+    return it.generations.reproduced(picture, job)

@@ -175,7 +175,7 @@ def follow(studio: Studio, job: Job, *, detach: bool, as_json: bool) -> Job | No
     if detach:
         words = f"Started {job.id}.\nWatch it: limner jobs watch {short(job.id)}"
         show(job, as_json, lambda out: out.print(words))
-        studio.wait_for_worker()
+        studio.jobs.wait_for_worker()
         return None
     try:
         with Display(console(stderr=True), quiet=as_json) as display:

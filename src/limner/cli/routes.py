@@ -40,7 +40,7 @@ def list_routes(
       limner routes --base flux2-dev --subject rex --all
     """
     with studio() as it:
-        found = it.routes(base=base, subject=subject)
+        found = it.runs.routes(base=base, subject=subject)
     shown = [route for route in found if route.works or every or as_json]
     # Where nothing works, what would with an account more is what the user wants to know.
     shown = shown or [route for route in found if route.possible][:NEAREST]

@@ -90,13 +90,13 @@ def run(
             "generate": {"generator": generator, "count": count, "seed": seed},
         }
         if what_if:
-            show_what_if(it.run(name, photos, prompt, what_if=True, **options), as_json)
+            show_what_if(it.runs.start(name, photos, prompt, what_if=True, **options), as_json)
             return
         job = with_consent(lambda agreed: it.run(name, photos, prompt, **options, yes=agreed), yes=yes, as_json=as_json)
         ended = follow(it, job, detach=detach, as_json=as_json)
         if ended is None:
             return
-        generations = [it.generation(r.result["generation"]) for r in ended.stages if r.stage == "generate"]
+        generations = [it.generations.get(r.result["generation"]) for r in ended.stages if r.stage == "generate"]
         saved = [path for generation in generations for path in save_images(it, generation.images, out)]
     remarks(caption_findings(ended), as_json=as_json)
     lines = [f"{ended.result['lora']}, published to {ended.result['repo']} on {ended.result['hub']}.", *map(str, saved)]
@@ -106,9 +106,9 @@ def run(
 def _subject(it: Studio, slug: str, kind: SubjectKind, class_word: str, trigger: str) -> None:
     """Add the subject, or go on with the one of that name if it is the same."""
     try:
-        found = it.subject(slug)
+        found = it.subjects.get(slug)
     except NotFound:
-        it.add_subject(slug, kind=kind, class_word=class_word, trigger=trigger)
+        it.subjects.add(slug, kind=kind, class_word=class_word, trigger=trigger)
         return
     asked = {"class word": (class_word, found.class_word), "trigger": (trigger, found.trigger)}
     for field, (wanted, known) in asked.items():

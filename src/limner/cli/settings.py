@@ -35,7 +35,7 @@ def list_settings(context: typer.Context, as_json: Json = False) -> None:
     if context.invoked_subcommand is not None:
         return
     with studio() as it:
-        found = it.settings_report()
+        found = it.settings_file.report()
     rows = [(one.name, one.value or "–", one.source, one.description) for one in found.settings]
     show(found, as_json, lambda out: table(out, ("setting", "value", "from", "what"), rows, ""))
 
@@ -65,5 +65,5 @@ def unset(name: Name, as_json: Json = False) -> None:
 
 def _change(name: str, value: str | None, as_json: bool) -> None:
     with studio() as it:
-        changed = it.change_settings({name: value})[name]
+        changed = it.settings_file.change({name: value})[name]
     show(changed, as_json, lambda out: out.print(f"{name} is {changed.value or 'not set'} now.", soft_wrap=True))

@@ -50,7 +50,7 @@ def add(
     """
     given = Consent(consent or AGREED, consent_by, datetime.now(UTC)) if consent_by else None
     with studio() as it:
-        subject = it.add_subject(slug, name=name, kind=kind, class_word=class_word, trigger=trigger, consent=given)
+        subject = it.subjects.add(slug, name=name, kind=kind, class_word=class_word, trigger=trigger, consent=given)
     remarks(subject.findings, as_json=as_json)
     words = (
         f"Added {subject.slug}: trigger '{subject.trigger}', class word '{subject.class_word}'.\n"
@@ -63,7 +63,7 @@ def add(
 def list_all(as_json: Json = False) -> None:
     """List the subjects."""
     with studio() as it:
-        found = it.subjects()
+        found = it.subjects.all()
     rows = [(s.slug, s.name, s.kind, s.trigger, s.class_word, s.photos, s.loras) for s in found]
     columns = ("slug", "name", "kind", "trigger", "class word", "photos", "loras")
     empty = "No subject yet. Add one with: limner subject add SLUG"
@@ -74,7 +74,7 @@ def list_all(as_json: Json = False) -> None:
 def show_one(slug: Slug, as_json: Json = False) -> None:
     """Show one subject, with the consent that was recorded."""
     with studio() as it:
-        subject = it.subject(slug)
+        subject = it.subjects.get(slug)
     consent = f"{subject.consent.given_by}: {subject.consent.statement}" if subject.consent else "none recorded"
     rows = [
         ("name", subject.name),
@@ -105,9 +105,9 @@ def consent(
         raise typer.BadParameter("give --by WHO, or --withdraw.")
     with studio() as it:
         if withdraw:
-            subject = it.withdraw_consent(slug)
+            subject = it.subjects.withdraw_consent(slug)
         else:
-            subject = it.record_consent(slug, Consent(statement or AGREED, by, datetime.now(UTC)))
+            subject = it.subjects.record_consent(slug, Consent(statement or AGREED, by, datetime.now(UTC)))
     words = f"The consent for {slug} is {'withdrawn' if withdraw else f'on record: {by}'}."
     show(subject, as_json, lambda out: out.print(words))
 
@@ -127,14 +127,14 @@ def remove(
     on, --yes is needed. What could not be erased is named, and the exit code is then 1.
     """
     with studio() as it:
-        subject = it.subject(slug)
+        subject = it.subjects.get(slug)
         if not yes:
             if as_json or not sys.stdin.isatty():
                 raise typer.BadParameter("nothing was erased, because nobody can be asked. Give --yes.")
             typer.confirm(
                 f"Erase {slug} with {subject.photos} photos, {subject.loras} loras and all its pictures?", abort=True
             )
-        erasure = it.remove_subject(slug, publications=not keep_publications)
+        erasure = it.erasure.erase(slug, publications=not keep_publications)
     words = ", ".join(f"{count} {kind}" for kind, count in erasure.erased.items() if count) or "its record"
     left = "".join(f"\nNot erased: {thing}" for thing in erasure.left)
     show(erasure, as_json, lambda out: out.print(f"Erased {slug}: {words}.{left}"))

@@ -98,15 +98,15 @@ def train(
     }
     with studio() as it:
         if what_if:
-            show_what_if(it.train(slug, what_if=True, **options), as_json)
+            show_what_if(it.trainings.start(slug, what_if=True, **options), as_json)
             return
         if not dataset:
-            remarks(_cut(it.photo_health(slug, base=base)), as_json=as_json)
+            remarks(_cut(it.photos.health(slug, base=base)), as_json=as_json)
         job = with_consent(lambda agreed: it.train(slug, **options, yes=agreed), yes=yes, as_json=as_json)
         ended = follow(it, job, detach=detach, as_json=as_json)
         if ended is None:
             return
-        training = it.training_run(job.target).training
+        training = it.trainings.view(job.target).training
     remarks(training.findings, as_json=as_json)
     show(training, as_json, lambda out: out.print(_next(training), soft_wrap=True))
 
@@ -128,7 +128,7 @@ def _next(training: Training) -> str:
 def list_all(slug: OnlySlug = "", as_json: Json = False) -> None:
     """List the trainings, newest first."""
     with studio() as it:
-        found = it.trainings(slug)
+        found = it.trainings.all(slug)
     rows = [(short(t.id), t.subject, t.base, t.trainer, t.state.value, t.lora, ago(t.created_at)) for t in found]
     columns = ("training", "subject", "base", "trainer", "state", "lora", "started")
     empty = "No training yet: limner train SLUG"
@@ -159,7 +159,7 @@ def _show(out: Console, training: Training) -> None:
 def show_one(training: TrainingName, as_json: Json = False) -> None:
     """Show one training: recipe, state, loss, error."""
     with studio() as it:
-        found = it.training_run(training).training
+        found = it.trainings.view(training).training
     show(found, as_json, lambda out: _show(out, found))
 
 
@@ -167,9 +167,9 @@ def show_one(training: TrainingName, as_json: Json = False) -> None:
 def watch(training: TrainingName, as_json: Json = False) -> None:
     """Follow a running training; Ctrl-C stops the watching only."""
     with studio() as it:
-        found = it.training(training)
-        follow(it, it.job(found.id), detach=False, as_json=as_json)
-        found = it.training_run(found.id).training
+        found = it.trainings.get(training)
+        follow(it, it.jobs.get(found.id), detach=False, as_json=as_json)
+        found = it.trainings.view(found.id).training
     show(found, as_json, lambda out: _show(out, found))
 
 
@@ -182,7 +182,7 @@ def choices(
     Also who sees the photos, and what stands in the way. Nothing is sent.
     """
     with studio() as it:
-        found = it.training_choices(slug, base=base, preset=preset, settings=recipe_settings(set_))
+        found = it.trainings.offers(slug, base=base, preset=preset, settings=recipe_settings(set_))
     rows = [
         (
             one.trainer,
@@ -200,7 +200,7 @@ def choices(
 def settings(base: BaseName = "", preset: PresetName = "", as_json: Json = False) -> None:
     """Show the fields of a recipe, and their values in a preset."""
     with studio() as it:
-        found = it.recipe_fields(base=base, preset=preset)
+        found = it.trainings.recipe_fields(base=base, preset=preset)
     rows = [
         (
             one.name,
@@ -217,7 +217,7 @@ def settings(base: BaseName = "", preset: PresetName = "", as_json: Json = False
 def log(training: TrainingName, as_json: Json = False) -> None:
     """Print the end of a training's log."""
     with studio() as it:
-        found = it.training_log(training)
+        found = it.trainings.log(training)
     if as_json:
         show({"log": found}, True, lambda _: None)
         return
@@ -228,7 +228,7 @@ def log(training: TrainingName, as_json: Json = False) -> None:
 def cancel(training: TrainingName, as_json: Json = False) -> None:
     """Stop a training at its next safe point; a checkpoint is kept."""
     with studio() as it:
-        job = it.cancel(it.training(training).id)
+        job = it.cancel(it.trainings.get(training).id)
     words = f"{training} stops at its next safe point.\nGo on with it later: limner trainings resume {training}"
     show(job, as_json, lambda out: out.print(words))
 
@@ -243,10 +243,10 @@ def resume(
     """
     with studio() as it:
         if what_if:
-            show_what_if(it.resume_training(training, what_if=True), as_json)
+            show_what_if(it.trainings.resume(training, what_if=True), as_json)
             return
-        job = with_consent(lambda agreed: it.resume_training(training, yes=agreed), yes=yes, as_json=as_json)
+        job = with_consent(lambda agreed: it.trainings.resume(training, yes=agreed), yes=yes, as_json=as_json)
         if follow(it, job, detach=detach, as_json=as_json) is None:
             return
-        found = it.training(training)
+        found = it.trainings.get(training)
     show(found, as_json, lambda out: out.print(_next(found), soft_wrap=True))

@@ -80,12 +80,14 @@ def run_services_demo(
         with Studio(settings=settings) as studio:
             for way in ways:
                 ended = follow(studio, way.title, _start(studio, way))
-                drawn = [studio.generation(run.result["generation"]) for run in ended.stages if run.stage == "generate"]
+                drawn = [
+                    studio.generations.get(run.result["generation"]) for run in ended.stages if run.stage == "generate"
+                ]
                 sections.append(shown(studio, way.subject, ended, drawn))
                 pictures += save_pictures(drawn, out / "pictures")
                 published.append(str(ended.result["url"]))
                 seconds += sum(run.seconds or 0.0 for run in ended.stages)
-            cost = studio.costs().total
+            cost = studio.payments.costs().total
     sheet = out / "contact-sheet.png"
     subtitle = "; ".join(way.title for way in ways)
     footer = f"Limner {__version__}. The vendors were stand-ins on this machine: nothing was sent, nothing was paid."

@@ -106,7 +106,9 @@ def run_demo(
         for subject in subjects:
             job = _start(studio, subject, {**subject.recipe, **(recipe or {})})
             ended = follow(studio, subject.title, job)
-            drawn = [studio.generation(run.result["generation"]) for run in ended.stages if run.stage == "generate"]
+            drawn = [
+                studio.generations.get(run.result["generation"]) for run in ended.stages if run.stage == "generate"
+            ]
             sections.append(shown(studio, subject, ended, drawn))
             pictures += save_pictures(drawn, out / "pictures")
             published.append(str(ended.result["url"]))
@@ -137,7 +139,7 @@ def fresh_home(out: Path) -> Path:
 
 def prepare(studio: Studio, subject: DemoSubject) -> Path:
     """Add the subject; its photos as files in a folder of the home."""
-    studio.add_subject(
+    studio.subjects.add(
         subject.slug,
         name=subject.title,
         kind=subject.kind,
@@ -163,17 +165,17 @@ def _start(studio: Studio, subject: DemoSubject, recipe: Mapping[str, Any]) -> J
 
 def shown(studio: Studio, subject: DemoSubject, job: Job, drawn: Sequence[Generation]) -> SheetSubject:
     """What the contact sheet shows of a subject whose job is done."""
-    training = studio.training(job.target)
+    training = studio.trainings.get(job.target)
     recipe = training.recipe
     took: dict[str, float] = {}
     for run in job.stages:
         took[STAGES[run.stage]] = took.get(STAGES[run.stage], 0.0) + (run.seconds or 0.0)
-    lora = studio.lora(str(job.result["lora"]))
+    lora = studio.loras.get(str(job.result["lora"]))
     return SheetSubject(
         title=subject.title,
         photos=[
             SheetPicture(photo.path, photo.caption.replace("{trigger}", subject.trigger))
-            for photo in studio.photos(subject.slug)
+            for photo in studio.photos.all(subject.slug)
         ],
         base_pictures=_pictures(drawn, subject, with_lora=False),
         pictures=_pictures(drawn, subject, with_lora=True),

@@ -22,7 +22,7 @@ def shown(studio: Studio, images: Sequence[int]) -> list[TextContent | ImageCont
         return [TextContent(type="text", text="There are no pictures.")]
     content: list[TextContent | ImageContent] = []
     for number in images[:MOST]:
-        image = studio.image(number)
+        image = studio.generations.image(number)
         words = f"Image {image.id}: {image.width} x {image.height}, seed {image.seed}, by {image.generator or 'local'}."
         content.append(TextContent(type="text", text=f"{words} Prompt: {image.prompt} File: {image.path}"))
         try:

@@ -31,44 +31,44 @@ def _add_things(server: MCPServer, studio: Studio) -> None:
     @verb(server, "List subjects", reads=True)
     def subjects() -> dict[str, Any]:
         """List who or what was learned, or is to be: each subject's slug, kind, trigger, photos and loras."""
-        return {"subjects": [words.of_subject(one) for one in studio.subjects()]}
+        return {"subjects": [words.of_subject(one) for one in studio.subjects.all()]}
 
     @verb(server, "See a subject", reads=True)
     def subject(slug: SubjectSlug) -> dict[str, Any]:
         """See one subject with its loras, its trainings and where it is published."""
         return {
-            **words.of_subject(studio.subject(slug)),
-            "versions": [words.of_lora(one) for one in studio.loras(slug)],
+            **words.of_subject(studio.subjects.get(slug)),
+            "versions": [words.of_lora(one) for one in studio.loras.all(slug)],
             "trainings": [
                 {"training": one.id, "state": one.state.value, "base": one.base, "trainer": one.trainer}
-                for one in studio.trainings(slug)
+                for one in studio.trainings.all(slug)
             ],
-            "publications": plain(studio.publications(slug)),
+            "publications": plain(studio.publications.all(slug)),
         }
 
     @verb(server, "Photo report", reads=True)
     def photo_report(slug: SubjectSlug) -> dict[str, Any]:
         """What the newest intake said of each file, the refused ones too, and how fit the photos are as a set."""
-        health = studio.photo_health(slug) if studio.photos(slug) else None
+        health = studio.photos.health(slug) if studio.photos.all(slug) else None
         return {
-            "files": [words.in_photo_report(entry) for entry in studio.photo_report(slug)],
+            "files": [words.in_photo_report(entry) for entry in studio.photos.report(slug)],
             "set": plain(health.findings) if health is not None else [],
         }
 
     @verb(server, "List loras", reads=True)
     def loras(subject: AnySubject = "") -> dict[str, Any]:
         """List the loras, newest first. Their names, such as 'zibbo@v1', are what `generate` and `publish` take."""
-        return {"loras": [words.of_lora(one) for one in studio.loras(subject)]}
+        return {"loras": [words.of_lora(one) for one in studio.loras.all(subject)]}
 
     @verb(server, "See a job", reads=True)
     def job(job: Annotated[str, Field(max_length=80, description="Its id, or that of its target.")]) -> dict[str, Any]:
         """See how far a job is. To wait for its end use `wait_for_job`."""
-        return words.of_job(studio.job(job))
+        return words.of_job(studio.jobs.get(job))
 
     @verb(server, "List jobs", reads=True)
     def jobs(subject: AnySubject = "", limit: Annotated[int, Field(ge=1, le=100)] = 20) -> dict[str, Any]:
         """List the newest jobs."""
-        return {"jobs": [words.of_job(one) for one in studio.jobs(subject, limit=limit)]}
+        return {"jobs": [words.of_job(one) for one in studio.jobs.all(subject, limit=limit)]}
 
     @verb(server, "Search pictures", reads=True, structured=False)
     def images(
@@ -90,7 +90,7 @@ def _add_money_and_machine(server: MCPServer, studio: Studio) -> None:
         subject: AnySubject = "", days: Annotated[int, Field(ge=1, le=3650, description="How far back.")] = 30
     ) -> dict[str, Any]:
         """What was spent, by vendor, subject and day, how the budgets stand, and what only the user can decide."""
-        found = studio.costs(subject, days=days)
+        found = studio.payments.costs(subject, days=days)
         return {
             "total_usd": plain(found.total),
             "of_which_estimated_usd": plain(found.estimated),
@@ -101,7 +101,7 @@ def _add_money_and_machine(server: MCPServer, studio: Studio) -> None:
                 {"for": one.words, "limit_usd": plain(one.limit), "spent_usd": plain(one.spent)}
                 for one in found.budgets
             ],
-            "the_user_must_decide": plain(studio.open_purchases()),
+            "the_user_must_decide": plain(studio.payments.open()),
         }
 
     @verb(server, "Routes", reads=True)
@@ -110,7 +110,7 @@ def _add_money_and_machine(server: MCPServer, studio: Studio) -> None:
         works_only: Annotated[bool, Field(description="Only those that work here and now.")] = True,
     ) -> dict[str, Any]:
         """Every way from photos to pictures: who trains and draws, price, time, and who gets to see the photos."""
-        found = studio.routes(base=base)
+        found = studio.runs.routes(base=base)
         return {
             "routes": [
                 {
@@ -133,5 +133,5 @@ def _add_money_and_machine(server: MCPServer, studio: Studio) -> None:
     @verb(server, "Doctor", reads=True)
     def doctor() -> dict[str, Any]:
         """What is installed, what is used by default, what is missing and how to get it."""
-        found = studio.doctor()
+        found = studio.maintenance.doctor()
         return {"version": found.version, "healthy": found.healthy, "checks": plain(found.checks)}

@@ -76,7 +76,7 @@ def _add_subjects(server: MCPServer, studio: Studio, folders: Folders) -> None:
         class_word: Annotated[str, Field(max_length=60, description="What it is: dog, woman, mug.")] = "",
     ) -> dict[str, Any]:
         """Add a subject: who or what is to be learned. The consent of a person is recorded by the user, not here."""
-        return words.of_subject(studio.add_subject(slug, name=name, kind=SubjectKind(kind), class_word=class_word))
+        return words.of_subject(studio.subjects.add(slug, name=name, kind=SubjectKind(kind), class_word=class_word))
 
     @verb(server, "Add photos", repeats=True)
     def add_photos(
@@ -102,7 +102,7 @@ def _add_subjects(server: MCPServer, studio: Studio, folders: Folders) -> None:
 
         Captions reach photos that are there too: they fill empty ones and are told in the job where they differ.
         """
-        job = studio.add_photos(
+        job = studio.photos.add(
             slug,
             [folders.path_of(one) for one in paths],
             captions=[folders.path_of(one) for one in captions],
@@ -135,7 +135,7 @@ def _add_making(server: MCPServer, studio: Studio) -> None:
             _Wish("train", key, {"slug": slug, **chosen}),
             what_if,
             max_cost,
-            lambda: studio.train(slug, what_if=True, **chosen),
+            lambda: studio.trainings.start(slug, what_if=True, **chosen),
             lambda: studio.train(slug, yes=True, **chosen),
         )
 
@@ -153,7 +153,7 @@ def _add_making(server: MCPServer, studio: Studio) -> None:
     ) -> dict[str, Any]:
         """Publish a lora with its model card. It costs nothing; what is public can be copied by anybody at once."""
         wish = _Wish("publish", key, {"lora": lora, "hub": hub, "repo": repo, "visibility": visibility})
-        job = wish.once(studio, lambda: studio.publish(lora, hub=hub, repo=repo, visibility=visibility))
+        job = wish.once(studio, lambda: studio.publications.start(lora, hub=hub, repo=repo, visibility=visibility))
         return words.of_job(_waited(studio, job, wait_seconds))
 
     @verb(server, "Generate", repeats=True, reaches_out=True, structured=False)
@@ -193,13 +193,13 @@ def _add_making(server: MCPServer, studio: Studio) -> None:
             _Wish("generate", key, {"prompt": prompt, **chosen}),
             what_if,
             max_cost,
-            lambda: studio.generate(prompt, what_if=True, **chosen),
+            lambda: studio.generations.start(prompt, what_if=True, **chosen),
             lambda: studio.generate(prompt, yes=True, **chosen),
         )
         if what_if:
             return [_text(said)]
-        job = _waited(studio, studio.job(said["job"]), wait_seconds)
-        made = [image.id for image in studio.generation(job.target).images]
+        job = _waited(studio, studio.jobs.get(said["job"]), wait_seconds)
+        made = [image.id for image in studio.generations.get(job.target).images]
         return [_text(words.of_job(job)), *(shown(studio, made) if made else ())]
 
 
@@ -209,7 +209,7 @@ def _add_ending(server: MCPServer, studio: Studio) -> None:
         job: Annotated[str, Field(max_length=80, description="Its id.")], wait_seconds: WaitSeconds = 120
     ) -> dict[str, Any]:
         """Wait until a job has ended, or so long; call it again while `ended` is false."""
-        return words.of_job(_waited(studio, studio.job(job), wait_seconds))
+        return words.of_job(_waited(studio, studio.jobs.get(job), wait_seconds))
 
     @verb(server, "Resume a job", repeats=True, reaches_out=True)
     def resume_job(
@@ -224,7 +224,7 @@ def _add_ending(server: MCPServer, studio: Studio) -> None:
             _Wish("resume_job", key, {"job": job}),
             what_if,
             max_cost,
-            lambda: studio.resume(job, what_if=True),
+            lambda: studio.runs.resume(job, what_if=True),
             lambda: studio.resume(job, yes=True),
         )
 
@@ -247,7 +247,7 @@ def _add_ending(server: MCPServer, studio: Studio) -> None:
                 remedy="Ask the user to type the slug of the subject to be erased.",
                 thing="slug_again",
             )
-        gone = studio.remove_subject(slug)
+        gone = studio.erasure.erase(slug)
         return {"subject": gone.subject, "erased": dict(gone.erased), "could_not_be_erased": list(gone.left)}
 
 
@@ -270,10 +270,10 @@ class _Wish:
         said = json.dumps(self.said, sort_keys=True).encode()
         kept = studio.answers.begin(self.key, f"mcp {self.tool}", (said,))
         if kept is not None:
-            return studio.job(kept.body.decode())
+            return studio.jobs.get(kept.body.decode())
         try:
             mark = hashlib.sha256(f"{self.tool} {self.key}".encode()).hexdigest()
-            job = studio.once(f"mcp-{mark[:40]}", make)
+            job = studio.jobs.once(f"mcp-{mark[:40]}", make)
             studio.answers.keep(self.key, KeptAnswer(202, {}, job.id.encode()))
         except BaseException:
             studio.answers.forget(self.key)
@@ -317,7 +317,7 @@ def _waited(studio: Studio, job: Job, seconds: float) -> Job:
     until = time.monotonic() + seconds
     while not job.state.ended and time.monotonic() < until:
         time.sleep(LOOK_SECONDS)
-        job = studio.job(job.id)
+        job = studio.jobs.get(job.id)
     return job
 
 

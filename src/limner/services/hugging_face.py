@@ -38,7 +38,7 @@ class HuggingFaceService:
         lora shall be public without a consent.
         """
         slug = propose_slug(repo.rpartition("/")[2])
-        lora = self.studio.import_lora(
+        lora = self.studio.loras.adopt(
             weights, subject=slug, kind=kind, trigger=trigger, name=title or Path(weights).stem, base=base
         )
         return publish(self.studio, lora, repo, private=private, consent=consent)
@@ -62,8 +62,8 @@ def studio_in(folder: str | Path, settings: Settings | None) -> Studio:
 def publish(studio: Studio, lora: Lora, repo: str, *, private: bool, consent: Consent | None) -> Publication:
     """Publish a lora on the Hugging Face Hub, and wait for it; the same again makes no second revision."""
     if consent is not None:
-        studio.record_consent(lora.subject, consent)
+        studio.subjects.record_consent(lora.subject, consent)
     visibility = Visibility.PRIVATE if private else Visibility.PUBLIC
-    studio.wait(studio.publish(lora.name, hub="huggingface", repo=repo, visibility=visibility))
-    places = studio.publications(lora.subject)
+    studio.wait(studio.publications.start(lora.name, hub="huggingface", repo=repo, visibility=visibility))
+    places = studio.publications.all(lora.subject)
     return next(place for place in places if (place.lora, place.hub) == (lora.name, "huggingface"))

@@ -36,7 +36,7 @@ class TogetherService:
         """Draw ``count`` pictures into the folder ``out``, each with its provenance in it; give the files by index.
 
         ``loras`` are ``owner/repo`` of the Hub or https addresses, each with ``:0.8`` or without; the base is found
-        from their files. ``options`` are those of ``Studio.generate``. A picture that is in ``out`` already is not
+        from their files. ``options`` are those of ``studio.generate``. A picture that is in ``out`` already is not
         drawn, or paid, again. What the plan warns of becomes a Python warning. InputRefused: a lora does not fit the
         model, or Together cannot get at it; ContentRefused; Undecided: a picture was perhaps paid and never came.
         """
@@ -51,19 +51,19 @@ class TogetherService:
         # a job a picture, all started before one is waited for: what is missing is drawn and nothing else
         jobs = {index: self._start(f"{name}-{index}", prompt, {**order, "seed": seed + index}) for index in missing}
         for index, job in jobs.items():
-            image = self.studio.generation(self.studio.wait(job).target).images[0]
-            self.studio.save_image(image.id, files[index])
+            image = self.studio.generations.get(self.studio.wait(job).target).images[0]
+            self.studio.generations.save_image(image.id, files[index])
         return files
 
     def _warn(self, prompt: str, order: dict[str, Any]) -> None:
-        for plan in self.studio.generate(prompt, what_if=True, **order).plans:
+        for plan in self.studio.generations.start(prompt, what_if=True, **order).plans:
             for finding in plan.findings:
                 if finding.severity is Severity.WARNING:
                     warnings.warn(f"{finding.message} {finding.remedy}".strip(), stacklevel=3)
 
     def _start(self, wish: str, prompt: str, order: dict[str, Any]) -> Job:
-        job = self.studio.once(wish, lambda: self.studio.generate(prompt, yes=True, **{**order, "count": 1}))
-        job = self.studio.job(job.target)
+        job = self.studio.jobs.once(wish, lambda: self.studio.generate(prompt, yes=True, **{**order, "count": 1}))
+        job = self.studio.jobs.get(job.target)
         if job.state.ended and job.state is not JobState.DONE:
             return self.studio.resume(job, yes=True)
         return job

@@ -62,8 +62,8 @@ class TrainingService:
             )
         refuse(plan.findings, RecipeRefused)
         if known is not None:
-            return self.studio.resume_training(known.id, yes=True).target
-        return self.studio.train(
+            return self.studio.trainings.resume(known.id, yes=True).target
+        return self.studio.trainings.start(
             slug, yes=True, trainer="replicate", base=base, preset=preset, settings=settings
         ).target
 
@@ -83,30 +83,30 @@ class TrainingService:
         return self._plan(self._take_in(photos, trigger, name, SubjectKind(kind), class_word), base, preset, settings)
 
     def check_training_status(self, training: str) -> Training:
-        """Where the training is: its state, progress and losses. ``studio.training_log`` has the vendor's log."""
-        return self.studio.training(training)
+        """Where the training is: its state, progress and losses. ``studio.trainings.log`` has the vendor's log."""
+        return self.studio.trainings.get(training)
 
     def wait(self, training: str, on_report: Callable[[Training], None] | None = None) -> Training:
         """Look at the training whenever it changes, until it has ended."""
-        for _ in self.studio.watch(self.studio.job(training)):
+        for _ in self.studio.watch(self.studio.jobs.get(training)):
             if on_report is not None:
-                on_report(self.studio.training(training))
-        return self.studio.training(training)
+                on_report(self.studio.trainings.get(training))
+        return self.studio.trainings.get(training)
 
     def download(self, training: str) -> Path:
         """The weights, checked and in diffusers' naming. WorkFailed: the training failed, or still runs."""
         lora = self._lora(training)
         weights = self.folder / f"{training}.safetensors"
-        return weights if weights.is_file() else self.studio.export_lora(lora, weights)
+        return weights if weights.is_file() else self.studio.loras.export(lora, weights)
 
     def upload_to_hugging_face(
         self, training: str, repo: str, *, private: bool = True, consent: Consent | None = None
     ) -> Publication:
         """Publish the weights of an ended training with a model card; the same again makes no second revision."""
-        return publish(self.studio, self.studio.lora(self._lora(training)), repo, private=private, consent=consent)
+        return publish(self.studio, self.studio.loras.get(self._lora(training)), repo, private=private, consent=consent)
 
     def _lora(self, training: str) -> str:
-        found = self.studio.training(training)
+        found = self.studio.trainings.get(training)
         if found.state is not JobState.DONE:
             error = found.error or {}
             raise WorkFailed(
@@ -123,27 +123,29 @@ class TrainingService:
         studio, words = self.studio, [trigger, name, kind, class_word]
         slug = f"{propose_slug(name or trigger)[:30]}-{hashlib.sha256(json.dumps(words).encode()).hexdigest()[:6]}"
         with suppress(Conflict):  # it is there since an earlier call
-            studio.add_subject(slug, name=name or trigger, kind=kind, class_word=class_word, trigger=trigger)
-        intake = studio.wait(studio.add_photos(slug, [photos] if isinstance(photos, str | Path) else photos))
-        report = studio.photo_report(slug, intake.id)
+            studio.subjects.add(slug, name=name or trigger, kind=kind, class_word=class_word, trigger=trigger)
+        intake = studio.wait(studio.photos.add(slug, [photos] if isinstance(photos, str | Path) else photos))
+        report = studio.photos.report(slug, intake.id)
         named = {digest for entry in report for digest in (entry.photo, entry.report.like)}
-        for entry in studio.photos(slug):
+        for entry in studio.photos.all(slug):
             if entry.digest not in named:
-                studio.remove_photo(slug, entry.digest)
+                studio.photos.remove(slug, entry.digest)
         return slug
 
     def _known(self, slug: str, base: str, preset: str, settings: Mapping[str, Any] | None) -> Training | None:
         row = find_base(base)
-        recipe = recipes.validate(recipes.preset(preset, row, self.studio.subject(slug).kind, **(settings or {})), row)
-        dataset = self.studio.freeze(slug, base=base, resolution=recipe.resolution).digest
+        recipe = recipes.validate(
+            recipes.preset(preset, row, self.studio.subjects.get(slug).kind, **(settings or {})), row
+        )
+        dataset = self.studio.datasets.freeze(slug, base=base, resolution=recipe.resolution).digest
         same = (dataset, row.id, "replicate", recipes.canonical_json(recipe))
-        for it in self.studio.trainings(slug):
+        for it in self.studio.trainings.all(slug):
             if (it.dataset, it.base, it.trainer, recipes.canonical_json(recipes.from_mapping(it.recipe))) == same:
                 return it
         return None
 
     def _plan(self, slug: str, base: str, preset: str, settings: Mapping[str, Any] | None) -> Plan:
-        [plan] = self.studio.train(
+        [plan] = self.studio.trainings.start(
             slug, what_if=True, trainer="replicate", base=base, preset=preset, settings=settings
         ).plans
         return plan

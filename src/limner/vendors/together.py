@@ -25,9 +25,9 @@ from limner.errors import (
     VendorRefused,
 )
 from limner.vendors.http.client import Answer, VendorClient, VendorFacts, message_of
+from limner.vendors.http.swelling import refuse_swelling
 from limner.vendors.secrets.accounts import vendor_account
 from limner.vendors.secrets.tokens import Secret, redact
-from limner.vendors.swelling import refuse_swelling
 
 __all__ = ["FACTS", "Given", "ListedModel", "ModelGone", "TogetherClient"]
 

@@ -117,7 +117,7 @@ class Following:
 
     async def job(self, job: str) -> AsyncIterator[Job]:
         """Give the job whenever it has changed, until it has ended. NotFound: there is none."""
-        async for current in self.follow(("job", job), lambda: self._studio.job(job), lambda it: it.state.ended):
+        async for current in self.follow(("job", job), lambda: self._studio.jobs.get(job), lambda it: it.state.ended):
             yield current
 
     async def follow(
@@ -160,7 +160,7 @@ class Following:
 
     async def _poll(self) -> None:
         """Look as long as somebody follows."""
-        with_changes = self._studio.changes()
+        with_changes = self._studio.jobs.changes()
         last: int | None = None
         ensured = 0.0
         try:
@@ -238,7 +238,7 @@ async def working(studio: Studio) -> AsyncIterator[None]:
     async def keep_on() -> None:
         while True:
             try:
-                await asyncio.to_thread(studio.go_on)
+                await asyncio.to_thread(studio.jobs.go_on)
             except Exception:
                 log.exception("Looking for work that waits failed; it is tried again.")
             await asyncio.sleep(IDLE_LOOK_SECONDS)

@@ -27,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small = {"seed": 7, "width": 64, "height": 64, "steps": 1}
     photos = draw_photos(folder / "photos")
     with Studio(settings=Settings(home=folder / "home", worker_idle_seconds=20)) as studio:
-        studio.add_subject("zib", kind="character", trigger="zibbo")
+        studio.subjects.add("zib", kind="character", trigger="zibbo")
         studio.wait(studio.run("zib", [photos], ["{trigger}"], train={"settings": QUICK}, generate=small))
     kill_all(folder / "home")
     return folder / "home"
@@ -44,17 +44,17 @@ def test_a_changed_card_is_published_under_a_tag_of_its_own(
     trained: Studio, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     workspace = trained._workspace
-    [first] = trained.publications("zib")
+    [first] = trained.publications.all("zib")
     wanted = publishing.request(workspace, subject="zib", lora="zib@v1")
 
     again = publishing._publish(workspace, wanted, "zib@v1")
     assert again["revision"] == first.revision
-    assert len(trained.publications("zib")) == 1
+    assert len(trained.publications.all("zib")) == 1
 
     monkeypatch.setattr(publishing, "__version__", "99.0")
     changed = [publishing._publish(workspace, wanted, "zib@v1") for _ in range(2)]
     assert changed[0]["revision"] == changed[1]["revision"] != first.revision
-    assert len(trained.publications("zib")) == 2
+    assert len(trained.publications.all("zib")) == 2
     hub = workspace.settings.hub_folder
     assert hub is not None
     assert "99.0" in (hub / "limner" / "zib-lora" / "README.md").read_text(encoding="utf-8")
@@ -63,33 +63,33 @@ def test_a_changed_card_is_published_under_a_tag_of_its_own(
 def test_erasing_takes_what_a_killed_process_left_and_waits_for_nobodys_work(trained: Studio) -> None:
     workspace = trained._workspace
     stray = workspace.blobs.put(b"half a photo of somebody")
-    trained.add_subject("other", kind="pet")
-    job = trained.jobs("zib")[0].id
+    trained.subjects.add("other", kind="pet")
+    job = trained.jobs.all("zib")[0].id
 
     with workspace.database.write() as session:
         session.execute(update(JobRow).where(JobRow.id == job).values(state=JobState.RUNNING))
     with pytest.raises(Conflict, match="has not ended"):
-        trained.remove_subject("zib")
+        trained.erasure.erase("zib")
     with workspace.database.write() as session:
         session.execute(update(JobRow).where(JobRow.id == job).values(subject="other"))
-    erased = trained.remove_subject("zib")
+    erased = trained.erasure.erase("zib")
     assert [line for line in erased.left if "no row names" in line]
     assert erased.left[0].startswith("1 stored files"), "only the stray is in doubt, not what was erased"
     assert workspace.blobs.has(stray)
 
     with workspace.database.write() as session:
         session.execute(update(JobRow).where(JobRow.id == job).values(state=JobState.DONE))
-    assert trained.remove_subject("other").left == ()
+    assert trained.erasure.erase("other").left == ()
     assert workspace.blobs.digests() == []
     with pytest.raises(NotFound):
-        trained.subject("zib")
+        trained.subjects.get("zib")
 
 
 def test_publications_are_kept_when_asked_and_that_is_said(trained: Studio) -> None:
     hub = trained.settings.hub_folder
     assert hub is not None
     stored = len(trained._workspace.blobs.digests())
-    erased = trained.remove_subject("zib", publications=False)
+    erased = trained.erasure.erase("zib", publications=False)
     assert erased.erased["blobs"] == stored
     assert erased.left == ("limner/zib-lora on the hub 'folder' (you asked to keep publications)",)
     assert (hub / "limner" / "zib-lora" / "README.md").is_file()

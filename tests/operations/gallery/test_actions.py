@@ -197,9 +197,9 @@ def test_the_number_of_a_deleted_picture_is_no_other_pictures(many: Studio) -> N
         many.gallery.delete([12])
     for number in (2**63, 10**30, -1):
         with pytest.raises(NotFound):
-            many.image(number)
+            many.generations.image(number)
         with pytest.raises(NotFound):
-            many.wish_of(number)
+            many.generations.request_of(number)
 
 
 def test_deleting_erases_the_file_and_its_thumbnails_but_not_the_wish(many: Studio) -> None:

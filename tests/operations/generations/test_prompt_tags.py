@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from limner.errors import InputRefused
-from limner.operations.generations import actions as generating
+from limner.operations.generations import submission as generating
 from limner.studio import Studio
 from tests.lora_rows import add_lora
 
@@ -49,10 +49,10 @@ def test_the_base_is_that_of_the_lora_and_two_bases_are_refused(studio: Studio) 
 
 
 def test_what_is_not_here_is_warned_of_before_anything_is_drawn(studio: Studio) -> None:
-    found = studio.generate("a dog <lora:rexx:0.8>, (sharp:1.3)", what_if=True)
+    found = studio.generations.start("a dog <lora:rexx:0.8>, (sharp:1.3)", what_if=True)
     codes = [finding.code for plan in found.plans for finding in plan.findings]
     assert {"lora-tag", "prompt-marks"} <= set(codes)
-    found = studio.generate("{trigger} <lora:rex:0.8>", what_if=True)
+    found = studio.generations.start("{trigger} <lora:rex:0.8>", what_if=True)
     assert "lora-tag" not in [finding.code for plan in found.plans for finding in plan.findings]
 
 

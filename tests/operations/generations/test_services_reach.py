@@ -52,7 +52,7 @@ def test_a_lora_that_is_nowhere_public_is_refused_with_the_command_that_mends_it
         generate(bench, name)
     assert f"limner publish {name} --hub huggingface --public" in refused.value.remedy
     assert "--publish-if-needed" in refused.value.remedy
-    bench.run(bench.studio.publish(name, hub="huggingface", visibility="private"))
+    bench.run(bench.studio.publications.start(name, hub="huggingface", visibility="private"))
     with pytest.raises(InputRefused, match="nowhere public"):
         generate(bench, name)
     with pytest.raises(InputRefused, match="public repos of the Hugging Face Hub") as hub:
@@ -63,17 +63,17 @@ def test_a_lora_that_is_nowhere_public_is_refused_with_the_command_that_mends_it
     assert not seen.possible
     assert [one.remedy for one in seen.plans[0].refusals] == [refused.value.remedy]
     assert bench.paid == {}
-    assert bench.studio.jobs()[0].kind == "publish"
+    assert bench.studio.jobs.all()[0].kind == "publish"
     # fal is given the file itself
     assert bench.run(generate(bench, name, generator="fal")).error is None
 
 
 def test_the_command_of_the_remedy_mends_it(bench: ServicesBench) -> None:
     name = lora(bench)
-    bench.run(bench.studio.publish(name, hub="huggingface", visibility="private"))
-    bench.studio.set_lora_visibility(name, Visibility.PUBLIC)
+    bench.run(bench.studio.publications.start(name, hub="huggingface", visibility="private"))
+    bench.studio.publications.set_visibility(name, Visibility.PUBLIC)
     assert bench.run(generate(bench, name)).error is None
-    bench.studio.set_lora_visibility(name, Visibility.PRIVATE)
+    bench.studio.publications.set_visibility(name, Visibility.PRIVATE)
     with pytest.raises(InputRefused):
         generate(bench, name)
 
@@ -86,7 +86,7 @@ def test_publish_if_needed_publishes_and_draws(bench: ServicesBench) -> None:
     assert bench.vendors.huggingface.repos == {}
     ended = bench.run(generate(bench, name, publish_if_needed=True))
     assert ended.error is None
-    [publication] = bench.studio.publications("ink")
+    [publication] = bench.studio.publications.all("ink")
     assert (publication.hub, publication.visibility) == ("huggingface", Visibility.PUBLIC)
     assert not bench.vendors.huggingface.repos["rehearsal/ink-lora"].private
     assert granted(bench)[0].startswith(bench.vendors.huggingface.url)
@@ -116,10 +116,10 @@ def test_a_persons_lora_never_gets_public_without_consent(bench: ServicesBench) 
             generate(bench, name, publish_if_needed=True, **options)
         assert "limner subject consent ann" in refused.value.remedy
     with pytest.raises(Conflict):
-        bench.studio.publish(name, hub="huggingface", visibility="public")
-    bench.run(bench.studio.publish(name, hub="huggingface"))
+        bench.studio.publications.start(name, hub="huggingface", visibility="public")
+    bench.run(bench.studio.publications.start(name, hub="huggingface"))
     with pytest.raises(Conflict):
-        bench.studio.set_lora_visibility(name, "public")
+        bench.studio.publications.set_visibility(name, "public")
     assert all(repo.private for repo in bench.vendors.huggingface.repos.values())
     with pytest.raises(Conflict, match="no consent"):
         bench.studio.run(
@@ -130,9 +130,11 @@ def test_a_persons_lora_never_gets_public_without_consent(bench: ServicesBench) 
             generate={"generator": "together", "publish_if_needed": True},
             yes=True,
         )
-    bench.studio.record_consent("ann", Consent("may be shown", "Ann", bench.studio.subject("ann").created_at))
+    bench.studio.subjects.record_consent(
+        "ann", Consent("may be shown", "Ann", bench.studio.subjects.get("ann").created_at)
+    )
     job = generate(bench, name, publish_if_needed=True)
-    bench.studio.withdraw_consent("ann")
+    bench.studio.subjects.withdraw_consent("ann")
     ended = bench.run(job)
     assert ended.state is JobState.FAILED
     assert "no consent" in ended.error["message"]
@@ -147,7 +149,7 @@ def test_a_private_lora_in_a_bucket_is_open_only_while_it_is_drawn(
     monkeypatch.setattr("limner.generation.together.generator.AT_ONCE", 2)
     bench = s3_bench
     name = lora(bench, "ann", kind="person")
-    bench.run(bench.studio.publish(name, hub="s3"))
+    bench.run(bench.studio.publications.start(name, hub="s3"))
     seen = generate(bench, name, what_if=True)
     assert seen.possible
     assert [one.code for one in seen.plans[0].findings if one.code.startswith("lora")] == ["lora-opened"]
@@ -162,7 +164,7 @@ def test_a_private_lora_in_a_bucket_is_open_only_while_it_is_drawn(
         with bench.running(job):
             until(lambda: bench.posts("together"))
             bench.studio.cancel(job)
-        ended = bench.studio.job(job.id)
+        ended = bench.studio.jobs.get(job.id)
         assert ended.state is JobState.CANCELLED
     else:
         ended = bench.run(job)
@@ -171,12 +173,12 @@ def test_a_private_lora_in_a_bucket_is_open_only_while_it_is_drawn(
     assert urls
     for url in urls:
         assert httpx2.get(url).status_code in (403, 404)
-    [publication] = bench.studio.publications("ann")
+    [publication] = bench.studio.publications.all("ann")
     assert publication.visibility is Visibility.PRIVATE
     if ending == "well":
         assert len(bench.paid["together"]) == 2
         secret = urls.pop().rsplit("/", 2)[-2].encode()
-        for image in bench.studio.generation(job.target).images:
+        for image in bench.studio.generations.get(job.target).images:
             assert secret not in image.path.read_bytes()
 
 
@@ -193,7 +195,7 @@ def opened_in(bench: ServicesBench) -> set[str]:
 def test_two_strangers_loras_by_name_revision_and_address(bench: ServicesBench) -> None:
     first, second = lora(bench, "ink"), lora(bench, "wash")
     for name in (first, second):
-        bench.run(bench.studio.publish(name, hub="huggingface", visibility="public"))
+        bench.run(bench.studio.publications.start(name, hub="huggingface", visibility="public"))
     hub = bench.vendors.huggingface
     sha = hub.repos["rehearsal/wash-lora"].main.sha
     address = f"{hub.url}/rehearsal/wash-lora/resolve/{sha}/pytorch_lora_weights.safetensors"
@@ -204,18 +206,18 @@ def test_two_strangers_loras_by_name_revision_and_address(bench: ServicesBench) 
         assert [one["scale"] for one in sent["image_loras"]] == [0.8, -0.4]
         assert sha in sent["image_loras"][1]["path"]
         assert sent["prompt"] == "trig_ink and trig_wash"
-        generation = bench.studio.generation(ended.target)
+        generation = bench.studio.generations.get(ended.target)
         assert [use["name"] for use in generation.loras] == ["rehearsal/ink-lora", other.removesuffix(":-0.4")]
     # ours and a stranger's together; the same pictures, as the files are the same
     mixed = bench.run(generate(bench, f"{first}:0.8", "rehearsal/wash-lora:-0.4", prompt="{trigger} and {trigger2}"))
     assert mixed.error is None
-    drawn = {bench.studio.generation(job.target).images[0].path.stat().st_size for job in (ended, mixed)}
+    drawn = {bench.studio.generations.get(job.target).images[0].path.stat().st_size for job in (ended, mixed)}
     assert drawn
 
 
 def test_a_strangers_lora_that_cannot_be_used_is_refused_before_anything_is_paid(bench: ServicesBench) -> None:
     name = lora(bench, "ink")
-    bench.run(bench.studio.publish(name, hub="huggingface", visibility="private"))
+    bench.run(bench.studio.publications.start(name, hub="huggingface", visibility="private"))
     for options in ({}, {"publish_if_needed": True}):
         with pytest.raises(InputRefused, match="rehearsal/ink-lora has none") as refused:
             generate(bench, "rehearsal/ink-lora", prompt="trig_ink", **options)
@@ -225,11 +227,11 @@ def test_a_strangers_lora_that_cannot_be_used_is_refused_before_anything_is_paid
     with pytest.raises(InputRefused, match="limner-tiny"):
         generate(bench, "rehearsal/ink-lora", prompt="trig_ink", base="flux2-random", width=128, height=128)
     other = lora(bench, "wash", base="flux2-random")
-    bench.run(bench.studio.publish(other, hub="huggingface", visibility="public"))
+    bench.run(bench.studio.publications.start(other, hub="huggingface", visibility="public"))
     with pytest.raises(InputRefused, match="different bases"):
         generate(bench, "rehearsal/ink-lora", other, prompt="x")
     assert bench.paid == {}
-    assert {job.kind for job in bench.studio.jobs()} == {"publish"}
+    assert {job.kind for job in bench.studio.jobs.all()} == {"publish"}
 
 
 @pytest.mark.parametrize(
@@ -268,20 +270,20 @@ def test_a_run_whose_lora_could_not_get_to_the_generator_is_not_begun(
     assert "--hub" in refused.value.remedy
     assert bench.paid == {}
     assert not bench.posts(trainer)
-    assert bench.studio.jobs() == []
+    assert bench.studio.jobs.all() == []
 
 
 def test_a_lora_on_s3_alone_is_nothing_for_inference_providers(s3_bench: ServicesBench) -> None:
     """They take repos of the Hub only, however public an address is."""
     bench = s3_bench
     name = lora(bench)
-    bench.run(bench.studio.publish(name, hub="s3", visibility="public"))
+    bench.run(bench.studio.publications.start(name, hub="s3", visibility="public"))
     with pytest.raises(InputRefused, match="public repos of the Hugging Face Hub"):
         generate(bench, name, generator="huggingface")
     assert bench.run(generate(bench, name)).error is None
     ended = bench.run(generate(bench, name, generator="huggingface", publish_if_needed=True))
     assert ended.error is None
-    assert {place.hub for place in bench.studio.publications("ink")} == {"s3", "huggingface"}
+    assert {place.hub for place in bench.studio.publications.all("ink")} == {"s3", "huggingface"}
     # what is newest is not what every generator can fetch
-    bench.run(bench.studio.publish(name, hub="s3", repo="again", visibility="public"))
+    bench.run(bench.studio.publications.start(name, hub="s3", repo="again", visibility="public"))
     assert bench.run(generate(bench, name, generator="huggingface")).error is None

@@ -36,7 +36,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def studio(settings: Settings) -> Iterator[Studio]:
     with Studio(settings=settings) as made:
-        made.add_subject("zib", kind="character", trigger="zibbo")
+        made.subjects.add("zib", kind="character", trigger="zibbo")
         add_training(made)
         yield made
 
@@ -95,8 +95,8 @@ def test_each_axis_sets_its_own_option(studio: Studio, x: Any, y: Any, field: st
 
 
 def test_versions_are_an_axis_and_the_second_lora_stays(studio: Studio) -> None:
-    studio.pick_checkpoint(TRAINING, 10)
-    studio.pick_checkpoint(TRAINING, 20)
+    studio.trainings.pick(TRAINING, 10)
+    studio.trainings.pick(TRAINING, 20)
     grid = studio.grids.start(
         "x", x=("lora", ["zib@v1", "zib@v2"]), y=("scale", [0.5, 1]), loras=["zib@v1:0.9", f"{TRAINING}#30:0.3"]
     )
@@ -173,7 +173,7 @@ def test_the_sum_is_asked_about_and_held_against_the_budget(tmp_path: Path, monk
         home=tmp_path / "home", start_worker=False, consent_above=Decimal("0.5"), budget_total=Decimal("1.3")
     )
     with Studio(settings=settings) as studio:
-        studio.add_subject("zib", kind="character", trigger="zibbo")
+        studio.subjects.add("zib", kind="character", trigger="zibbo")
         add_training(studio)
         options: dict[str, Any] = {"x": ("checkpoint", [10, 20, 30]), "y": ("scale", [0.6, 1]), "training": TRAINING}
         plan = studio.grids.plan("x", generator="local", count=2, **options)
@@ -369,12 +369,12 @@ def test_a_picture_that_is_gone_leaves_a_gap_and_takes_its_votes(studio: Studio)
 
 
 def test_erasing_a_subject_takes_its_grids(studio: Studio) -> None:
-    studio.pick_checkpoint(TRAINING, 10)
+    studio.trainings.pick(TRAINING, 10)
     studio.grids.start("{trigger} in secret", x=("seed", [1, 2]), loras=["zib@v1"], generator="local")
     kept = studio.grids.start("a cat", x=("seed", [1, 2]), generator="local")
     with studio._workspace.database.write() as session:
         session.execute(delete(JobRow))
-    studio.remove_subject("zib")
+    studio.erasure.erase("zib")
     assert [grid.id for grid in studio.grids.list()] == [kept.id]
 
 

@@ -42,7 +42,7 @@ from tests.web.pictures_made import add_generation, add_photo, add_sample, png
 def studio(tmp_path: Path) -> Iterator[Studio]:
     with Studio(settings=Settings(home=tmp_path / "home", start_worker=False)) as made:
         for slug in ("bob", "anna"):
-            made.add_subject(slug, kind="pet", trigger=f"{slug}_pet")
+            made.subjects.add(slug, kind="pet", trigger=f"{slug}_pet")
         yield made
 
 
@@ -50,10 +50,10 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
 def loras(studio: Studio) -> Studio:
     """A version of each."""
     add_training(studio, "bob")
-    studio.pick_checkpoint(TRAINING, 10)
+    studio.trainings.pick(TRAINING, 10)
     path = studio.settings.home.parent / "anna.safetensors"
     path.write_bytes(quick_lora("limner-tiny", 2, b"anna"))
-    studio.import_lora(path, subject="anna", base="limner-tiny")
+    studio.loras.adopt(path, subject="anna", base="limner-tiny")
     return studio
 
 
@@ -81,7 +81,7 @@ def in_child(studio: Studio, code: str) -> None:
 
 @pytest.mark.parametrize("when", ["digests", "delete"])
 def test_a_job_that_begins_meanwhile_is_not_torn(loras: Studio, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
-    loras.publish("bob")
+    loras.publications.start("bob")
     loras.work(idle_seconds=0.0)
     started = []
 
@@ -94,20 +94,20 @@ def test_a_job_that_begins_meanwhile_is_not_torn(loras: Studio, monkeypatch: pyt
     else:
         monkeypatch.setattr("limner.hubs.folder.FolderHub.delete", start)
     with pytest.raises(Conflict, match="has not ended"):
-        loras.remove_subject("bob")
+        loras.erasure.erase("bob")
     (job,) = started
-    assert loras.job(job.id).target == job.target
-    assert loras.generation(job.target).prompt == "a photo of bob_pet"
-    assert loras.lora("bob@v1").path.is_file()
+    assert loras.jobs.get(job.id).target == job.target
+    assert loras.generations.get(job.target).prompt == "a photo of bob_pet"
+    assert loras.loras.get("bob@v1").path.is_file()
 
 
 def test_a_whole_run_that_will_draw_it_is_waited_for(loras: Studio) -> None:
     with loras._workspace.database.write() as session:
         stages = [{"stage": "generate", "generation": "generation_1", "loras": [["", 1.0], ["bob@v1", 1.0]]}]
         session.add(JobRow(id="job_1", kind="run", subject="anna", request={"stages": stages}, state="waiting"))
-    assert [job.id for job in loras.subject_contents("bob").running] == ["job_1"]
+    assert [job.id for job in loras.erasure.contents("bob").running] == ["job_1"]
     with pytest.raises(Conflict, match="job_1"):
-        loras.remove_subject("bob")
+        loras.erasure.erase("bob")
 
 
 def take_photo(studio: Studio, slug: str, folder: Path) -> str:
@@ -117,7 +117,7 @@ def take_photo(studio: Studio, slug: str, folder: Path) -> str:
         wanted = session.get_one(JobRow, job.id).request["stages"][0]
     intake._take_in(StageContext(studio._workspace, job.id, {}), wanted)
     ended(studio, job.id)
-    (photo,) = studio.photos(slug)
+    (photo,) = studio.photos.all(slug)
     return photo.digest
 
 
@@ -136,7 +136,7 @@ def test_a_photo_that_another_takes_meanwhile_stays(
             return finish(*words)  # type: ignore[arg-type]
 
         monkeypatch.setattr(erasing, "finish", later)
-        assert studio.remove_subject("bob").left == ()
+        assert studio.erasure.erase("bob").left == ()
     else:
         blobs = studio._workspace.blobs
         put = blobs.put_file
@@ -144,13 +144,13 @@ def test_a_photo_that_another_takes_meanwhile_stays(
         def put_then(path: Path) -> str:
             monkeypatch.setattr(blobs, "put_file", put)
             found = put(path)
-            studio.remove_photo("bob", digest)
+            studio.photos.remove("bob", digest)
             assert not blobs.has(digest)
             return found
 
         monkeypatch.setattr(blobs, "put_file", put_then)
         assert take_photo(studio, "anna", folder) == digest
-    assert studio.photos("anna")[0].path.is_file()
+    assert studio.photos.all("anna")[0].path.is_file()
     with studio._workspace.database.read() as session:
         assert session.scalars(select(ErasureRow)).all() == []
 
@@ -160,8 +160,8 @@ def test_a_photo_that_another_takes_meanwhile_stays(
 
 def test_what_a_killed_process_was_erasing_goes_when_a_worker_or_server_starts(studio: Studio) -> None:
     home = studio.settings.home
-    for again in (lambda: studio.work(idle_seconds=0.0), studio.go_on):
-        studio.add_subject("carl", kind="pet")
+    for again in (lambda: studio.work(idle_seconds=0.0), studio.jobs.go_on):
+        studio.subjects.add("carl", kind="pet")
         digest = add_photo(studio, "carl", png(3, text="carl"))
         training = "training_00000000000000aa"
         add_sample(studio, "carl", training, png(4, text="carl"))
@@ -173,12 +173,12 @@ def test_what_a_killed_process_was_erasing_goes_when_a_worker_or_server_starts(s
         (home / "logs" / "trainings" / f"{training}.txt").write_text("carl")
         in_child(
             studio,
-            "from limner.operations import erasing\n"
+            "from limner.operations.home import blob_erasure as erasing\n"
             "erasing.finish = lambda workspace: os._exit(9)\n"
-            "studio.remove_subject('carl')",
+            "studio.erasure.erase('carl')",
         )
         with pytest.raises(NotFound):
-            studio.subject("carl")
+            studio.subjects.get("carl")
         assert len(files(home / "blobs")) == 2
         again()
         for folder in ("blobs", "cache", "runs", "logs/trainings"):
@@ -193,8 +193,8 @@ def test_what_cannot_be_erased_is_said_and_tried_again(studio: Studio, monkeypat
 
     with monkeypatch.context() as patched:
         patched.setattr(studio._workspace.blobs, "remove", refuse)
-        assert studio.remove_subject("bob").left == (f"the blob {digest[:12]}…: Permission denied",)
-    studio.remove_subject("anna")
+        assert studio.erasure.erase("bob").left == (f"the blob {digest[:12]}…: Permission denied",)
+    studio.erasure.erase("anna")
     assert studio._workspace.blobs.digests() == []
 
 
@@ -205,12 +205,12 @@ def test_the_weights_of_a_killed_pick_are_swept_and_those_of_a_living_one_are_no
         studio,
         "from limner.loras import validation\n"
         "validation.validate = lambda *words: os._exit(9)\n"
-        f"studio.pick_checkpoint({TRAINING!r}, 10)",
+        f"studio.trainings.pick({TRAINING!r}, 10)",
     )
     assert any(path.name == "lora.safetensors" for path in files(runs))
     with scratch(studio.settings.home, "pick-") as living:
         (living / "lora.safetensors").write_bytes(b"x")
-        studio.go_on()
+        studio.jobs.go_on()
         assert list(runs.iterdir()) == [living]
     assert list(runs.iterdir()) == []
 
@@ -224,7 +224,7 @@ def test_a_removed_photo_is_erased_unless_something_else_holds_it(studio: Studio
         session.add(DatasetPhotoRow(dataset="d" * 64, digest=frozen))
     thumbnail = studio.gallery.thumbnail(studio.gallery.photo_picture("bob", alone), 160)
     for digest in (alone, frozen, shared):
-        studio.remove_photo("bob", digest)
+        studio.photos.remove("bob", digest)
     assert studio._workspace.blobs.digests() == sorted([frozen, shared])
     assert not thumbnail.exists()
     with studio._workspace.database.read() as session:
@@ -235,9 +235,9 @@ def test_a_removed_photo_is_erased_unless_something_else_holds_it(studio: Studio
 def test_a_removed_photo_that_is_another_users_too_stays_theirs(studio: Studio) -> None:
     for name in ("ben", "carl"):
         studio.members.add(name, "four plain words here")
-        studio.owned_by(name).add_subject(f"rex_{name}", kind="pet")
+        studio.owned_by(name).subjects.add(f"rex_{name}", kind="pet")
         digest = add_photo(studio, f"rex_{name}", png(1))
-    studio.owned_by("ben").remove_photo("rex_ben", digest)
+    studio.owned_by("ben").photos.remove("rex_ben", digest)
     assert studio.owned_by("carl").gallery.photo_picture("rex_carl", digest).path.is_file()
 
 
@@ -246,7 +246,7 @@ def test_a_removed_photo_that_is_another_users_too_stays_theirs(studio: Studio) 
 
 def test_jobs_and_answers_that_tell_of_it_are_erased_whoevers_they_are(loras: Studio) -> None:
     job = loras.generate("bob_pet beside anna_pet", loras=["anna@v1", "bob@v1"], generator="local")
-    assert loras.job(job.id).subject == "anna"
+    assert loras.jobs.get(job.id).subject == "anna"
     ended(loras, job.id)
     kept = {
         "picture": (f"/generations/{job.target}", f'{{"id": "{job.target}"}}'),
@@ -270,48 +270,48 @@ def test_jobs_and_answers_that_tell_of_it_are_erased_whoevers_they_are(loras: St
         failure = {"code": "prompt", "message": "bob_pet", "remedy": "bob_pet", "thing": "bob_pet", "exit_code": 1}
         values = {"request": {"stages": stages}, "stages": ran, "error": failure, "state": "failed"}
         session.add(JobRow(id="job_1", kind="run", subject="anna", **values))
-    loras.remove_subject("bob")
+    loras.erasure.erase("bob")
     with pytest.raises(NotFound):
-        loras.job(job.id)
-    run = loras.job("job_1")
+        loras.jobs.get(job.id)
+    run = loras.jobs.get("job_1")
     assert (run.stage_names, run.result, run.state) == (("freeze", "generate"), {"photos": 5}, JobState.FAILED)
     with loras._workspace.database.read() as session:
         assert session.scalars(select(GenerationRow)).all() == []
         assert [row.route for row in session.scalars(select(AnswerRow))] == [kept["another"][0]]
     assert b"bob_pet" not in (loras.settings.home / "limner.db").read_bytes()
-    assert loras.lora("anna@v1").path.is_file()
+    assert loras.loras.get("anna@v1").path.is_file()
 
 
 def test_no_word_of_it_stays_in_the_databases_log(studio: Studio) -> None:
     words = "Robert agreed on the veranda"
-    studio.record_consent("bob", Consent(words, "Robert", datetime.now(UTC)))
+    studio.subjects.record_consent("bob", Consent(words, "Robert", datetime.now(UTC)))
     add_generation(studio, "aa", prompt="bob_pet on the veranda", subjects=["bob"])
     log = studio.settings.home / "limner.db-wal"
     assert words.encode() in log.read_bytes()
-    studio.remove_subject("bob")
+    studio.erasure.erase("bob")
     for file in (log, log.with_name("limner.db")):
         assert b"veranda" not in file.read_bytes()
 
 
 def test_what_is_published_in_one_repo_is_named_and_gone_together(loras: Studio) -> None:
     for slug in ("bob", "anna"):
-        loras.publish(slug, repo="both")
+        loras.publications.start(slug, repo="both")
         loras.work(idle_seconds=0.0)
-    assert {one.lora for one in loras.subject_contents("bob").publications} == {"bob@v1", "anna@v1"}
-    assert loras.remove_subject("bob").left == ()
+    assert {one.lora for one in loras.erasure.contents("bob").publications} == {"bob@v1", "anna@v1"}
+    assert loras.erasure.erase("bob").left == ()
     with loras._workspace.database.read() as session:
         assert session.scalars(select(PublicationRow)).all() == []
-    assert loras.publications("anna") == []
+    assert loras.publications.all("anna") == []
 
 
 def test_what_another_user_published_in_the_same_repo_is_left_and_said(loras: Studio) -> None:
     for slug in ("bob", "anna"):
-        loras.publish(slug, repo="both")
+        loras.publications.start(slug, repo="both")
         loras.work(idle_seconds=0.0)
     loras.members.add("ben", "four plain words here")
     loras.members.add("carl", "four plain words here")
     with loras._workspace.database.write() as session:
         session.execute(update(SubjectRow).where(SubjectRow.slug == "anna").values(owner="carl"))
-    (left,) = loras.owned_by("ben").remove_subject("bob").left
+    (left,) = loras.owned_by("ben").erasure.erase("bob").left
     assert "another user's" in left
-    assert [one.lora for one in loras.publications("anna")] == ["anna@v1"]
+    assert [one.lora for one in loras.publications.all("anna")] == ["anna@v1"]

@@ -71,7 +71,7 @@ MARKS = (HIDDEN, DIGEST, LORA, PICTURE, TRAINING, GENERATION, JOB, GRID, UPLOAD,
 
 def fill(studio: Studio) -> None:
     """One row of every kind, all Anna's; each names one of the marks."""
-    studio.add_subject(HIDDEN, kind="pet", consent=Consent(statement=HIDDEN, given_by=HIDDEN, given_at=None))
+    studio.subjects.add(HIDDEN, kind="pet", consent=Consent(statement=HIDDEN, given_by=HIDDEN, given_at=None))
     manifest = {
         "subject": {"slug": HIDDEN, "kind": "pet", "class_word": "dog", "trigger": "annadog"},
         "resolution": 64,
@@ -191,8 +191,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     with Studio(settings=Settings(home=home, start_worker=False)) as made:
         with made._workspace.database.write() as session:
             session.add_all([UserRow(name="anna", password="-", admin=True), UserRow(name="ben", password="-")])
-        made.owned_by("anna").add_subject("bygone", kind="style")
-        made.owned_by("anna").remove_subject("bygone")
+        made.owned_by("anna").subjects.add("bygone", kind="style")
+        made.owned_by("anna").erasure.erase("bygone")
         fill(made.owned_by("anna"))
         made.members.open_session("anna")
         made._workspace.database.dispose()
@@ -258,21 +258,22 @@ def test_no_row_of_anothers_is_read_changed_or_deleted(shared: Studio, kind: Any
 # --- the methods ------------------------------------------------------------------------------------------------------
 
 PLACES = {
-    "bases": "the catalog",
-    "back_ends": "what is installed",
-    "prompt_templates": "the catalog",
-    "doctor": "the machine's; the web shows it to admins",
-    "accounts": "the home's tokens; the web shows them to admins",
-    "login": "the home's tokens",
-    "logout": "the home's tokens",
+    "maintenance.bases": "the catalog",
+    "maintenance.back_ends": "what is installed",
+    "generations.prompt_templates": "the catalog",
+    "maintenance.doctor": "the machine's; the web shows it to admins",
+    "accounts.all": "the home's tokens; the web shows them to admins",
+    "accounts.login": "the home's tokens",
+    "accounts.logout": "the home's tokens",
     "close": "of the home",
+    "jobs.work": "of the home",
     "work": "of the home",
     "owned_by": "makes a view, and is not given to users",
-    "inspect": "reads a file of the caller's",
-    "reproduced": "reads a file of the caller's",
-    "reproduce": "reads a file of the caller's",
-    "changes": "a number that says that something changed",
-    "propose_subject": "says again what it is told",
+    "loras.inspect": "reads a file of the caller's",
+    "generations.reproduced": "reads a file of the caller's",
+    "generations.reproduce": "reads a file of the caller's",
+    "jobs.changes": "a number that says that something changed",
+    "subjects.propose": "says again what it is told",
     "members.add_token": "says again what it is told",
     "answers.keep": "keeps what it is given, under a key of the user's own",
     "members.session": "asked with a secret that only its owner has",
@@ -283,7 +284,7 @@ PLACES = {
     "members.secret_for": "for the server; routes do not give it on",
     "gallery.thumbnail": "of a picture that was looked up before",
     "gallery.drawn_thumbnail": "of a picture that was looked up before",
-    "once": "starts what it is given",
+    "jobs.once": "starts what it is given",
 }
 """Methods that give nothing of anybody's."""
 
@@ -384,7 +385,7 @@ def call(studio: Studio, name: str) -> list[Any]:
     answers: list[Any] = []
     for wanted in (needed, parameters):
         given = {one.name: _argument(target, one) for one in wanted if one.name in ARGUMENTS or one in needed}
-        if name in ("generate", "choices", "grids.plan", "grids.start"):
+        if name in ("generate", "generations.start", "generations.offers", "grids.plan", "grids.start"):
             given["loras"] = [HIDDEN]
         try:
             answers.append(_all(target(**given)))
@@ -475,32 +476,34 @@ def _everything(studio: Studio) -> set[tuple[Any, ...]]:
 
 def test_anna_sees_what_is_hers(studio: Studio) -> None:
     anna = studio.owned_by("anna")
-    assert [one.slug for one in anna.subjects()] == [HIDDEN]
-    assert anna.image(1).digest == PICTURE
-    assert anna.lora(HIDDEN).digest == LORA
-    assert anna.job(JOB).subject == HIDDEN
-    assert anna.costs().total == 1
-    assert [one.slug for one in studio.subjects()] == [HIDDEN], "who is nobody in particular sees everything"
+    assert [one.slug for one in anna.subjects.all()] == [HIDDEN]
+    assert anna.generations.image(1).digest == PICTURE
+    assert anna.loras.get(HIDDEN).digest == LORA
+    assert anna.jobs.get(JOB).subject == HIDDEN
+    assert anna.payments.costs().total == 1
+    assert [one.slug for one in studio.subjects.all()] == [HIDDEN], "who is nobody in particular sees everything"
 
 
 WRITES = {
-    "record_consent": lambda it: it.record_consent(HIDDEN, Consent(statement="x", given_by="x", given_at=None)),
-    "withdraw_consent": lambda it: it.withdraw_consent(HIDDEN),
-    "remove_subject": lambda it: it.remove_subject(HIDDEN),
-    "add_photos": lambda it: it.add_photos(HIDDEN, ["nowhere"]),
-    "set_caption": lambda it: it.set_caption(HIDDEN, DIGEST, "x"),
-    "remove_photo": lambda it: it.remove_photo(HIDDEN, DIGEST),
-    "freeze": lambda it: it.freeze(HIDDEN),
+    "record_consent": lambda it: it.subjects.record_consent(
+        HIDDEN, Consent(statement="x", given_by="x", given_at=None)
+    ),
+    "withdraw_consent": lambda it: it.subjects.withdraw_consent(HIDDEN),
+    "remove_subject": lambda it: it.erasure.erase(HIDDEN),
+    "add_photos": lambda it: it.photos.add(HIDDEN, ["nowhere"]),
+    "set_caption": lambda it: it.photos.set_caption(HIDDEN, DIGEST, "x"),
+    "remove_photo": lambda it: it.photos.remove(HIDDEN, DIGEST),
+    "freeze": lambda it: it.datasets.freeze(HIDDEN),
     "train": lambda it: it.train(HIDDEN),
-    "resume_training": lambda it: it.resume_training(TRAINING),
-    "publish": lambda it: it.publish(HIDDEN),
-    "unpublish": lambda it: it.unpublish(HIDDEN),
-    "set_lora_visibility": lambda it: it.set_lora_visibility(HIDDEN, "public"),
+    "resume_training": lambda it: it.trainings.resume(TRAINING),
+    "publish": lambda it: it.publications.start(HIDDEN),
+    "unpublish": lambda it: it.publications.unpublish(HIDDEN),
+    "set_lora_visibility": lambda it: it.publications.set_visibility(HIDDEN, "public"),
     "generate": lambda it: it.generate("x {trigger}", loras=[HIDDEN]),
     "run": lambda it: it.run(HIDDEN, ["nowhere"], ["x"]),
     "cancel": lambda it: it.cancel(JOB),
     "resume": lambda it: it.resume(JOB),
-    "decide_purchase": lambda it: it.decide_purchase(TAG, "drop"),
+    "decide_purchase": lambda it: it.payments.decide(TAG, "drop"),
 }
 
 
@@ -512,13 +515,13 @@ def test_what_is_anothers_cannot_be_found_to_be_changed(ben: Studio, name: str) 
 
 def test_a_taken_slug_is_refused_without_saying_whose_it_is(ben: Studio) -> None:
     with pytest.raises(Conflict) as refused:
-        ben.add_subject(HIDDEN, kind="pet")
+        ben.subjects.add(HIDDEN, kind="pet")
     assert "anna" not in str(refused.value).replace(HIDDEN, "")
 
 
 def test_new_things_belong_to_who_makes_them(studio: Studio, ben: Studio) -> None:
-    ben.add_subject("rex", kind="pet")
-    studio.add_subject("of-the-command-line", kind="pet")
+    ben.subjects.add("rex", kind="pet")
+    studio.subjects.add("of-the-command-line", kind="pet")
     with studio._workspace.database.read() as session:
         owners = dict(session.execute(select(SubjectRow.slug, SubjectRow.owner)).all())
     assert owners == {HIDDEN: "anna", "rex": "ben", "of-the-command-line": "anna"}
@@ -526,7 +529,7 @@ def test_new_things_belong_to_who_makes_them(studio: Studio, ben: Studio) -> Non
 
 def test_without_users_everything_belongs_to_nobody(tmp_path: Path) -> None:
     with Studio(settings=Settings(home=tmp_path / "home", start_worker=False)) as made:
-        made.add_subject("rex", kind="pet")
+        made.subjects.add("rex", kind="pet")
         with made._workspace.database.read() as session:
             assert session.scalar(select(SubjectRow.owner)) is None
 
@@ -535,14 +538,14 @@ def test_erasing_ones_own_keeps_bytes_that_another_has_too(studio: Studio, ben: 
     data = b"the same photo"
     blobs = studio._workspace.blobs
     digest = blobs.put(data)
-    ben.add_subject("rex", kind="pet")
+    ben.subjects.add("rex", kind="pet")
     for owner, slug in (("anna", HIDDEN), ("ben", "rex")):
         with studio._workspace.owned_by(owner).database.write() as session:
             if owner == "anna":
                 session.add(BlobRow(digest=digest, media_type="image/png", byte_size=len(data)))
                 session.flush()
             session.add(PhotoRow(subject=slug, digest=digest, width=8, height=8, source="x", report=REPORT))
-    assert ben.remove_subject("rex").left == ()
+    assert ben.erasure.erase("rex").left == ()
     assert blobs.path(digest).read_bytes() == data
     with studio._workspace.database.read() as session:
         assert session.get(BlobRow, digest) is not None

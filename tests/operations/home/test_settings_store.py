@@ -48,7 +48,7 @@ def test_each_setting_says_where_it_comes_from(home: Path, tmp_path: Path, monke
     monkeypatch.setenv("LIMNER_TRAINER", "replicate")
     (tmp_path / ".env").write_text("LIMNER_GENERATOR=fal\n")
     with Studio(settings=read_settings(home)) as studio:
-        found = studio.settings_report()
+        found = studio.settings_file.report()
         assert (found["budget_day"].value, found["budget_day"].source) == ("3.00", "limner.toml")
         assert (found["trainer"].value, found["trainer"].source) == ("replicate", "environment")
         assert (found["generator"].value, found["generator"].source) == ("local", "default")
@@ -56,12 +56,14 @@ def test_each_setting_says_where_it_comes_from(home: Path, tmp_path: Path, monke
         assert "LIMNER_TRAINER" in found["trainer"].fixed
         assert found["hub"].fixed == ""
         with pytest.raises(Conflict, match="cannot be changed here"):
-            studio.change_settings({"trainer": "local"})
+            studio.settings_file.change({"trainer": "local"})
 
 
 def test_a_change_keeps_comments_and_holds_at_once_and_later(studio: Studio, home: Path) -> None:
     other = studio.owned_by("anna")
-    after = studio.change_settings({"budget_day": "5.50", "budget_total": "0.1", "sign_images": "no", "trainer": "fal"})
+    after = studio.settings_file.change(
+        {"budget_day": "5.50", "budget_total": "0.1", "sign_images": "no", "trainer": "fal"}
+    )
     assert after["budget_day"].value == "5.50"
     text = (home / "limner.toml").read_text()
     assert "# what I may spend" in text
@@ -76,8 +78,8 @@ def test_a_change_keeps_comments_and_holds_at_once_and_later(studio: Studio, hom
 
 
 def test_empty_goes_back_to_the_default(studio: Studio, home: Path) -> None:
-    studio.change_settings({"workers": "3"})
-    studio.change_settings({"budget_day": "", "workers": None})
+    studio.settings_file.change({"workers": "3"})
+    studio.settings_file.change({"budget_day": "", "workers": None})
     assert studio.settings.budget_day is None
     assert studio.settings.workers == 0
     text = (home / "limner.toml").read_text()
@@ -87,7 +89,7 @@ def test_empty_goes_back_to_the_default(studio: Studio, home: Path) -> None:
 
 def test_all_or_none_and_each_wrong_one_is_named(studio: Studio, home: Path) -> None:
     with pytest.raises(InputRefused) as refused:
-        studio.change_settings(
+        studio.settings_file.change(
             {"budget_total": "9", "budget_day": "-1", "workers": "many", "trainer": "nobody", "consent_above": "nan"}
         )
     assert set(refused.value.fields) == {"budget_day", "workers", "trainer", "consent_above"}  # type: ignore[attr-defined]
@@ -113,15 +115,15 @@ def test_all_or_none_and_each_wrong_one_is_named(studio: Studio, home: Path) -> 
 )
 def test_what_cannot_be_used_is_refused(studio: Studio, home: Path, name: str, value: str) -> None:
     with pytest.raises(InputRefused):
-        studio.change_settings({name: value})
+        studio.settings_file.change({name: value})
     assert (home / "limner.toml").read_text() == WRITTEN
 
 
 def test_two_tabs_the_second_is_told(studio: Studio) -> None:
-    seen = studio.settings_report().seen
-    studio.change_settings({"workers": "2"}, seen=seen)
+    seen = studio.settings_file.report().seen
+    studio.settings_file.change({"workers": "2"}, seen=seen)
     with pytest.raises(ChangedMeanwhile):
-        studio.change_settings({"workers": "3"}, seen=seen)
+        studio.settings_file.change({"workers": "3"}, seen=seen)
     assert studio.settings.workers == 2
 
 
@@ -130,7 +132,7 @@ def test_many_at_once_lose_nothing(studio: Studio, home: Path) -> None:
 
     def change(name: str) -> None:
         with Studio(settings=read_settings(home)) as other:
-            other.change_settings({name: "7"})
+            other.settings_file.change({name: "7"})
 
     threads = [threading.Thread(target=change, args=(name,)) for name in names]
     for thread in threads:
@@ -151,30 +153,30 @@ def test_who_sits_elsewhere_changes_no_paths_and_no_addresses(home: Path) -> Non
             "hosts",
             "webhooks_to_loopback",
         ):
-            assert studio.settings_report()[name].fixed
+            assert studio.settings_file.report()[name].fixed
             with pytest.raises(Conflict):
-                studio.change_settings({name: "/tmp"})
-        studio.change_settings({"workers": "1"})
+                studio.settings_file.change({name: "/tmp"})
+        studio.settings_file.change({"workers": "1"})
     with Studio(settings=read_settings(home)) as here:
-        here.change_settings({"replicate_url": "https://replicate.example"})
+        here.settings_file.change({"replicate_url": "https://replicate.example"})
         assert read_settings(home).replicate_url == "https://replicate.example"
 
 
 def test_a_setting_that_is_none_is_refused(studio: Studio) -> None:
     for name in ("model_config", "nothing", "__class__"):
         with pytest.raises(InputRefused):
-            studio.change_settings({name: "1"})
+            studio.settings_file.change({name: "1"})
 
 
 def test_what_is_changed_elsewhere_is_taken_up_by_a_process_that_lives(studio: Studio, home: Path) -> None:
     theirs = studio.owned_by("anna")
     kept = studio.settings
     with Studio(settings=read_settings(home)) as other:
-        other.change_settings({"budget_day": "8", "budget_total": "20", "hosts": "limner.example.org"})
+        other.settings_file.change({"budget_day": "8", "budget_total": "20", "hosts": "limner.example.org"})
     for one in (studio, theirs):
         assert one.settings is kept
         assert (kept.budget_day, kept.budget_total) == (Decimal(8), Decimal(20))
-        assert one.settings_report()["budget_day"].value == "8"
+        assert one.settings_file.report()["budget_day"].value == "8"
     assert kept.hosts == ""  # a server that runs was told its names when it began
     (home / "limner.toml").unlink()
     assert studio.settings.budget_day is None
@@ -203,11 +205,11 @@ def test_code_goes_before_the_environment_and_both_before_the_file(home: Path, m
         now = studio.settings
         assert (now.budget_day, now.budget_total, now.budget_subject) == (Decimal(2), Decimal(1), None)
         assert (now.workers, now.sign_images, now.disk_reserve) == (5, False, 7)
-        report = studio.settings_report()
+        report = studio.settings_file.report()
         assert report["budget_day"].source == report["workers"].source == report["sign_images"].source == "program"
         assert (report["budget_total"].source, report["disk_reserve"].source) == ("environment", "limner.toml")
         with pytest.raises(Conflict, match="The program that uses Limner"):
-            studio.change_settings({"workers": "3"})
+            studio.settings_file.change({"workers": "3"})
         # The same in a process that is started from here.
         for name, value in now.as_environment().items():
             monkeypatch.setenv(name, value)
@@ -226,15 +228,15 @@ def test_a_worker_that_lives_has_what_code_gave_and_takes_up_what_the_page_chang
     lasting: Studio, home: Path, tmp_path: Path
 ) -> None:
     """The budget that refused a job is raised, and the job resumed, while the worker of both lives."""
-    lasting.add_subject("zib", kind="character", trigger="zibbo")
+    lasting.subjects.add("zib", kind="character", trigger="zibbo")
     photos = draw_photos(tmp_path / "photos", 1)
-    lasting.change_settings({"max_photo_pixels": "10"})
-    first = lasting.wait(lasting.add_photos("zib", [photos]))
-    assert [entry.photo for entry in lasting.photo_report("zib", first.id)] == [None]
+    lasting.settings_file.change({"max_photo_pixels": "10"})
+    first = lasting.wait(lasting.photos.add("zib", [photos]))
+    assert [entry.photo for entry in lasting.photos.report("zib", first.id)] == [None]
     [worker] = [number for number in processes_of(home) if b"limner.operations.jobs.worker" in command(number)]
-    lasting.change_settings({"max_photo_pixels": ""})
-    second = lasting.wait(lasting.add_photos("zib", [photos]))
-    assert len(lasting.photos("zib")) == 1, lasting.photo_report("zib", second.id)
+    lasting.settings_file.change({"max_photo_pixels": ""})
+    second = lasting.wait(lasting.photos.add("zib", [photos]))
+    assert len(lasting.photos.all("zib")) == 1, lasting.photos.report("zib", second.id)
     environment = Path(f"/proc/{worker}/environ").read_bytes().split(b"\0")
     assert b"LIMNER_WORKER_IDLE_SECONDS=120.0" in environment
     assert not [one for one in environment if one.startswith(b"LIMNER_MAX_PHOTO_PIXELS")]
@@ -253,7 +255,7 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(
 
     monkeypatch.setattr(settings_file.Path, "replace", full)
     with pytest.raises(StorageFailed):
-        studio.change_settings({"workers": "2"})
+        studio.settings_file.change({"workers": "2"})
     assert (home / "limner.toml").read_text() == WRITTEN
     assert sorted(path.name for path in home.glob("*.toml*")) == ["limner.toml"]
     assert list(home.glob(".limner.toml*")) == []
@@ -263,5 +265,5 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(
 def test_a_file_that_is_no_toml_is_not_overwritten(studio: Studio, home: Path) -> None:
     (home / "limner.toml").write_text("workers = = 3")
     with pytest.raises(InputRefused, match=r"limner\.toml is no TOML"):
-        studio.change_settings({"workers": "2"})
+        studio.settings_file.change({"workers": "2"})
     assert (home / "limner.toml").read_text() == "workers = = 3"

@@ -120,7 +120,7 @@ def test_it_goes_with_its_subject(studio: Studio) -> None:
     # A process that was killed while drawing left this.
     cache(studio)[0].with_name(f"{photo.digest}-0123.partial").parent.mkdir(exist_ok=True)
     thumbnails._folder(studio._workspace, photo.digest).joinpath(f"{photo.digest}-0123.partial").write_bytes(b"half")
-    assert studio.remove_subject("zib").left == ()
+    assert studio.erasure.erase("zib").left == ()
     assert {path.name[:64] for path in cache(studio)} == {other.digest}
 
 

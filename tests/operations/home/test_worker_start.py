@@ -36,13 +36,13 @@ def photo(tmp_path: Path) -> Path:
 
 def test_after_the_third_death_the_jobs_fail_with_what_the_log_says(tmp_path: Path, broken: Path) -> None:
     with Studio(tmp_path / "home") as studio:
-        studio.add_subject("rex", kind="pet")
-        job = studio.add_photos("rex", [photo(tmp_path)])
+        studio.subjects.add("rex", kind="pet")
+        job = studio.photos.add("rex", [photo(tmp_path)])
         with pytest.raises(WorkerFailed, match=r"libsomething\.so\.3") as failure:
             studio.wait(job)
         assert "limner jobs resume" in failure.value.remedy
         with pytest.raises(WorkerFailed):
-            studio.wait_for_worker()
+            studio.jobs.wait_for_worker()
         check = _worker(studio._workspace)
         assert check.state == "problem"
         assert "libsomething" in check.detail
@@ -52,9 +52,9 @@ def test_after_the_third_death_the_jobs_fail_with_what_the_log_says(tmp_path: Pa
         broken.unlink()
         again = studio.wait(studio.resume(job.id))
         assert again.state is JobState.DONE
-        assert studio.job(job.id).state is JobState.FAILED, "the queue must not bring the failed one back"
+        assert studio.jobs.get(job.id).state is JobState.FAILED, "the queue must not bring the failed one back"
         assert last_failure(studio.settings.home) == ""
-        assert len(studio.photos("rex")) == 1
+        assert len(studio.photos.all("rex")) == 1
 
 
 def test_a_worker_that_lives_is_not_waited_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,10 +65,10 @@ def test_a_worker_that_lives_is_not_waited_for_again(tmp_path: Path, monkeypatch
         worker_start.WorkerStart, "_start", lambda self, environment: started.append(1) or plain(self, environment)
     )
     with Studio(tmp_path / "home") as one, Studio(tmp_path / "home") as other:
-        one.add_subject("rex", kind="pet")
-        jobs = [studio.add_photos("rex", [photo(tmp_path)]) for studio in (one, other)]
-        one.wait_for_worker()
-        other.wait_for_worker()
+        one.subjects.add("rex", kind="pet")
+        jobs = [studio.photos.add("rex", [photo(tmp_path)]) for studio in (one, other)]
+        one.jobs.wait_for_worker()
+        other.jobs.wait_for_worker()
         for job in jobs:
             assert one.wait(job).state is JobState.DONE
         assert len(started) <= 2
@@ -78,19 +78,19 @@ def test_a_worker_that_lives_is_not_waited_for_again(tmp_path: Path, monkeypatch
 def test_a_worker_that_is_stopped_is_no_dead_one(tmp_path: Path) -> None:
     """SIGSTOP, or a laptop that sleeps: nobody takes its work over, and it goes on where it was."""
     with Studio(tmp_path / "home") as studio:
-        studio.add_subject("rex", kind="pet")
-        studio.wait(studio.add_photos("rex", [photo(tmp_path)]))
+        studio.subjects.add("rex", kind="pet")
+        studio.wait(studio.photos.add("rex", [photo(tmp_path)]))
         pid = int((studio.settings.home / "run" / "worker.lock").read_text())
         os.kill(pid, signal.SIGSTOP)
         try:
             (tmp_path / "q.png").write_bytes(encoded(picture(2)))
-            job = studio.add_photos("rex", [tmp_path / "q.png"])
+            job = studio.photos.add("rex", [tmp_path / "q.png"])
             for _ in range(10):
-                studio.go_on()
+                studio.jobs.go_on()
                 time.sleep(0.1)
-            assert studio.job(job.id).state is JobState.WAITING
+            assert studio.jobs.get(job.id).state is JobState.WAITING
             assert int((studio.settings.home / "run" / "worker.lock").read_text()) == pid
         finally:
             os.kill(pid, signal.SIGCONT)
         assert studio.wait(job).state is JobState.DONE
-        assert len(studio.photos("rex")) == 2
+        assert len(studio.photos.all("rex")) == 2

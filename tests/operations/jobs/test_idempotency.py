@@ -37,27 +37,27 @@ def make(studio: Studio, *, times: int = 1) -> Job:
     with studio._workspace.database.write() as session:
         made = [jobs.add_job(session, kind="intake", stages=[{"stage": "intake"}], subject=None) for _ in range(times)]
         first = made[0].id
-    return studio.job(first)
+    return studio.jobs.get(first)
 
 
 def test_the_same_wish_gives_the_same_job(studio: Studio) -> None:
-    first = studio.once(WISH, lambda: make(studio))
-    second = studio.once(WISH, lambda: pytest.fail("made twice"))
+    first = studio.jobs.once(WISH, lambda: make(studio))
+    second = studio.jobs.once(WISH, lambda: pytest.fail("made twice"))
     assert second.id == first.id
-    assert len(studio.jobs()) == 1
-    assert studio.once("b" * 32, lambda: make(studio)).id != first.id
+    assert len(studio.jobs.all()) == 1
+    assert studio.jobs.once("b" * 32, lambda: make(studio)).id != first.id
 
 
 def test_one_user_does_not_get_the_job_of_another_with_the_same_wish(studio: Studio) -> None:
-    mine = studio.once(WISH, lambda: make(studio))
+    mine = studio.jobs.once(WISH, lambda: make(studio))
     theirs = studio.owned_by("ada")
     made: list[str] = []
 
     def make_theirs() -> Job:
         made.append(make(studio).id)
-        return studio.job(made[0])
+        return studio.jobs.get(made[0])
 
-    assert theirs.once(WISH, make_theirs).id == made[0] != mine.id
+    assert theirs.jobs.once(WISH, make_theirs).id == made[0] != mine.id
 
 
 def test_what_is_refused_may_be_wished_again(studio: Studio) -> None:
@@ -66,8 +66,8 @@ def test_what_is_refused_may_be_wished_again(studio: Studio) -> None:
 
     for _ in range(2):
         with pytest.raises(InputRefused):
-            studio.once(WISH, refuse)
-    assert studio.once(WISH, lambda: make(studio)).id
+            studio.jobs.once(WISH, refuse)
+    assert studio.jobs.once(WISH, lambda: make(studio)).id
 
 
 def test_a_wish_that_was_fulfilled_before_something_failed_stays_fulfilled(studio: Studio) -> None:
@@ -76,15 +76,15 @@ def test_a_wish_that_was_fulfilled_before_something_failed_stays_fulfilled(studi
         raise WorkFailed("The worker could not be started.")
 
     with pytest.raises(WorkFailed):
-        studio.once(WISH, fail_late)
-    [job] = studio.jobs()
-    assert studio.once(WISH, lambda: pytest.fail("made twice")).id == job.id
+        studio.jobs.once(WISH, fail_late)
+    [job] = studio.jobs.all()
+    assert studio.jobs.once(WISH, lambda: pytest.fail("made twice")).id == job.id
 
 
 def test_several_jobs_of_one_wish_count_as_the_first(studio: Studio) -> None:
-    first = studio.once(WISH, lambda: make(studio, times=3))
-    assert len(studio.jobs()) == 3
-    assert studio.once(WISH, lambda: pytest.fail("made twice")).id == first.id
+    first = studio.jobs.once(WISH, lambda: make(studio, times=3))
+    assert len(studio.jobs.all()) == 3
+    assert studio.jobs.once(WISH, lambda: pytest.fail("made twice")).id == first.id
 
 
 def test_two_at_the_same_time_make_one(studio: Studio) -> None:
@@ -98,8 +98,8 @@ def test_two_at_the_same_time_make_one(studio: Studio) -> None:
         go_on.wait(5)
         return make(studio)
 
-    second = threading.Thread(target=lambda: found.append(studio.once(WISH, slowly).id))
-    first = threading.Thread(target=lambda: found.append(studio.once(WISH, slowly).id))
+    second = threading.Thread(target=lambda: found.append(studio.jobs.once(WISH, slowly).id))
+    first = threading.Thread(target=lambda: found.append(studio.jobs.once(WISH, slowly).id))
     first.start()
     assert begun.wait(5)
     second.start()
@@ -110,7 +110,7 @@ def test_two_at_the_same_time_make_one(studio: Studio) -> None:
         one.join(10)
     assert len(made) == 1
     assert len(set(found)) == 1
-    assert len(studio.jobs()) == 1
+    assert len(studio.jobs.all()) == 1
 
 
 def test_one_left_by_a_crash_is_taken_over_and_the_late_one_makes_nothing(
@@ -120,14 +120,14 @@ def test_one_left_by_a_crash_is_taken_over_and_the_late_one_makes_nothing(
 
     def slow() -> Job:
         # While this one is at it somebody lost patience and made the job.
-        studio.once(WISH, lambda: make(studio))
+        studio.jobs.once(WISH, lambda: make(studio))
         return make(studio)
 
     with studio._workspace.database.write() as session:
         session.add(AnswerRow(owner="", key=f"wish:{WISH}", route="wish", request="", headers={}, body=b""))
     with pytest.raises(Conflict):
-        studio.once(WISH, slow)
-    assert len(studio.jobs()) == 1
+        studio.jobs.once(WISH, slow)
+    assert len(studio.jobs.all()) == 1
 
 
 def test_two_pages_that_resume_one_job_at_the_same_time_make_one(studio: Studio) -> None:
@@ -144,7 +144,7 @@ def test_two_pages_that_resume_one_job_at_the_same_time_make_one(studio: Studio)
     def resume(wish: str) -> None:
         both.wait(10)
         try:
-            made.append(studio.once(wish, lambda: studio.resume(job.id)).id)
+            made.append(studio.jobs.once(wish, lambda: studio.resume(job.id)).id)
         except Conflict as refusal:
             refused.append(refusal)
 
@@ -155,7 +155,7 @@ def test_two_pages_that_resume_one_job_at_the_same_time_make_one(studio: Studio)
         one.join(30)
     assert len(made) == len(refused) == 1
     assert made[0] in refused[0].message
-    assert {one.id for one in studio.jobs()} == {job.id, made[0]}
+    assert {one.id for one in studio.jobs.all()} == {job.id, made[0]}
     with pytest.raises(Conflict, match="running already"):  # the command line has no wish
         studio.resume(job.id)
 
@@ -173,7 +173,7 @@ def wish_and_die(home: Path, photos: Path, point: str) -> None:
             "committed": (type(studio._workspace), "ensure_worker"),
         }
         setattr(*where[point], die)
-        studio.once(WISH, lambda: studio.add_photos("rex", [photos]))
+        studio.jobs.once(WISH, lambda: studio.photos.add("rex", [photos]))
 
 
 @pytest.mark.parametrize("point", ["claimed", "added", "committed"])
@@ -182,24 +182,24 @@ def test_a_server_killed_with_a_wish_in_hand_makes_one_job_in_the_end(
 ) -> None:
     """Between the claim and the job's transaction, within that, and right after it; then the form is sent again."""
     monkeypatch.setattr(wishes, "PATIENCE_SECONDS", 0.0)
-    studio.add_subject("rex", kind="pet")
+    studio.subjects.add("rex", kind="pet")
     photos = draw_photos(tmp_path / "photos", 1)
     server = PROCESSES.Process(target=wish_and_die, args=(studio.settings.home, photos, point))
     server.start()
     server.join(60)
     assert server.exitcode == -signal.SIGKILL
-    assert len(studio.jobs()) == (point == "committed")
+    assert len(studio.jobs.all()) == (point == "committed")
     made: list[str] = []
 
     def again() -> Job:
-        job = studio.add_photos("rex", [photos])
+        job = studio.photos.add("rex", [photos])
         made.append(job.id)
         return job
 
-    first, second = (studio.once(WISH, again).id for _ in range(2))
+    first, second = (studio.jobs.once(WISH, again).id for _ in range(2))
     assert first == second
     assert made == ([] if point == "committed" else [first])
-    assert [job.id for job in studio.jobs()] == [first]
+    assert [job.id for job in studio.jobs.all()] == [first]
     with studio._workspace.database.read() as session:
         assert session.scalars(text("SELECT workflow_uuid FROM workflow_status")).all() == [first]
 
@@ -207,7 +207,7 @@ def test_a_server_killed_with_a_wish_in_hand_makes_one_job_in_the_end(
 @pytest.mark.parametrize("wish", ["", "short", "a" * 101, "with space in it", "../../etc/passwd"])
 def test_a_wish_that_is_no_id_is_refused(studio: Studio, wish: str) -> None:
     with pytest.raises(InputRefused):
-        studio.once(wish, lambda: pytest.fail("made"))
+        studio.jobs.once(wish, lambda: pytest.fail("made"))
 
 
 def test_every_state_of_a_job_is_an_event_once(studio: Studio) -> None:
@@ -221,7 +221,7 @@ def test_every_state_of_a_job_is_an_event_once(studio: Studio) -> None:
         jobs.end_stage(database, job, stage, result={})
     jobs.end_job(database, job)
     jobs.end_job(database, job)
-    assert [event.kind for event in studio.job_events(job)] == ["job.waiting", "job.running", "job.done"]
+    assert [event.kind for event in studio.jobs.events(job)] == ["job.waiting", "job.running", "job.done"]
 
 
 def test_what_a_killed_stage_left_unsaid_ends_with_its_job(studio: Studio) -> None:
@@ -232,11 +232,11 @@ def test_what_a_killed_stage_left_unsaid_ends_with_its_job(studio: Studio) -> No
         session.get_one(GenerationRow, "generation_left").state = JobState.RUNNING
         stages = [{"stage": "generate", "generation": "generation_left"}]
         job = jobs.add_job(session, kind="run", stages=stages, subject=None, target="training_other").id
-    assert studio.generation("generation_left").state is JobState.WAITING
+    assert studio.generations.get("generation_left").state is JobState.WAITING
     jobs.start_stage(database, job, 0)
     jobs.end_stage(database, job, 0, error=Cancelled("Stopped as you asked."))
     jobs.end_job(database, job)
-    found = studio.generation("generation_left")
+    found = studio.generations.get("generation_left")
     assert found.state is JobState.CANCELLED
     assert found.error is not None and found.error["code"] == "cancelled"
 
@@ -246,5 +246,5 @@ def test_an_event_is_gone_with_the_change_that_it_told_of(studio: Studio) -> Non
     with pytest.raises(RuntimeError), studio._workspace.database.write() as session:
         jobs.add_job(session, kind="intake", stages=[{"stage": "intake"}], subject=None)
         raise RuntimeError
-    assert [event.job for event in studio.job_events(job.id)] == [job.id]
-    assert len(studio.jobs()) == 1
+    assert [event.job for event in studio.jobs.events(job.id)] == [job.id]
+    assert len(studio.jobs.all()) == 1

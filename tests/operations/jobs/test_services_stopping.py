@@ -31,7 +31,7 @@ from tests.servers.services_bench import SMALL, TINY, ServicesBench, open_bench,
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServicesBench]:
     with open_bench(tmp_path, monkeypatch) as opened:
-        opened.run(opened.studio.add_photos(opened.subject(), [opened.photos]))
+        opened.run(opened.studio.photos.add(opened.subject(), [opened.photos]))
         yield opened
 
 
@@ -48,28 +48,28 @@ def slow_down(bench: ServicesBench, seconds: float) -> None:
 def test_every_paid_picture_of_a_cancelled_fan_out_is_kept(
     bench: ServicesBench, generator: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"limner.generation.{generator}.AT_ONCE", 3)
+    monkeypatch.setattr(f"limner.generation.{generator}.generator.AT_ONCE", 3)
     name = bench.import_lora("ink", quick_lora("limner-tiny", 4, b"ink"))
-    bench.run(bench.studio.publish(name, hub="huggingface", visibility="public"))
+    bench.run(bench.studio.publications.start(name, hub="huggingface", visibility="public"))
     slow_down(bench, 0.3)
     job = bench.studio.generate(
         "a drawing of {trigger}", loras=[name], generator=generator, count=24, yes=True, **SMALL
     )
     with bench.running(job):
-        until(lambda: bench.studio.generation(job.target).images)
+        until(lambda: bench.studio.generations.get(job.target).images)
         bench.studio.cancel(job)
-    ended = bench.studio.job(job.id)
+    ended = bench.studio.jobs.get(job.id)
     assert ended.state is JobState.CANCELLED
-    kept = bench.studio.generation(job.target)
+    kept = bench.studio.generations.get(job.target)
     assert kept.state is JobState.CANCELLED
     assert 0 < len(kept.images) < 24
     assert len(kept.images) == len(bench.paid[generator])
-    assert bench.studio.open_purchases() == []
-    assert {entry.state for entry in bench.studio.costs().entries if entry.amount} == {"settled"}
+    assert bench.studio.payments.open() == []
+    assert {entry.state for entry in bench.studio.payments.costs().entries if entry.amount} == {"settled"}
     slow_down(bench, 0.0)
     again = bench.run(bench.studio.resume(ended))
     assert again.error is None
-    assert [image.seed for image in bench.studio.generation(job.target).images] == list(range(7, 31))
+    assert [image.seed for image in bench.studio.generations.get(job.target).images] == list(range(7, 31))
     assert len(bench.paid[generator]) == 24
 
 
@@ -79,13 +79,13 @@ def test_a_stopped_fan_out_is_not_resumed_twice_and_nothing_under_way_is_decided
     """Two jobs at one generation would take what the other has bought for lost, and ask whether to buy it again."""
     monkeypatch.setattr("limner.generation.together.generator.AT_ONCE", 3)
     name = bench.import_lora("ink", quick_lora("limner-tiny", 4, b"ink"))
-    bench.run(bench.studio.publish(name, hub="huggingface", visibility="public"))
+    bench.run(bench.studio.publications.start(name, hub="huggingface", visibility="public"))
     slow_down(bench, 0.3)
     job = bench.studio.generate(
         "a drawing of {trigger}", loras=[name], generator="together", count=24, yes=True, **SMALL
     )
     with bench.running(job):
-        until(lambda: bench.studio.generation(job.target).images)
+        until(lambda: bench.studio.generations.get(job.target).images)
         bench.studio.cancel(job)
     slow_down(bench, 0.0)
     again = bench.studio.resume(job.id)
@@ -108,39 +108,39 @@ def test_a_stopped_fan_out_is_not_resumed_twice_and_nothing_under_way_is_decided
         until(lambda: answered(bench))
         for tag in answered(bench):
             with pytest.raises(Conflict, match="is being bought"):
-                bench.studio.decide_purchase(tag, "again")
+                bench.studio.payments.decide(tag, "again")
         go_on.set()
-    assert bench.studio.job(again.id).error is None
-    assert len(bench.studio.generation(job.target).images) == 24 == len(bench.paid["together"])
-    assert bench.studio.open_purchases() == []
+    assert bench.studio.jobs.get(again.id).error is None
+    assert len(bench.studio.generations.get(job.target).images) == 24 == len(bench.paid["together"])
+    assert bench.studio.payments.open() == []
 
 
 @pytest.mark.parametrize("generator", ["together", "fal", "replicate"])
 def test_going_on_does_without_what_was_deleted_meanwhile(
     bench: ServicesBench, generator: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"limner.generation.{generator}.AT_ONCE", 3)
+    monkeypatch.setattr(f"limner.generation.{generator}.generator.AT_ONCE", 3)
     name = bench.import_lora("ink", quick_lora("limner-tiny", 4, b"ink"))
-    bench.run(bench.studio.publish(name, hub="huggingface", visibility="public"))
+    bench.run(bench.studio.publications.start(name, hub="huggingface", visibility="public"))
     slow_down(bench, 0.3)
     job = bench.studio.generate(
         "a drawing of {trigger}", loras=[name], generator=generator, count=16, yes=True, **SMALL
     )
     with bench.running(job):
-        until(lambda: len(bench.studio.generation(job.target).images) >= 2)
+        until(lambda: len(bench.studio.generations.get(job.target).images) >= 2)
         bench.studio.cancel(job)
-    bad = bench.studio.generation(job.target).images[:2]
+    bad = bench.studio.generations.get(job.target).images[:2]
     bench.studio.gallery.delete([image.id for image in bad])
     slow_down(bench, 0.0)
     again = bench.run(bench.studio.resume(job.id))
     assert again.error is None
-    made = bench.studio.generation(job.target)
+    made = bench.studio.generations.get(job.target)
     assert made.state is JobState.DONE
     assert sorted(image.seed for image in made.images) == [
         seed for seed in range(7, 23) if seed not in {image.seed for image in bad}
     ]
     assert len(bench.paid[generator]) == 16
-    assert bench.studio.open_purchases() == []
+    assert bench.studio.payments.open() == []
 
 
 def answered(bench: ServicesBench) -> list[str]:
@@ -159,27 +159,27 @@ def test_a_cancelled_training_is_stopped_at_the_vendor_and_begun_anew_only_if_ag
     with bench.running(job):
         until(lambda: bench.paid)
         bench.studio.cancel(job)
-    assert bench.studio.job(job.id).state is JobState.CANCELLED
-    training = bench.studio.training(job.target)
+    assert bench.studio.jobs.get(job.id).state is JobState.CANCELLED
+    training = bench.studio.trainings.get(job.target)
     assert training.state is JobState.CANCELLED
     at_vendor = bench.vendors.replicate.trainings if trainer == "replicate" else bench.vendors.fal.requests
     [remote] = at_vendor.values()
     assert remote.cancelled is True or remote.cancelled.is_set()
-    assert bench.studio.loras() == []
+    assert bench.studio.loras.all() == []
     bench.vendors.replicate.held, bench.vendors.fal.pace = "", 0.0
     for go_on in (
         lambda yes: bench.studio.resume(job.id, yes=yes),
-        lambda yes: bench.studio.resume_training(training.id, yes=yes),
+        lambda yes: bench.studio.trainings.resume(training.id, yes=yes),
     ):
         with pytest.raises(ConsentNeeded):
             go_on(False)
         assert len(at_vendor) == 1
-    assert bench.studio.training(training.id).state is JobState.CANCELLED
+    assert bench.studio.trainings.get(training.id).state is JobState.CANCELLED
     again = bench.run(bench.studio.resume(job.id, yes=True))
     assert again.error is None
-    assert bench.studio.training(training.id).lora == "zib@v1"
+    assert bench.studio.trainings.get(training.id).lora == "zib@v1"
     assert len(at_vendor) == 2
-    entries = bench.studio.costs().entries
+    entries = bench.studio.payments.costs().entries
     assert len({entry.tag for entry in entries}) == len(entries) == 2
     # a request that fal stops is not charged there; that is not known here, so that the estimate stands
     assert len(bench.paid[trainer]) == (2 if trainer == "replicate" else 1)
@@ -212,7 +212,7 @@ def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servic
         monkeypatch.setattr(training_stage, "GLANCE_SECONDS", 60.0)
         with listening(opened.settings):
             until(lambda: answers(opened))
-            opened.run(opened.studio.add_photos(opened.subject(), [opened.photos]))
+            opened.run(opened.studio.photos.add(opened.subject(), [opened.photos]))
             yield opened
 
 
@@ -250,18 +250,18 @@ def test_a_webhook_makes_the_job_look_at_once_and_a_forged_one_does_nothing(list
         assert httpx2.post(address, content=body[:-1], headers=good).status_code == 401
         time.sleep(0.1)
         assert looks(bench) == 1
-        assert bench.studio.training(job.target).state is JobState.RUNNING
+        assert bench.studio.trainings.get(job.target).state is JobState.RUNNING
         # signed, and not true: it makes the job look, and is not believed
         assert httpx2.post(address, content=body, headers=good).status_code == 204
         until(lambda: looks(bench) == 2)
         assert httpx2.post(address, content=body, headers=good).status_code == 204
         time.sleep(0.1)
         assert looks(bench) == 2
-        assert bench.studio.training(job.target).state is JobState.RUNNING
+        assert bench.studio.trainings.get(job.target).state is JobState.RUNNING
         bench.vendors.replicate.held = ""
     assert time.monotonic() - began < 25
-    assert bench.studio.job(job.id).error is None
-    assert bench.studio.training(job.target).lora == "zib@v1"
+    assert bench.studio.jobs.get(job.id).error is None
+    assert bench.studio.trainings.get(job.target).lora == "zib@v1"
     sent = bench.vendors.replicate.webhooks.sent
     assert {one.event for one in sent} >= {"completed"}
     assert bench.vendors.replicate.webhooks.failed == []

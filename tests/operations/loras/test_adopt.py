@@ -28,12 +28,11 @@ from limner.errors import (
 )
 from limner.hubs.hub import WEIGHTS_NAME
 from limner.operations.home.workspace import Workspace
-from limner.operations.loras import adopt as importing
 from limner.operations.loras import sources as lora_sources
 from limner.operations.loras.adopt import import_lora
 from limner.operations.loras.remote import describe_remote
 from limner.operations.loras.sources import HubFile
-from limner.operations.publications import actions as published
+from limner.operations.publications import hub_repos as published
 from limner.settings import Settings
 from limner.stand_ins.hub.repos import HubRepo
 from limner.stand_ins.hub.server import HuggingFaceStandIn
@@ -290,7 +289,7 @@ def test_a_lora_is_known_from_afar_by_the_start_of_its_file(
 def test_only_the_header_is_read_however_long(
     workspace: Workspace, on_hub: Callable[..., HubRepo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importing, "FIRST_READ", 64)
+    monkeypatch.setattr("limner.operations.loras.remote.FIRST_READ", 64)
     read: list[int] = []
     start = lora_sources.PublicWeb.start
 

@@ -23,7 +23,7 @@ from limner.errors import (
     VendorBusy,
 )
 from limner.hubs.hub import WEIGHTS_NAME
-from limner.operations.generations.actions import describe
+from limner.operations.generations.submission import describe
 from limner.operations.loras import job as fetching
 from limner.operations.loras.adopt import import_lora
 from limner.operations.members import passwords
@@ -132,20 +132,20 @@ def wait_for(found: Callable[[], bool]) -> None:
 
 
 def test_an_address_becomes_a_lora_and_the_job_names_it(alone: Studio, site: Site) -> None:
-    job = alone.fetch_lora(site.url, subject="ink", trigger="ink_st")
+    job = alone.loras.fetch(site.url, subject="ink", trigger="ink_st")
     assert (job.kind, job.subject, job.state) == ("import", "ink", JobState.WAITING)
-    assert alone.loras() == [] == alone.subjects()
+    assert alone.loras.all() == [] == alone.subjects.all()
     alone.work(idle_seconds=0.0)
     done = alone.wait(job)
     assert done.result == {"lora": "ink@v1"}
     assert done.progress is not None
-    made = alone.lora("ink@v1")
+    made = alone.loras.get("ink@v1")
     assert (made.path.read_bytes(), made.trigger, made.base) == (DATA, "ink_st", "limner-tiny")
     assert not list((alone.settings.home / "runs").glob("*/*.safetensors"))
-    again = alone.fetch_lora(site.url, subject="ink")
+    again = alone.loras.fetch(site.url, subject="ink")
     alone.work(idle_seconds=0.0)
     assert alone.wait(again).result == {"lora": "ink@v1"}
-    assert len(alone.loras()) == 1
+    assert len(alone.loras.all()) == 1
 
 
 def test_what_can_be_known_at_once_is_refused_at_once(alone: Studio, tmp_path: Path) -> None:
@@ -162,32 +162,32 @@ def test_what_can_be_known_at_once_is_refused_at_once(alone: Studio, tmp_path: P
         ("https://1.1.1.1/a.safetensors", {"base": "nothing"}, InputRefused),
     ):
         with pytest.raises(error):
-            alone.fetch_lora(source, **{"subject": "ink", **options})
-    assert alone.jobs() == []
+            alone.loras.fetch(source, **{"subject": "ink", **options})
+    assert alone.jobs.all() == []
 
 
 def test_what_was_looked_up_is_what_is_fetched(alone: Studio, hub_server: HuggingFaceStandIn) -> None:
     repo = put(hub_server)
-    job = alone.fetch_lora("ann/zib", subject="zib")
+    job = alone.loras.fetch("ann/zib", subject="zib")
     held = {WEIGHTS_NAME: repo.keep(lora_bytes(1), lfs=True)}
     repo.commit(held, summary="another", author="ann")
     alone.work(idle_seconds=0.0)
-    assert alone.lora(alone.wait(job).result["lora"]).path.read_bytes() == DATA
+    assert alone.loras.get(alone.wait(job).result["lora"]).path.read_bytes() == DATA
 
 
 def test_what_is_no_lora_leaves_nothing(alone: Studio, site: Site) -> None:
     site.data = b"<html>not found</html>" * 10
-    job = alone.fetch_lora(site.url, subject="ink")
+    job = alone.loras.fetch(site.url, subject="ink")
     alone.work(idle_seconds=0.0)
     with pytest.raises(LoraRefused):
         alone.wait(job)
     assert parts(alone.settings.home) == 0
-    assert alone.loras() == [] == alone.subjects()
+    assert alone.loras.all() == [] == alone.subjects.all()
 
 
 def test_a_broken_line_is_gone_on_with_by_a_new_job(alone: Studio, site: Site) -> None:
     site.breaks = True
-    job = alone.fetch_lora(site.url, subject="ink")
+    job = alone.loras.fetch(site.url, subject="ink")
     alone.work(idle_seconds=0.0)
     with pytest.raises(VendorBusy):
         alone.wait(job)
@@ -195,34 +195,34 @@ def test_a_broken_line_is_gone_on_with_by_a_new_job(alone: Studio, site: Site) -
     site.breaks = False
     again = alone.resume(job)
     alone.work(idle_seconds=0.0)
-    assert alone.lora(alone.wait(again).result["lora"]).path.read_bytes() == DATA
+    assert alone.loras.get(alone.wait(again).result["lora"]).path.read_bytes() == DATA
     assert site.asked[-1] == (f"bytes={HALF}-", f'"{hashlib.sha256(DATA).hexdigest()}"')
     assert parts(alone.settings.home) == 0
 
 
 def test_a_worker_that_is_killed_while_it_fetches_loses_nothing(studio: Studio, home: Path, site: Site) -> None:
     site.holds = True
-    job = studio.fetch_lora(site.url, subject="ink")
+    job = studio.loras.fetch(site.url, subject="ink")
     wait_for(lambda: parts(home) >= HALF)
     kill_all(home)
     here = parts(home)
     site.holds = False
     assert studio.wait(job).result == {"lora": "ink@v1"}
-    assert studio.lora("ink@v1").path.read_bytes() == DATA
+    assert studio.loras.get("ink@v1").path.read_bytes() == DATA
     assert [span for span, _ in site.asked] == ["", f"bytes={here}-"]
     assert parts(home) == 0
 
 
 def test_a_job_is_stopped_while_it_fetches_and_goes_on_where_it_was(studio: Studio, home: Path, site: Site) -> None:
     site.holds = True
-    job = studio.fetch_lora(site.url, subject="ink")
+    job = studio.loras.fetch(site.url, subject="ink")
     wait_for(lambda: parts(home) >= HALF)
     studio.cancel(job)
     with pytest.raises(Cancelled):
         studio.wait(job)
     here = parts(home)
     assert here >= HALF
-    seen = studio.job(job.id).progress
+    seen = studio.jobs.get(job.id).progress
     assert seen is not None
     assert (seen.total, seen.unit) == (len(DATA), "byte")
     site.holds = False
@@ -257,21 +257,21 @@ def test_a_private_repo_of_the_home_is_for_its_admins(
     put(hub_server, private=True)
     admin, other = two
     for ask in (
-        lambda: other.fetch_lora("ann/zib", subject="his"),
-        lambda: other.import_lora("ann/zib", subject="his"),
-        lambda: other.import_lora(f"{hub_server.url}/ann/zib/resolve/main/{WEIGHTS_NAME}", subject="his"),
+        lambda: other.loras.fetch("ann/zib", subject="his"),
+        lambda: other.loras.adopt("ann/zib", subject="his"),
+        lambda: other.loras.adopt(f"{hub_server.url}/ann/zib/resolve/main/{WEIGHTS_NAME}", subject="his"),
         lambda: describe(other._workspace, "ann/zib"),
-        lambda: other.choices("x", loras=["ann/zib"]),
+        lambda: other.generations.offers("x", loras=["ann/zib"]),
         lambda: other.generate("x", loras=["ann/zib"], generator="local"),
     ):
         with pytest.raises(NotFound):
             ask()
     assert describe(admin._workspace, "ann/zib")["base"] == "limner-tiny"
     assert import_lora(alone._workspace, "ann/zib", subject="hers").name == "hers@v1"
-    job = admin.fetch_lora("ann/zib", subject="hers")
+    job = admin.loras.fetch("ann/zib", subject="hers")
     alone.work(idle_seconds=0.0)
     assert admin.wait(job).result == {"lora": "hers@v1"}
-    assert other.loras() == []
+    assert other.loras.all() == []
 
 
 def test_a_repo_that_was_closed_meanwhile_is_not_fetched_with_the_homes_token(
@@ -279,7 +279,7 @@ def test_a_repo_that_was_closed_meanwhile_is_not_fetched_with_the_homes_token(
 ) -> None:
     repo = put(hub_server)
     _, other = two
-    job = other.fetch_lora("ann/zib", subject="his")
+    job = other.loras.fetch("ann/zib", subject="his")
     repo.private = True
     alone.work(idle_seconds=0.0)
     with pytest.raises((NotFound, AccountRefused)):
@@ -288,7 +288,7 @@ def test_a_repo_that_was_closed_meanwhile_is_not_fetched_with_the_homes_token(
     again = other.resume(job)
     alone.work(idle_seconds=0.0)
     assert other.wait(again).result == {"lora": "his@v1"}
-    assert [one.slug for one in other.subjects()] == ["his"]
+    assert [one.slug for one in other.subjects.all()] == ["his"]
 
 
 def test_a_slug_of_another_user_is_refused_at_once(
@@ -296,15 +296,15 @@ def test_a_slug_of_another_user_is_refused_at_once(
 ) -> None:
     put(hub_server)
     admin, other = two
-    admin.add_subject("hers", kind="style")
+    admin.subjects.add("hers", kind="style")
     with pytest.raises(Conflict, match="taken"):
-        other.fetch_lora("ann/zib", subject="hers")
-    assert alone.jobs() == []
+        other.loras.fetch("ann/zib", subject="hers")
+    assert alone.jobs.all() == []
 
 
 def test_imports_wait_for_each_other_and_can_be_stopped_while_they_do(studio: Studio, home: Path, site: Site) -> None:
     site.holds = True
-    several = [studio.fetch_lora(f"{site.url}?{n}", subject="ink") for n in range(fetching.AT_ONCE + 1)]
+    several = [studio.loras.fetch(f"{site.url}?{n}", subject="ink") for n in range(fetching.AT_ONCE + 1)]
     wait_for(lambda: len(site.asked) == fetching.AT_ONCE)
     wait_for(lambda: sum((home / "runs" / job.id / WEIGHTS_NAME).exists() for job in several) == fetching.AT_ONCE)
     (last,) = [job for job in several if not (home / "runs" / job.id / WEIGHTS_NAME).exists()]

@@ -31,8 +31,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(3):
         (photos / f"p{number}.png").write_bytes(encoded(picture(number)))
     with Studio(home) as studio:
-        studio.add_subject("rex", kind="pet")
-        studio.wait(studio.add_photos("rex", [photos]))
+        studio.subjects.add("rex", kind="pet")
+        studio.wait(studio.photos.add("rex", [photos]))
         add_lora(studio, "rex")
     return home
 
@@ -47,7 +47,7 @@ def studio(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 def verify(studio: Studio, **options: bool) -> Verification:
     """Run the stage here, as the worker would."""
-    job = studio.verify(**options)
+    job = studio.maintenance.verify(**options)
     workspace = studio._workspace
     with workspace.database.read() as session:
         wanted = session.get_one(JobRow, job.id).request["stages"][0]
@@ -56,7 +56,7 @@ def verify(studio: Studio, **options: bool) -> Verification:
         row = session.get_one(JobRow, job.id)
         row.state, row.result = JobState.DONE, result
         row.ended_at = row.created_at
-    found = studio.verification()
+    found = studio.maintenance.verification()
     assert found is not None
     return found
 
@@ -73,7 +73,7 @@ def flip(path: Path) -> None:
 
 
 def test_a_sound_home_is_said_to_be_sound(studio: Studio) -> None:
-    assert studio.verification() is None
+    assert studio.maintenance.verification() is None
     assert _verified(studio._workspace).state == "missing"
     found = verify(studio)
     assert (found.sound, found.counts, found.findings) == (True, {}, ())
@@ -84,16 +84,16 @@ def test_a_sound_home_is_said_to_be_sound(studio: Studio) -> None:
 
 def test_what_is_damaged_or_missing_is_named_with_what_needs_it(studio: Studio) -> None:
     workspace = studio._workspace
-    photos = studio.photos("rex")
+    photos = studio.photos.all("rex")
     flip(blob_of(workspace, photos[0].digest))
     blob_of(workspace, photos[1].digest).unlink()
-    flip(blob_of(workspace, studio.lora("rex").digest))
+    flip(blob_of(workspace, studio.loras.get("rex").digest))
     found = verify(studio)
     told = {(one.problem, one.name): one for one in found.findings}
     assert found.counts == {"damaged": 2, "missing": 1}
     assert "of rex" in told["damaged", photos[0].digest].used_by[0]
     assert "Add the same photo again" in told["missing", photos[1].digest].remedy
-    assert told["damaged", studio.lora("rex").digest].used_by == ("lora rex@v1",)
+    assert told["damaged", studio.loras.get("rex").digest].used_by == ("lora rex@v1",)
     check = _verified(workspace)
     assert (check.state, check.detail.split(",")[0]) == ("problem", "2 damaged")
 
@@ -103,16 +103,16 @@ def test_the_same_photo_again_takes_the_place_of_one_that_is_lost(
     studio: Studio, tmp_path: Path, loss: Callable[[Path], object]
 ) -> None:
     workspace = studio._workspace
-    lost = studio.photos("rex")[1]
+    lost = studio.photos.all("rex")[1]
     loss(blob_of(workspace, lost.digest))
     assert not verify(studio).sound
     (tmp_path / "again.png").write_bytes(encoded(picture(1)))
-    job = studio.add_photos("rex", [tmp_path / "again.png"])
+    job = studio.photos.add("rex", [tmp_path / "again.png"])
     with workspace.database.read() as session:
         wanted = session.get_one(JobRow, job.id).request["stages"][0]
     intake._take_in(StageContext(workspace, job.id, {}), wanted)
-    assert [photo.digest for photo in studio.photos("rex")].count(lost.digest) == 1
-    assert len(studio.photos("rex")) == 3
+    assert [photo.digest for photo in studio.photos.all("rex")].count(lost.digest) == 1
+    assert len(studio.photos.all("rex")) == 3
     assert workspace.blobs.read(lost.digest)
     assert verify(studio).sound
 
@@ -157,7 +157,7 @@ def test_rows_that_name_what_is_not_there(studio: Studio) -> None:
 
 def test_it_goes_on_where_it_was_stopped(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = studio._workspace
-    job = studio.verify()
+    job = studio.maintenance.verify()
     with workspace.database.read() as session:
         wanted = session.get_one(JobRow, job.id).request["stages"][0]
     read: list[str] = []
@@ -185,15 +185,15 @@ def test_it_goes_on_where_it_was_stopped(studio: Studio, monkeypatch: pytest.Mon
 
 Act = Callable[[Studio, Path], object]
 READERS: dict[str, Act] = {
-    "export a lora": lambda studio, folder: studio.export_lora("rex", folder / "x.safetensors"),
-    "export it in another naming": lambda studio, folder: studio.export_lora(
+    "export a lora": lambda studio, folder: studio.loras.export("rex", folder / "x.safetensors"),
+    "export it in another naming": lambda studio, folder: studio.loras.export(
         "rex", folder / "x.safetensors", naming="kohya"
     ),
-    "download a lora": lambda studio, folder: studio.lora_file("rex"),
-    "see a photo": lambda studio, folder: photo_picture(studio._workspace, "rex", studio.photos("rex")[0].digest),
-    "crop a photo": lambda studio, folder: studio.crop_picture("rex", studio.photos("rex")[0].digest),
-    "freeze and package": lambda studio, folder: studio.package(
-        studio.freeze("rex", allow_few=True).digest, "kohya", folder / "out"
+    "download a lora": lambda studio, folder: studio.loras.file("rex"),
+    "see a photo": lambda studio, folder: photo_picture(studio._workspace, "rex", studio.photos.all("rex")[0].digest),
+    "crop a photo": lambda studio, folder: studio.photos.crop_picture("rex", studio.photos.all("rex")[0].digest),
+    "freeze and package": lambda studio, folder: studio.datasets.package(
+        studio.datasets.freeze("rex", allow_few=True).digest, "kohya", folder / "out"
     ),
 }
 
@@ -217,10 +217,10 @@ def test_a_file_is_read_once_until_it_changes(studio: Studio, monkeypatch: pytes
     read = []
     plain = blobs.file_digest
     monkeypatch.setattr(blobs, "file_digest", lambda path: read.append(path) or plain(path))
-    digest = studio.lora("rex").digest
+    digest = studio.loras.get("rex").digest
     for _ in range(3):
-        studio.lora_file("rex")
+        studio.loras.file("rex")
     assert len(read) == 1
     blob_of(studio._workspace, digest).unlink()
     with pytest.raises(NotFound, match="is missing"):
-        studio.lora_file("rex")
+        studio.loras.file("rex")

@@ -33,15 +33,15 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
 
 
 def test_the_first_user_is_an_admin_and_gets_what_is_there(studio: Studio) -> None:
-    studio.add_subject("rex", kind="pet")
+    studio.subjects.add("rex", kind="pet")
     studio.members.add_token("old script")
     anna = studio.members.add("anna", PASSWORD)
     assert (anna.admin, anna.adopted) == (True, 2)
-    assert [one.slug for one in studio.owned_by("anna").subjects()] == ["rex"]
+    assert [one.slug for one in studio.owned_by("anna").subjects.all()] == ["rex"]
     assert [one.name for one in studio.owned_by("anna").members.tokens()] == ["old script"]
     ben = studio.members.add("ben", PASSWORD)
     assert (ben.admin, ben.adopted) == (False, 0)
-    assert studio.owned_by("ben").subjects() == []
+    assert studio.owned_by("ben").subjects.all() == []
 
 
 @pytest.mark.parametrize("name", ["", "Anna", "anna smith", "-anna", "ä", "a/b", "../x", "a" * 65, "anna\n"])
@@ -102,7 +102,7 @@ def test_who_goes_leaves_nothing_to_a_later_user_of_the_name(studio: Studio) -> 
     members = studio.members
     members.add("anna", PASSWORD)
     members.add("ben", PASSWORD)
-    studio.owned_by("ben").add_subject("rex", kind="pet")
+    studio.owned_by("ben").subjects.add("rex", kind="pet")
     secret = members.open_session("ben")
     token = studio.owned_by("ben").members.add_token("script")
     studio.settings.webhooks_to_loopback = True
@@ -117,14 +117,14 @@ def test_who_goes_leaves_nothing_to_a_later_user_of_the_name(studio: Studio) -> 
     assert members.token(token.secret) is None
     # His server knows its secret, and is to hear nothing more.
     assert [hook.url for hook in studio.webhooks.all()] == ["http://127.0.0.1:9/anna"]
-    assert [one.slug for one in studio.owned_by("anna").subjects()] == ["rex"]
+    assert [one.slug for one in studio.owned_by("anna").subjects.all()] == ["rex"]
     members.add("ben", PASSWORD)
-    assert studio.owned_by("ben").subjects() == []
+    assert studio.owned_by("ben").subjects.all() == []
 
 
 def test_when_the_last_user_goes_everything_belongs_to_nobody(studio: Studio) -> None:
     studio.members.add("anna", PASSWORD)
-    studio.add_subject("rex", kind="pet")
+    studio.subjects.add("rex", kind="pet")
     studio.members.remove("anna")
     with studio._workspace.database.read() as session:
         assert session.scalar(select(SubjectRow.owner)) is None

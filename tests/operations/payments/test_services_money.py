@@ -33,13 +33,13 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServicesB
 @pytest.fixture
 def photographed(bench: ServicesBench) -> ServicesBench:
     """A bench whose subject zib has photos."""
-    bench.run(bench.studio.add_photos(bench.subject(), [bench.photos]))
+    bench.run(bench.studio.photos.add(bench.subject(), [bench.photos]))
     return bench
 
 
 def published(bench: ServicesBench, slug: str = "ink") -> str:
     name = bench.import_lora(slug, quick_lora("limner-tiny", 4, slug.encode()))
-    bench.run(bench.studio.publish(name, hub="huggingface", visibility="public"))
+    bench.run(bench.studio.publications.start(name, hub="huggingface", visibility="public"))
     for vendor in VENDORS:
         bench.heard[vendor].requests.clear()
     return name
@@ -50,7 +50,7 @@ def nothing_sent(bench: ServicesBench) -> None:
     assert [path for vendor in VENDORS for path in bench.posts(vendor)] == []
     assert bench.vendors.replicate.files == {}
     assert bench.vendors.fal.files.stored == {}
-    assert bench.studio.costs().entries == ()
+    assert bench.studio.payments.costs().entries == ()
 
 
 def generate(bench: ServicesBench, name: str, **options: Any) -> Any:
@@ -72,7 +72,7 @@ def test_what_costs_more_is_asked_about_before_anything_is_sent(photographed: Se
             publish={"hub": "huggingface", "visibility": "public"},
             generate={"generator": "together", **SMALL},
         )
-    assert [job.kind for job in bench.studio.jobs()] == ["intake"]
+    assert [job.kind for job in bench.studio.jobs.all()] == ["intake"]
     nothing_sent(bench)
     ended = bench.run(bench.studio.train("zib", trainer="replicate", yes=True, **TINY))
     assert ended.error is None
@@ -111,7 +111,7 @@ def test_a_budget_that_ends_in_the_midst_keeps_what_is_drawn(bench: ServicesBenc
     assert ended.error["code"] == "spending-refused"
     assert "7 of 10 pictures were not drawn" in ended.error["message"]
     assert "LIMNER_BUDGET_TOTAL" in ended.error["remedy"]
-    assert len(bench.studio.generation(job.target).images) == 3 == len(bench.paid[generator])
+    assert len(bench.studio.generations.get(job.target).images) == 3 == len(bench.paid[generator])
     again = bench.run(poor.resume(ended), poor)
     assert again.error["code"] == "spending-refused"
     assert len(bench.paid[generator]) == 3
@@ -119,7 +119,7 @@ def test_a_budget_that_ends_in_the_midst_keeps_what_is_drawn(bench: ServicesBenc
     rich = bench.open(budget_total=each * 11)
     last = bench.run(rich.resume(again), rich)
     assert last.error is None
-    assert [image.seed for image in rich.generation(job.target).images] == list(range(7, 17))
+    assert [image.seed for image in rich.generations.get(job.target).images] == list(range(7, 17))
     assert len(bench.paid[generator]) == 10
     rich.close()
 
@@ -136,10 +136,10 @@ def test_a_budget_is_no_reason_to_try_the_next(bench: ServicesBench) -> None:
 
 def test_what_if_sends_nothing_and_shows_what_will_be_sent(photographed: ServicesBench) -> None:
     bench = photographed
-    seen = bench.studio.train("zib", trainer="replicate", what_if=True, **TINY)
-    assert bench.studio.datasets() == []
-    fal = bench.studio.train("zib", trainer="fal", what_if=True, **TINY)
-    whole = bench.studio.run(
+    seen = bench.studio.trainings.start("zib", trainer="replicate", what_if=True, **TINY)
+    assert bench.studio.datasets.all() == []
+    fal = bench.studio.trainings.start("zib", trainer="fal", what_if=True, **TINY)
+    whole = bench.studio.runs.start(
         "zib",
         [bench.photos],
         ["a drawing of {trigger}"],
@@ -161,7 +161,7 @@ def test_what_if_sends_nothing_and_shows_what_will_be_sent(photographed: Service
     assert picture["prompt"] == "a drawing of zibbo"
     assert [one["scale"] for one in picture["image_loras"]] == [1.0]
     nothing_sent(bench)
-    assert [job.kind for job in bench.studio.jobs()] == ["intake"]
+    assert [job.kind for job in bench.studio.jobs.all()] == ["intake"]
     assert not [place for place in (bench.settings.home / "runs").rglob("*") if place.is_file()]
 
     bench.run(bench.studio.train("zib", trainer="replicate", yes=True, **TINY))
@@ -218,7 +218,7 @@ def test_the_ledger_tells_estimated_from_actual(
     name = published(bench)
     bench.run(bench.studio.train("zib", trainer="replicate", yes=True, **TINY))
     bench.run(generate(bench, name, count=2, yes=True))
-    spent = bench.studio.costs()
+    spent = bench.studio.payments.costs()
     training = next(entry for entry in spent.entries if entry.what == "training")
     assert training.actual is not None and training.actual != training.estimated
     assert training.amount == training.actual
@@ -271,7 +271,7 @@ def test_commands_show_and_ask_before_they_pay(command_line: ServicesBench, caps
     assert "does not list" in capsys.readouterr().out
     nothing_sent(bench)
     assert run([*TRAIN, "--yes", "--detach"]) == 0
-    assert {job.kind for job in bench.studio.jobs()} == {"intake", "publish", "train"}
+    assert {job.kind for job in bench.studio.jobs.all()} == {"intake", "publish", "train"}
 
 
 def test_going_on_and_drawing_again_are_shown_before_they_are_paid(
@@ -281,11 +281,11 @@ def test_going_on_and_drawing_again_are_shown_before_they_are_paid(
     name = published(bench)
 
     def shown(*words: str) -> list[dict[str, Any]]:
-        jobs, paid = bench.studio.jobs(), bench.paid
+        jobs, paid = bench.studio.jobs.all(), bench.paid
         assert run([*words, "--what-if"]) == 0
         assert "(paid)" in (told := capsys.readouterr().out) and "Nothing was sent that costs." in told
         assert run([*words, "--what-if", "--json"]) == 0
-        assert (bench.studio.jobs(), bench.paid) == (jobs, paid)
+        assert (bench.studio.jobs.all(), bench.paid) == (jobs, paid)
         plans: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["plans"]
         return plans
 
@@ -294,7 +294,7 @@ def test_going_on_and_drawing_again_are_shown_before_they_are_paid(
     poor = bench.open(budget_total=each * Decimal("3.5"))
     assert bench.run(job, poor).state is JobState.FAILED
     poor.close()
-    [picture, *_] = bench.studio.generation(job.target).images
+    [picture, *_] = bench.studio.generations.get(job.target).images
     [plan] = shown("jobs", "resume", job.id)
     assert [call["times"] for call in plan["calls"] if call["costs"]] == [7]
     [plan] = shown("reproduce", str(picture.path))
@@ -335,5 +335,5 @@ def test_somebody_at_a_terminal_is_asked(command_line: ServicesBench, answer: st
     os.close(ours)
     assert b"$" in said + out and b"Go on?" in said + out
     assert (process.returncode == 0) == begun, said
-    assert ("train" in {job.kind for job in command_line.studio.jobs()}) == begun
+    assert ("train" in {job.kind for job in command_line.studio.jobs.all()}) == begun
     assert command_line.paid == {}

@@ -22,19 +22,19 @@ def test_a_crop_is_kept_and_is_what_freezing_takes(made: Studio) -> None:
     digest = keep(made, "rex", 1, 640, 480)
     for number in range(2, 5):
         keep(made, "rex", number, 640, 480)
-    (before,) = made.proposed_crops("rex", [digest])
+    (before,) = made.photos.proposed_crops("rex", [digest])
     assert not before.own
     crop = Crop(100, 50, 300, 300)
-    assert made.set_crop("rex", digest[:10], crop).crop == crop
-    (after,) = made.proposed_crops("rex", [digest])
+    assert made.photos.set_crop("rex", digest[:10], crop).crop == crop
+    (after,) = made.photos.proposed_crops("rex", [digest])
     assert after.own and after.crop == crop and after.bucket == (128, 128)
-    frozen = {item.photo: item for item in made.freeze("rex").manifest.items}
-    proposed = {one.photo: one for one in made.proposed_crops("rex")}
+    frozen = {item.photo: item for item in made.datasets.freeze("rex").manifest.items}
+    proposed = {one.photo: one for one in made.photos.proposed_crops("rex")}
     assert {digest: (item.crop, item.bucket) for digest, item in frozen.items()} == {
         digest: (one.crop, one.bucket) for digest, one in proposed.items()
     }
-    made.set_crop("rex", digest, None)
-    assert made.proposed_crops("rex", [digest]) == [before]
+    made.photos.set_crop("rex", digest, None)
+    assert made.photos.proposed_crops("rex", [digest]) == [before]
 
 
 @pytest.mark.parametrize(
@@ -42,65 +42,65 @@ def test_a_crop_is_kept_and_is_what_freezing_takes(made: Studio) -> None:
 )
 def test_a_crop_that_cannot_be_is_refused_and_nothing_is_changed(made: Studio, crop: Crop) -> None:
     digest = keep(made, "rex", 1, 640, 480)
-    made.set_crop("rex", digest, Crop(0, 0, 200, 200))
+    made.photos.set_crop("rex", digest, Crop(0, 0, 200, 200))
     with pytest.raises(InputRefused) as refused:
-        made.set_crop("rex", digest, crop)
+        made.photos.set_crop("rex", digest, crop)
     assert refused.value.remedy
     with pytest.raises(InputRefused):
-        made.crop_picture("rex", digest, crop=crop)
-    assert made.photo("rex", digest).crop == Crop(0, 0, 200, 200)
+        made.photos.crop_picture("rex", digest, crop=crop)
+    assert made.photos.get("rex", digest).crop == Crop(0, 0, 200, 200)
 
 
 def test_the_picture_of_a_crop_is_the_part_at_the_buckets_size(made: Studio) -> None:
     import pyvips
 
     digest = keep(made, "rex", 1, 640, 480)
-    whole = pyvips.Image.new_from_buffer(made.crop_picture("rex", digest), "")
-    tried = pyvips.Image.new_from_buffer(made.crop_picture("rex", digest, crop=Crop(0, 0, 64, 480)), "")
-    assert (whole.width, whole.height) == made.proposed_crops("rex", [digest])[0].bucket
+    whole = pyvips.Image.new_from_buffer(made.photos.crop_picture("rex", digest), "")
+    tried = pyvips.Image.new_from_buffer(made.photos.crop_picture("rex", digest, crop=Crop(0, 0, 64, 480)), "")
+    assert (whole.width, whole.height) == made.photos.proposed_crops("rex", [digest])[0].bucket
     assert tried.height > tried.width
-    assert made.photo("rex", digest).crop is None
+    assert made.photos.get("rex", digest).crop is None
 
 
 def test_captions_are_set_all_or_none(made: Studio) -> None:
     first, second = keep(made, "rex", 1), keep(made, "rex", 2)
-    made.set_captions("rex", {first: "  {trigger}\n asleep ", second[:12]: "[trigger] awake"})
-    assert [photo.caption for photo in made.photos("rex")] == ["{trigger} asleep", "[trigger] awake"]
-    assert {photo.caption_from for photo in made.photos("rex")} == {"hand"}
+    made.photos.set_captions("rex", {first: "  {trigger}\n asleep ", second[:12]: "[trigger] awake"})
+    assert [photo.caption for photo in made.photos.all("rex")] == ["{trigger} asleep", "[trigger] awake"]
+    assert {photo.caption_from for photo in made.photos.all("rex")} == {"hand"}
     for wrong, error in (({second: "{triger} x"}, CaptionRefused), ({"f" * 64: "x"}, NotFound)):
         with pytest.raises(error):
-            made.set_captions("rex", {first: "other", **wrong})
-        assert made.photo("rex", first).caption == "{trigger} asleep"
-    made.set_caption("rex", first, "")
-    assert made.photo("rex", first).caption_from == ""
+            made.photos.set_captions("rex", {first: "other", **wrong})
+        assert made.photos.get("rex", first).caption == "{trigger} asleep"
+    made.photos.set_caption("rex", first, "")
+    assert made.photos.get("rex", first).caption_from == ""
 
 
 def test_a_photo_of_another_subject_or_a_wildcard_names_none(made: Studio) -> None:
     digest = keep(made, "rex", 1)
-    made.add_subject("max", kind="pet")
+    made.subjects.add("max", kind="pet")
     for slug, name in (("max", digest), ("rex", "%%%%%%"), ("rex", ""), ("rex", digest[:5])):
         with pytest.raises(NotFound):
-            made.set_caption(slug, name, "x")
+            made.photos.set_caption(slug, name, "x")
 
 
 def test_many_captions_are_looked_at_then_changed_then_put_back(made: Studio) -> None:
     first, second, third = (keep(made, "rex", number) for number in (1, 2, 3))
     before = {first: "a brown Dog, brown dogs", second: "{trigger} in the snow", third: ""}
-    made.set_captions("rex", before)
+    made.photos.set_captions("rex", before)
     looked = made.captions.edit("rex", what_if=True, find="dog", replace="{trigger}", whole_words=True)
     assert [(one.photo, one.after) for one in looked.changes] == [(first, "a brown {trigger}, brown dogs")]
     assert looked.made_at is None and made.captions.last("rex") is None
-    assert made.photo("rex", first).caption == before[first]
+    assert made.photos.get("rex", first).caption == before[first]
 
     done = made.captions.edit("rex", prefix="soft light, ", suffix=", outdoors")
     assert {one.photo for one in done.changes} == {first, second}
-    assert made.photo("rex", second).caption == "soft light, {trigger} in the snow, outdoors"
+    assert made.photos.get("rex", second).caption == "soft light, {trigger} in the snow, outdoors"
     assert made.captions.edit("rex", prefix="soft light, ", suffix=", outdoors").changes == ()
-    made.set_caption("rex", second, "by hand since")
+    made.photos.set_caption("rex", second, "by hand since")
     last = made.captions.last("rex")
     assert last and len(last.changes) == 2 and last.made_at
     assert [one.photo for one in made.captions.undo("rex").changes] == [first]
-    assert [photo.caption for photo in made.photos("rex")] == [before[first], "by hand since", ""]
+    assert [photo.caption for photo in made.photos.all("rex")] == [before[first], "by hand since", ""]
     with pytest.raises(NotFound):
         made.captions.undo("rex")
 
@@ -109,17 +109,17 @@ def test_an_edit_fills_empty_captions_only_if_told(made: Studio) -> None:
     digest = keep(made, "rex", 1)
     assert made.captions.edit("rex", prefix="soft light, ").changes == ()
     made.captions.edit("rex", prefix="soft light, ", fill_empty=True)
-    assert made.photo("rex", digest).caption == "soft light, a photo of {trigger} {class_word}"
+    assert made.photos.get("rex", digest).caption == "soft light, a photo of {trigger} {class_word}"
     made.captions.undo("rex")
-    assert (made.photo("rex", digest).caption, made.photo("rex", digest).caption_from) == ("", "")
+    assert (made.photos.get("rex", digest).caption, made.photos.get("rex", digest).caption_from) == ("", "")
 
 
 def test_an_edit_that_would_break_one_caption_changes_none(made: Studio) -> None:
     first, second = keep(made, "rex", 1), keep(made, "rex", 2)
-    made.set_captions("rex", {first: "one x", second: "two"})
+    made.photos.set_captions("rex", {first: "one x", second: "two"})
     with pytest.raises(CaptionRefused, match="No caption was changed"):
         made.captions.edit("rex", find="x", replace="{nonsense}", suffix=".")
-    assert [photo.caption for photo in made.photos("rex")] == ["one x", "two"]
+    assert [photo.caption for photo in made.photos.all("rex")] == ["one x", "two"]
     for options in ({}, {"prefix": "  "}, {"find": "x" * 501}):
         with pytest.raises(InputRefused):
             made.captions.edit("rex", **options)  # type: ignore[arg-type]
@@ -127,27 +127,27 @@ def test_an_edit_that_would_break_one_caption_changes_none(made: Studio) -> None
 
 def test_what_is_found_and_put_in_is_taken_as_it_stands(made: Studio) -> None:
     digest = keep(made, "rex", 1)
-    made.set_caption("rex", digest, r"a (cat) \1 .*")
+    made.photos.set_caption("rex", digest, r"a (cat) \1 .*")
     made.captions.edit("rex", find="(cat)", replace=r"\g<0> $1", match_case=True)
-    assert made.photo("rex", digest).caption == r"a \g<0> $1 \1 .*"
+    assert made.photos.get("rex", digest).caption == r"a \g<0> $1 \1 .*"
     assert made.captions.edit("rex", find="A", match_case=True, replace="b").changes == ()
 
 
 def test_a_removed_photo_is_gone_and_its_caption_is_not_put_back(made: Studio) -> None:
     first, second = keep(made, "rex", 1), keep(made, "rex", 2)
-    made.set_captions("rex", {first: "one", second: "two"})
+    made.photos.set_captions("rex", {first: "one", second: "two"})
     made.captions.edit("rex", suffix=", outdoors")
-    made.remove_photo("rex", first)
+    made.photos.remove("rex", first)
     with pytest.raises(NotFound):
-        made.remove_photo("rex", first)
+        made.photos.remove("rex", first)
     assert [one.photo for one in made.captions.undo("rex").changes] == [second]
 
 
 def test_the_last_edit_is_erased_with_its_subject(made: Studio) -> None:
-    made.set_caption("rex", keep(made, "rex", 1), "one")
+    made.photos.set_caption("rex", keep(made, "rex", 1), "one")
     made.captions.edit("rex", suffix=", outdoors")
-    made.remove_subject("rex")
-    made.add_subject("rex", kind="pet")
+    made.erasure.erase("rex")
+    made.subjects.add("rex", kind="pet")
     assert made.captions.last("rex") is None
 
 
@@ -155,8 +155,8 @@ def test_the_last_edit_is_erased_with_its_subject(made: Studio) -> None:
 def test_every_layout_can_be_one_zip_of_the_same_bytes(made: Studio, tmp_path: Path, layout: str) -> None:
     for number in range(4):
         keep(made, "rex", number)
-    digest = made.freeze("rex").digest
-    one, two = (made.package(digest, layout, tmp_path / f"{n}.zip", zipped=True) for n in (1, 2))
+    digest = made.datasets.freeze("rex").digest
+    one, two = (made.datasets.package(digest, layout, tmp_path / f"{n}.zip", zipped=True) for n in (1, 2))
     assert one.read_bytes() == two.read_bytes()
     with zipfile.ZipFile(one) as archive:
         assert archive.testzip() is None and len(archive.namelist()) >= 4

@@ -40,7 +40,7 @@ def folder(drawn: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def still(tmp_path: Path) -> Iterator[Studio]:
     with Studio(settings=Settings(home=tmp_path / "home", start_worker=False)) as studio:
-        studio.add_subject("rex", kind="pet", class_word="dog")
+        studio.subjects.add("rex", kind="pet", class_word="dog")
         yield studio
 
 
@@ -56,11 +56,11 @@ def taken(studio: Studio, job: Job) -> dict[str, Any]:
 
 
 def add(studio: Studio, paths: Sequence[Path] = (), **options: Any) -> dict[str, Any]:
-    return taken(studio, studio.add_photos("rex", paths, **options))
+    return taken(studio, studio.photos.add("rex", paths, **options))
 
 
 def captions(studio: Studio) -> dict[str, str]:
-    return {photo.source.rpartition("/")[2]: photo.caption for photo in studio.photos("rex")}
+    return {photo.source.rpartition("/")[2]: photo.caption for photo in studio.photos.all("rex")}
 
 
 def found(result: dict[str, Any], code: str) -> list[dict[str, Any]]:
@@ -211,8 +211,8 @@ def test_a_caption_that_fits_several_photos_is_given_to_none(still: Studio, fold
 def test_a_named_file_that_holds_no_captions_is_refused_before_anything(name: str, still: Studio, folder: Path) -> None:
     (folder / "notes.docx").write_bytes(b"PK")
     with pytest.raises(CaptionRefused, match=name):
-        still.add_photos("rex", [folder], captions=[folder / name])
-    assert still.jobs("rex") == []
+        still.photos.add("rex", [folder], captions=[folder / name])
+    assert still.jobs.all("rex") == []
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json"])

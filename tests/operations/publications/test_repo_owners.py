@@ -33,7 +33,7 @@ def add(studio: Studio, folder: Path, slug: str, kind: str = "product") -> str:
     """A subject with one lora; its name."""
     file = folder / f"{slug}.safetensors"
     file.write_bytes(quick_lora("limner-tiny", 2, slug.encode()[:1]))
-    return studio.import_lora(file, subject=slug, kind=kind, trigger=f"{slug}_x").name
+    return studio.loras.adopt(file, subject=slug, kind=kind, trigger=f"{slug}_x").name
 
 
 @pytest.fixture
@@ -66,65 +66,67 @@ def private(studio: Studio, repo: str) -> bool:
 def test_of_two_who_wait_to_publish_in_one_repo_the_second_is_refused(
     studio: Studio, alice: Studio, bob: Studio
 ) -> None:
-    first, second = alice.publish("alicia@v1", repo="ours"), bob.publish("mug@v1", repo="ours")
+    first, second = alice.publications.start("alicia@v1", repo="ours"), bob.publications.start("mug@v1", repo="ours")
     assert work(studio, second)["repo"] == "limner/ours"
     with pytest.raises(Conflict, match="'limner/ours' is taken"):
         work(studio, first)
     assert [one.lora for one in repos.held(studio._workspace, "folder", "limner/ours")] == ["mug@v1"]
     with pytest.raises(Conflict, match="is taken"):
-        alice.publish("alicia@v1", repo="ours")
+        alice.publications.start("alicia@v1", repo="ours")
 
 
 def test_nobody_gets_first_to_the_name_that_anothers_repo_will_have(studio: Studio, alice: Studio, bob: Studio) -> None:
     with pytest.raises(Conflict, match="'alicia-lora' is taken"):
-        bob.publish("mug@v1", repo="alicia-lora")
-    assert work(studio, alice.publish("alicia@v1"))["repo"] == "limner/alicia-lora"
-    assert work(studio, bob.publish("mug@v1"))["repo"] == "limner/mug-lora"
+        bob.publications.start("mug@v1", repo="alicia-lora")
+    assert work(studio, alice.publications.start("alicia@v1"))["repo"] == "limner/alicia-lora"
+    assert work(studio, bob.publications.start("mug@v1"))["repo"] == "limner/mug-lora"
 
 
 def test_a_repo_that_two_have_is_opened_and_deleted_by_neither(studio: Studio, alice: Studio, bob: Studio) -> None:
-    work(studio, alice.publish("alicia@v1"))
+    work(studio, alice.publications.start("alicia@v1"))
     with studio._workspace.database.write() as session:
         there = session.scalars(select(PublicationRow)).one()
         mug = session.scalars(select(LoraRow.id).where(LoraRow.subject == "mug")).one()
         more = {key: getattr(there, key) for key in ("hub", "repo", "revision", "visibility", "url")}
         session.add(PublicationRow(lora=mug, **more))
     with pytest.raises(Conflict, match="is taken"):
-        bob.set_lora_visibility("mug@v1", Visibility.PUBLIC)
+        bob.publications.set_visibility("mug@v1", Visibility.PUBLIC)
     with pytest.raises(Conflict, match="is taken"):
-        bob.unpublish("mug@v1")
+        bob.publications.unpublish("mug@v1")
     with pytest.raises(Conflict, match="is taken"):
-        bob.delete_lora("mug@v1", unpublish=True)
+        bob.publications.delete_lora("mug@v1", unpublish=True)
     assert private(studio, "limner/alicia-lora")
-    assert len(alice.publications()) == 1
-    assert studio.unpublish("mug@v1") == [("folder", "limner/alicia-lora")], "who has the home may"
+    assert len(alice.publications.all()) == 1
+    assert studio.publications.unpublish("mug@v1") == [("folder", "limner/alicia-lora")], "who has the home may"
 
 
 def test_a_repo_is_opened_only_with_the_consent_of_everybody_in_it(studio: Studio, tmp_path: Path) -> None:
     for slug, kind in (("jane", "person"), ("mug", "product")):
         add(studio, tmp_path, slug, kind)
-    early = studio.publish("mug@v1", repo="jane-lora", visibility=Visibility.PUBLIC)
-    work(studio, studio.publish("jane@v1"))
+    early = studio.publications.start("mug@v1", repo="jane-lora", visibility=Visibility.PUBLIC)
+    work(studio, studio.publications.start("jane@v1"))
     with pytest.raises(Conflict, match="no consent of 'jane'"):
         work(studio, early)
     with pytest.raises(Conflict, match="no consent of 'jane'"):
-        studio.publish("mug@v1", repo="jane-lora", visibility=Visibility.PUBLIC)
-    work(studio, studio.publish("mug@v1", repo="jane-lora"))
+        studio.publications.start("mug@v1", repo="jane-lora", visibility=Visibility.PUBLIC)
+    work(studio, studio.publications.start("mug@v1", repo="jane-lora"))
     with pytest.raises(Conflict, match="no consent of 'jane'"):
-        studio.set_lora_visibility("mug@v1", Visibility.PUBLIC)
+        studio.publications.set_visibility("mug@v1", Visibility.PUBLIC)
     assert private(studio, "limner/jane-lora")
 
-    studio.record_consent("jane", AGREED)
+    studio.subjects.record_consent("jane", AGREED)
     work(studio, early)
     assert not private(studio, "limner/jane-lora")
-    assert {one.visibility for one in studio.publications()} == {Visibility.PUBLIC}, "it is open with all that is in it"
+    assert {one.visibility for one in studio.publications.all()} == {Visibility.PUBLIC}, (
+        "it is open with all that is in it"
+    )
 
 
 def test_a_consent_that_was_withdrawn_meanwhile_is_none(studio: Studio, tmp_path: Path) -> None:
     add(studio, tmp_path, "jane", "person")
-    studio.record_consent("jane", AGREED)
-    job = studio.publish("jane@v1", visibility=Visibility.PUBLIC)
-    studio.withdraw_consent("jane")
+    studio.subjects.record_consent("jane", AGREED)
+    job = studio.publications.start("jane@v1", visibility=Visibility.PUBLIC)
+    studio.subjects.withdraw_consent("jane")
     with pytest.raises(Conflict, match="no consent of 'jane'"):
         work(studio, job)
-    assert studio.publications() == []
+    assert studio.publications.all() == []

@@ -18,7 +18,7 @@ from limner.errors import InputRefused, NotFound
 from limner.operations.home.workspace import Workspace
 from limner.operations.runs import routes as module
 from limner.operations.runs.routes import alternatives, routes
-from limner.operations.subjects import actions as subjects
+from limner.operations.subjects import editing as subjects
 from limner.records import Route
 from limner.settings import Settings
 from limner.types import BackEnd, Need, Price, Reach

@@ -58,17 +58,17 @@ def test_every_way_ends_with_pictures_and_pays_once(
     [repo] = bench.vendors.huggingface.repos.values()
     assert repo.id == ended.result["repo"] == "rehearsal/zib-lora"
     assert not repo.private
-    generation = studio.generation(ended.result["generation"])
+    generation = studio.generations.get(ended.result["generation"])
     assert [image.seed for image in generation.images] == [7, 8]
     assert {image.generator for image in generation.images} == {generator}
-    assert {image.generator for image in studio.images("zib")} == {generator}
-    made = studio.inspect(generation.images[0].path)
+    assert {image.generator for image in studio.generations.images("zib")} == {generator}
+    made = studio.loras.inspect(generation.images[0].path)
     assert generator in json.dumps(made, default=str)
     paid = bench.paid
     assert len(paid.pop(trainer)) == (3 if trainer == generator else 1)
     assert sum(map(len, paid.values())) == (0 if trainer == generator else 2)
     assert not [place for place in (studio.settings.home / "runs").iterdir() if any(place.iterdir())]
-    costs = studio.costs()
+    costs = studio.payments.costs()
     assert len(costs.entries) == 3
     assert {entry.state for entry in costs.entries} == {"settled"}
     assert all(entry.estimated is not None for entry in costs.entries)
@@ -87,7 +87,7 @@ def test_the_photos_are_deleted_at_replicate(bench: ServicesBench) -> None:
 def test_a_lora_trained_at_replicate_is_drawn_there_without_any_publication(bench: ServicesBench) -> None:
     ended = went(bench, "replicate", "replicate", publish={"hub": "folder", "visibility": "private"})
     assert bench.vendors.huggingface.repos == {}
-    drawn = bench.studio.generation(ended.result["generation"]).images
+    drawn = bench.studio.generations.get(ended.result["generation"]).images
     assert len(drawn) == 2
     [job, *_] = bench.vendors.replicate.predictions.values()
     assert job.model.owner == "rehearsal"
@@ -96,7 +96,7 @@ def test_a_lora_trained_at_replicate_is_drawn_there_without_any_publication(benc
 
 def published(bench: ServicesBench, slug: str = "ink") -> str:
     name = bench.import_lora(slug, quick_lora("limner-tiny", 4, slug.encode()))
-    bench.run(bench.studio.publish(name, hub="huggingface", visibility="public"))
+    bench.run(bench.studio.publications.start(name, hub="huggingface", visibility="public"))
     return name
 
 
@@ -110,7 +110,7 @@ def draw(bench: ServicesBench, generator: str, **options: Any) -> Job:
 
 
 def drew(bench: ServicesBench, job: Job) -> list[str]:
-    return [image.generator for image in bench.studio.generation(job.target).images]
+    return [image.generator for image in bench.studio.generations.get(job.target).images]
 
 
 @pytest.mark.parametrize("trouble", ["withdrawn", "revoked", "busy", "poor"])
@@ -128,9 +128,9 @@ def test_the_next_draws_where_the_first_cannot(bench: ServicesBench, trouble: st
     assert drew(bench, ended) == ["fal"] * 3
     assert [words.partition(":")[0] for words in ended.result["passed_over"]] == ["together"]
     assert bench.paid == {"fal": ["picture"] * 3}
-    record = bench.studio.inspect(bench.studio.generation(ended.target).images[0].path)
+    record = bench.studio.loras.inspect(bench.studio.generations.get(ended.target).images[0].path)
     assert "fal" in json.dumps(record, default=str)
-    counted = bench.studio.costs()
+    counted = bench.studio.payments.costs()
     assert {entry.vendor for entry in counted.entries if entry.amount} == {"fal"}
 
 
@@ -144,7 +144,7 @@ def test_what_no_vendor_draws_is_drawn_here(bench: ServicesBench) -> None:
     assert drew(bench, ended) == ["local"]
     assert [words.partition(":")[0] for words in ended.result["passed_over"]] == ["together", "fal"]
     assert bench.paid == {}
-    assert bench.studio.costs().total == 0
+    assert bench.studio.payments.costs().total == 0
 
 
 def test_a_partly_drawn_generation_is_ended_by_the_next(bench: ServicesBench) -> None:
@@ -154,9 +154,9 @@ def test_a_partly_drawn_generation_is_ended_by_the_next(bench: ServicesBench) ->
     assert ended.error is None
     who = drew(bench, ended)
     assert set(who) == {"fal", "together"}
-    assert [image.seed for image in bench.studio.generation(ended.target).images] == list(range(7, 19))
+    assert [image.seed for image in bench.studio.generations.get(ended.target).images] == list(range(7, 19))
     assert {vendor: len(what) for vendor, what in bench.paid.items()} == {name: who.count(name) for name in set(who)}
-    costs = [entry for entry in bench.studio.costs().entries if entry.amount]
+    costs = [entry for entry in bench.studio.payments.costs().entries if entry.amount]
     assert len({entry.tag for entry in costs}) == len(costs) == 12
     assert sorted(entry.vendor for entry in costs) == sorted(who)
 
@@ -170,7 +170,7 @@ def test_all_that_cannot_are_named(bench: ServicesBench) -> None:
     assert ended.error["message"].startswith("together: ")
     assert " fal: " in ended.error["message"]
     assert bench.paid == {}
-    assert bench.studio.costs().total == 0
+    assert bench.studio.payments.costs().total == 0
 
 
 def test_what_one_refuses_for_its_content_no_other_is_asked_for(bench: ServicesBench) -> None:
@@ -188,11 +188,11 @@ def test_what_may_be_paid_is_not_bought_from_the_next(bench: ServicesBench, lost
     assert ended.error["code"] == "undecided"
     assert bench.paid == {"together": ["picture"] * 3}
     assert not bench.posts("fal")
-    [waiting] = bench.studio.open_purchases()
+    [waiting] = bench.studio.payments.open()
     assert waiting.vendor == "together"
     assert waiting.tag in ended.error["remedy"]
     assert drew(bench, ended) == ["together"] * 2
-    bench.studio.decide_purchase(waiting.tag, "again")
+    bench.studio.payments.decide(waiting.tag, "again")
     again = bench.run(bench.studio.resume(ended))
     assert again.error is None
     assert drew(bench, again) == ["together"] * 3
@@ -208,7 +208,7 @@ def test_an_undecided_picture_stays_so_though_the_account_fails_too(bench: Servi
     assert ended.error["code"] == "undecided"
     assert len(bench.paid["together"]) == 1
     assert len(bench.paid.get("fal", [])) == 2
-    assert len(bench.studio.open_purchases()) == 1
+    assert len(bench.studio.payments.open()) == 1
 
 
 def test_a_withdrawn_trainer_is_said_before_anything_is_sent(bench: ServicesBench) -> None:

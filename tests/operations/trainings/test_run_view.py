@@ -16,8 +16,8 @@ from limner import Studio
 from limner.catalog import find_base
 from limner.errors import NotFound
 from limner.operations.jobs import lifecycle as jobs
-from limner.operations.trainings import actions as trainings
 from limner.operations.trainings import job as training_stage
+from limner.operations.trainings import submission as trainings
 from limner.operations.trainings.artifacts import MOST_POINTS, Arrivals, joined, log_file, thin
 from limner.operations.trainings.job import order_of
 from limner.options import parse_setting
@@ -35,7 +35,7 @@ from limner.vendors.secrets.redaction import Secret
 @pytest.fixture
 def studio(tmp_path: Path) -> Studio:
     made = Studio(settings=Settings(home=tmp_path / "home", start_worker=False))
-    made.add_subject("rex", kind="pet", class_word="dog")
+    made.subjects.add("rex", kind="pet", class_word="dog")
     return made
 
 
@@ -72,7 +72,7 @@ def add_training(
 
 
 def order_for(studio: Studio, training: str) -> TrainingOrder:
-    found = studio.training(training)
+    found = studio.trainings.get(training)
     wanted = {
         "training": training,
         "base": found.base,
@@ -80,7 +80,7 @@ def order_for(studio: Studio, training: str) -> TrainingOrder:
         "recipe": dict(found.recipe),
         "sample_prompts": list(found.sample_prompts),
     }
-    return order_of(studio._workspace, wanted, studio.dataset("d" * 64).manifest)
+    return order_of(studio._workspace, wanted, studio.datasets.get("d" * 64).manifest)
 
 
 def a_run(order: TrainingOrder) -> RunDirectory:
@@ -111,11 +111,11 @@ def test_samples_and_checkpoints_arrive_while_it_trains(studio: Studio) -> None:
     for _ in range(2):
         arrivals.keep(report)
     Arrivals(studio._workspace, training).keep(report)  # another process, after a crash
-    found = studio.training_samples(training)
+    found = studio.trainings.samples(training)
     assert [(one.step, one.position, one.prompt) for one in found] == [(10, 0, "a dog"), (10, 1, "a dog at sea")]
     assert all(studio._workspace.blobs.has(one.digest) for one in found)
-    assert [one.step for one in studio.checkpoints(training)] == [10]
-    run = studio.training_run(training)
+    assert [one.step for one in studio.trainings.checkpoints(training)] == [10]
+    run = studio.trainings.view(training)
     assert run.samples == tuple(found)
     assert run.photos == 12
     assert not run.over
@@ -128,7 +128,7 @@ def test_a_sample_that_is_gone_again_does_no_harm(studio: Studio) -> None:
     report = asyncio.run(LocalTrainer(studio.settings).poll(order, f"local:{training}"))
     (run.samples / "step-000010-1.png").unlink()
     Arrivals(studio._workspace, training).keep(report)
-    assert [one.position for one in studio.training_samples(training)] == [0]
+    assert [one.position for one in studio.trainings.samples(training)] == [0]
 
 
 def test_losses_rates_and_log_come_from_the_run(studio: Studio) -> None:
@@ -137,11 +137,11 @@ def test_losses_rates_and_log_come_from_the_run(studio: Studio) -> None:
     a_run(order)
     report = asyncio.run(LocalTrainer(studio.settings).poll(order, f"local:{training}"))
     training_stage._note_progress(studio._workspace, training, report, list(report.losses))
-    found = studio.training(training)
+    found = studio.trainings.get(training)
     assert found.losses[0] == (1, 1.0)
     assert found.rates == tuple((step, 1e-3) for step in range(1, 13))
     Arrivals(studio._workspace, training).keep(report)
-    words = studio.training_log(training)
+    words = studio.trainings.log(training)
     assert words.splitlines()[0] == "10:00:00  loading the base"
     assert "step 10 of 150, loss 0.1000, 2.00 steps a second" in words
     assert "step 9" not in words
@@ -152,18 +152,18 @@ def test_a_log_is_without_secrets_and_goes_with_its_subject(studio: Studio) -> N
     training = add_training(studio)
     report = TrainingReport(JobState.RUNNING, Progress("training"), log="token r8_verysecrettoken123456 was sent")
     Arrivals(studio._workspace, training).keep(report)
-    assert "verysecret" not in studio.training_log(training)
+    assert "verysecret" not in studio.trainings.log(training)
     assert "verysecret" not in log_file(studio._workspace, training).read_text()
-    job = studio.job(training).id
+    job = studio.jobs.get(training).id
     jobs.end_job(studio._workspace.database, job)
-    studio.remove_subject("rex")
+    studio.erasure.erase("rex")
     assert not log_file(studio._workspace, training).exists()
 
 
 def test_a_training_without_a_log_has_none(studio: Studio) -> None:
-    assert studio.training_log(add_training(studio)) == ""
+    assert studio.trainings.log(add_training(studio)) == ""
     with pytest.raises(NotFound):
-        studio.training_log("training_none")
+        studio.trainings.log("training_none")
 
 
 def test_curves_are_thinned_keep_their_end_and_take_newer_points_for_old_ones() -> None:
@@ -183,7 +183,7 @@ def test_choices_say_who_can_train_and_why_others_cannot(studio: Studio, monkeyp
     for name in ("FAL_KEY", "REPLICATE_API_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     add_photos(studio, 6)
-    found = studio.training_choices("rex")
+    found = studio.trainings.offers("rex")
     assert found.photos == 6
     assert found.chosen is not None
     assert found.chosen.trainer == "local"
@@ -192,7 +192,7 @@ def test_choices_say_who_can_train_and_why_others_cannot(studio: Studio, monkeyp
     assert not by_name["fal"].usable
     assert any("limner-tiny" in one.message for one in by_name["fal"].refusals)
     assert found.choices[0].usable
-    paid = {one.trainer: one for one in studio.training_choices("rex", base="flux1-dev").choices}["replicate"]
+    paid = {one.trainer: one for one in studio.trainings.offers("rex", base="flux1-dev").choices}["replicate"]
     assert paid.cost > 0
     assert paid.asks == (paid.cost > studio.settings.consent_above or not paid.certain)
     assert any(one.code == "need" and one.remedy for one in paid.refusals)
@@ -200,9 +200,9 @@ def test_choices_say_who_can_train_and_why_others_cannot(studio: Studio, monkeyp
 
 def test_a_budget_that_would_be_exceeded_is_said_before(tmp_path: Path) -> None:
     studio = Studio(settings=Settings(home=tmp_path / "h", start_worker=False, budget_total=Decimal("0.01")))
-    studio.add_subject("rex", kind="pet")
+    studio.subjects.add("rex", kind="pet")
     add_photos(studio, 4)
-    found = studio.training_choices("rex", base="flux1-dev")
+    found = studio.trainings.offers("rex", base="flux1-dev")
     [replicate] = [one for one in found.choices if one.trainer == "replicate"]
     assert any(one.code == "budget" for one in replicate.refusals)
     assert [budget.kind for budget in found.budgets] == ["total"]
@@ -213,14 +213,14 @@ def test_a_budget_that_would_be_exceeded_is_said_before(tmp_path: Path) -> None:
 )
 def test_too_few_photos_are_said(studio: Studio, photos: int, few: bool, codes: str) -> None:
     add_photos(studio, photos)
-    found = studio.training_choices("rex", allow_few=few)
+    found = studio.trainings.offers("rex", allow_few=few)
     assert "".join(one.code for one in found.findings) == codes
 
 
 def test_settings_that_cannot_be_used_are_named_one_by_one_and_all_else_is_judged(studio: Studio) -> None:
     add_photos(studio, 4)
     settings = {"rank": 0, "steps": 77, "schedule": "cosin", "learning_rate": "fast", "trainer.nonsense": 1}
-    found = studio.training_choices("rex", settings=settings)
+    found = studio.trainings.offers("rex", settings=settings)
     assert found.problems is not None
     assert set(found.problems) == {"rank", "schedule", "learning_rate"}
     assert "Did you mean cosine?" in found.problems["schedule"]
@@ -230,17 +230,17 @@ def test_settings_that_cannot_be_used_are_named_one_by_one_and_all_else_is_judge
 
 def test_the_time_is_that_of_earlier_runs(studio: Studio) -> None:
     add_photos(studio, 4)
-    assert studio.training_choices("rex", preset="quick").chosen.seconds is None  # type: ignore[union-attr]
+    assert studio.trainings.offers("rex", preset="quick").chosen.seconds is None  # type: ignore[union-attr]
     training = add_training(studio)
     with studio._workspace.database.write() as session:
         row = session.get_one(TrainingRow, training)
         row.state, row.ended_at = JobState.DONE, now()
         row.started_at = row.ended_at - timedelta(seconds=60)
-    chosen = studio.training_choices("rex", preset="quick").chosen
+    chosen = studio.trainings.offers("rex", preset="quick").chosen
     assert chosen is not None
     assert chosen.measured
     assert chosen.seconds == pytest.approx(60)
-    twice = studio.training_choices("rex", preset="quick", settings={"steps": 300}).chosen
+    twice = studio.trainings.offers("rex", preset="quick", settings={"steps": 300}).chosen
     assert twice is not None
     assert twice.seconds == pytest.approx(120)
 

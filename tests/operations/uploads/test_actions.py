@@ -29,7 +29,7 @@ from tests.operations.conftest import draw_photos
 def still(tmp_path: Path) -> Iterator[Studio]:
     """A studio whose jobs wait until the test does them."""
     with Studio(settings=Settings(home=tmp_path / "home", start_worker=False)) as studio:
-        studio.add_subject("zibbo", kind="character")
+        studio.subjects.add("zibbo", kind="character")
         yield studio
 
 
@@ -63,10 +63,10 @@ def test_a_batch_is_taken_in_with_captions_folders_and_zips(still: Studio, tmp_p
     assert still.uploads.commit(batch, 7).id == job.id
     still.work(idle_seconds=0.0)
     ended = still.wait(job)
-    assert ended.result["accepted"] + ended.result["warned"] == 5, still.photo_report("zibbo")
-    (refused,) = [one.report for one in still.photo_report("zibbo") if not one.photo]
+    assert ended.result["accepted"] + ended.result["warned"] == 5, still.photos.report("zibbo")
+    (refused,) = [one.report for one in still.photos.report("zibbo") if not one.photo]
     assert (refused.source, refused.findings[0].code) == ("empty.jpg", "empty-file")
-    photos = still.photos("zibbo")
+    photos = still.photos.all("zibbo")
     shown = shown_name(hostile)
     assert {photo.source for photo in photos} == {
         f"{shown}/photo-0.png",
@@ -78,7 +78,7 @@ def test_a_batch_is_taken_in_with_captions_folders_and_zips(still: Studio, tmp_p
     captioned = next(photo for photo in photos if photo.source.endswith("photo-0.png"))
     assert captioned.caption == "a drawing of {trigger} with circles"
     assert captioned.report.source_digest == hashlib.sha256((drawn / "photo-0.png").read_bytes()).hexdigest()
-    assert str(still.settings.home) not in str(still.photo_report("zibbo"))
+    assert str(still.settings.home) not in str(still.photos.report("zibbo"))
     assert str(still.settings.home) not in str(ended.result)
     assert folder_of(still) == []
     digest = hashlib.sha256((drawn / "photo-1.png").read_bytes()).hexdigest()
@@ -98,7 +98,7 @@ def test_a_file_and_a_folder_of_one_name_come_together(still: Studio, tmp_path: 
     job = still.uploads.commit(batch, 6)
     still.work(idle_seconds=0.0)
     assert still.wait(job).state == "done"
-    photos = {photo.source: photo.caption for photo in still.photos("zibbo")}
+    photos = {photo.source: photo.caption for photo in still.photos.all("zibbo")}
     assert set(photos) == {"trip/a.png", "a.png/b.png", "A.PNG", "a.png/deep/c.png"}
     assert photos["trip/a.png"] == "a drawing of {trigger} with circles"
 
@@ -116,7 +116,7 @@ def test_an_intake_that_died_before_its_row_gives_the_same_result(still: Studio,
     first = intake._take_in(StageContext(still._workspace, job.id, {}), wanted)
     assert folder_of(still) == []
     assert intake._take_in(StageContext(still._workspace, job.id, {}), wanted) == first
-    assert len(still.photos("zibbo")) == 3
+    assert len(still.photos.all("zibbo")) == 3
 
 
 def test_the_offset_is_what_lies_on_the_disk(still: Studio) -> None:
@@ -179,7 +179,7 @@ def test_the_same_announcement_again_is_the_same_upload(still: Studio) -> None:
 def test_limits(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", start_worker=False, max_upload_bytes=10, max_upload_files=1)
     with Studio(settings=settings) as studio:
-        studio.add_subject("zibbo", kind="character")
+        studio.subjects.add("zibbo", kind="character")
         batch = studio.uploads.open("zibbo").id
         with pytest.raises(InputRefused, match="at most 10"):
             studio.uploads.add("zibbo", batch, "a.jpg", 11)
@@ -201,8 +201,8 @@ def test_what_is_announced_and_not_sent_yet_has_its_room(tmp_path: Path) -> None
         studio.members.add("anna", "annas long password")
         studio.members.add("ben", "bens long password")
         anna, ben = studio.owned_by("anna"), studio.owned_by("ben")
-        anna.add_subject("zibbo", kind="character")
-        ben.add_subject("quux", kind="character")
+        anna.subjects.add("zibbo", kind="character")
+        ben.subjects.add("quux", kind="character")
         free = shutil.disk_usage(tmp_path).free
         large = free * 6 // 10
         batch, other = anna.uploads.open("zibbo").id, ben.uploads.open("quux").id
@@ -286,7 +286,7 @@ def test_what_expired_or_has_no_row_is_swept(still: Studio) -> None:
 
 def test_erasing_a_subject_takes_its_uploads_along(still: Studio) -> None:
     send(still, still.uploads.open("zibbo").id, "a.jpg", b"abc")
-    erasure = still.remove_subject("zibbo")
+    erasure = still.erasure.erase("zibbo")
     assert not erasure.left
     assert folder_of(still) == []
 

@@ -51,7 +51,7 @@ class Receiver:
 def studio(tmp_path: Path) -> Iterator[Studio]:
     settings = Settings(home=tmp_path / "home", start_worker=False, webhooks_to_loopback=True)
     with Studio(settings=settings) as made:
-        made.add_subject("zibbo", kind="character")
+        made.subjects.add("zibbo", kind="character")
         yield made
 
 
@@ -338,9 +338,9 @@ def test_the_worker_delivers_what_its_jobs_tell(
     made = studio.webhooks.add(url)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"no photo")
-    job = studio.add_photos("zibbo", [tmp_path / "photos"])
+    job = studio.photos.add("zibbo", [tmp_path / "photos"])
     assert studio.work(idle_seconds=1.0)
-    assert studio.job(job.id).state.ended
+    assert studio.jobs.get(job.id).state.ended
     ((headers, body),) = receiver.took
     verify(made.secret, headers, body)
     assert json.loads(body)["data"]["job"] == job.id

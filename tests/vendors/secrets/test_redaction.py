@@ -125,7 +125,7 @@ def test_a_message_with_a_wrong_format_leaks_nothing() -> None:
 
 GUARDED = """
 import logging, sys, threading
-from limner.vendors.credentials import Secret, guard_logging
+from limner.vendors.secrets.redaction import Secret, guard_logging
 guard_logging(); guard_logging()
 logging.basicConfig(level=logging.DEBUG)
 token = Secret(sys.argv[1]).reveal()

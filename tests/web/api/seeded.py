@@ -54,14 +54,14 @@ def seed(home: Path) -> Seeded:
     """Fill a home. Its jobs stay waiting, since nobody works there."""
     settings = settings_of(home)
     with Studio(settings=settings) as studio:
-        studio.add_subject("zib", name="Zibbo", kind="person", class_word="person", trigger="zibbo")
+        studio.subjects.add("zib", name="Zibbo", kind="person", class_word="person", trigger="zibbo")
         consent = Consent("My photos may be used.", "Anna Berg", datetime(2026, 9, 1, tzinfo=UTC))
-        studio.record_consent("zib", consent)
-        studio.add_subject("rex", kind="pet", class_word="dog")
+        studio.subjects.record_consent("zib", consent)
+        studio.subjects.add("rex", kind="pet", class_word="dog")
         photos = [keep_photo(studio, "zib", number) for number in range(1, 7)]
-        dataset = studio.freeze("zib", base="limner-tiny")
+        dataset = studio.datasets.freeze("zib", base="limner-tiny")
         add_training(studio)
-        lora = studio.pick_checkpoint(TRAINING, 20)
+        lora = studio.trainings.pick(TRAINING, 20)
         images = add_generation(studio, "0123456789abcdef", count=5, subjects=["zib"], loras=[lora.name])
         grid = studio.grids.start(
             "a drawing of {trigger}", x=("scale", [0.5, 1.0]), loras=[lora.name], generator="local", seed=1

@@ -18,25 +18,25 @@ from limner.studio import Studio
 from limner.web.app import API
 
 NOT_BY_THE_API = {
-    "add_photos": "names files of this machine; others send theirs by /uploads",
-    "run": "takes photos by their paths on this machine; its steps are all there by themselves",
-    "import_lora": "takes a file of this machine; fetch_lora is for all else",
-    "inspect": "reads a file of this machine; of a picture that is here /images/{image}/provenance tells",
-    "images": "the gallery's page, with more filters, is /images",
-    "image": "the gallery's detail is /images/{image}",
-    "watch": "the stream /jobs/{job}/events",
-    "watch_async": "the stream /jobs/{job}/events",
-    "wait": "the client waits on that stream",
-    "wait_async": "the client waits on that stream",
-    "once": "the header Idempotency-Key",
+    "photos.add": "names files of this machine; others send theirs by /uploads",
+    "runs.start": "takes photos by their paths on this machine; its steps are all there by themselves",
+    "loras.adopt": "takes a file of this machine; fetch_lora is for all else",
+    "loras.inspect": "reads a file of this machine; of a picture that is here /images/{image}/provenance tells",
+    "generations.images": "the gallery's page, with more filters, is /images",
+    "generations.image": "the gallery's detail is /images/{image}",
+    "jobs.watch": "the stream /jobs/{job}/events",
+    "jobs.watch_async": "the stream /jobs/{job}/events",
+    "jobs.wait": "the client waits on that stream",
+    "jobs.wait_async": "the client waits on that stream",
+    "jobs.once": "the header Idempotency-Key",
     "answers": "the header Idempotency-Key",
-    "changes": "what the event streams are made of",
+    "jobs.changes": "what the event streams are made of",
     "close": "of the object itself",
-    "lora_file": "a path on this machine; a program downloads /loras/{lora}/file",
-    "save_image": "a path on this machine; a program downloads /images/{image}/file",
-    "wait_for_worker": "a worker is started where it works",
+    "loras.file": "a path on this machine; a program downloads /loras/{lora}/file",
+    "generations.save_image": "a path on this machine; a program downloads /images/{image}/file",
+    "jobs.wait_for_worker": "a worker is started where it works",
     "owned_by": "who asks is known by their token",
-    "work": "a worker is started where it works",
+    "jobs.work": "a worker is started where it works",
     "settings": "what can be set is told by the doctor; see the page of settings",
     "gallery.window": "for a page that scrolls; programs take /images by cursor",
     "gallery.position": "for a page that scrolls",
@@ -58,15 +58,15 @@ NOT_BY_THE_API = {
     "uploads.spool_lora": "for the form of the page of loras; programs name an address",
     "webhooks.delivering": "done by the server itself",
     "uploads.sweep": "done by itself",
-    "go_on": "done by the server itself",
-    "set_caption": "a part of change_photo",
-    "set_crop": "a part of change_photo",
+    "jobs.go_on": "done by the server itself",
+    "photos.set_caption": "a part of change_photo",
+    "photos.set_crop": "a part of change_photo",
     "members.set_password": "a part of members.change",
     "members.set_admin": "a part of members.change",
 }
 
 
-BENEATH = {"settings", "once", "owned_by", "answers", "uploads.receive", "uploads.arrive"}
+BENEATH = {"settings", "jobs.once", "owned_by", "answers", "uploads.receive", "uploads.arrive"}
 """Of these, what routes are made of: they are used, and are no route of their own."""
 
 
@@ -82,7 +82,11 @@ def _members(thing: object) -> Iterator[str]:
 
 
 def _verbs(studio: Studio) -> Iterator[tuple[str, str]]:
-    """Every public method, with how it is written where it is used."""
+    """Every public method, with how it is written where it is used: a shortcut is another way to write one."""
+    shortcuts = {}
+    for name in _members(studio):
+        if short := re.fullmatch(r"``(\w+\.\w+)``\.", inspect.getattr_static(studio, name).__doc__ or ""):
+            shortcuts[short[1]] = name
     for name in _members(studio):
         value = inspect.getattr_static(studio, name)
         if isinstance(value, property):
@@ -90,9 +94,13 @@ def _verbs(studio: Studio) -> Iterator[tuple[str, str]]:
             if type(facet).__module__.startswith("limner.operations"):
                 if name in NOT_BY_THE_API:
                     continue
-                yield from ((f"{name}.{verb}", rf"studio\.{name}\.{verb}\b") for verb in _members(facet))
+                for verb in _members(facet):
+                    said = f"{name}.{verb}"
+                    either = f"{said}|{shortcuts[said]}" if said in shortcuts else said
+                    yield said, rf"studio\.(?:{either})\b"
                 continue
-        yield name, rf"studio\.{name}\b"
+        if name not in shortcuts.values():
+            yield name, rf"studio\.{name}\b"
 
 
 def test_every_method_of_the_studio_is_reached(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from limner.operations.gallery import search as finding_images
 from limner.operations.gallery.archive import Archive, archive
 from limner.operations.home import blob_erasure as erasing
 from limner.operations.home import thumbnails
-from limner.operations.home.workspace import Workspace
+from limner.operations.home.facet import Facet
 from limner.records.gallery import (
     GalleryChoices,
     GalleryFilter,
@@ -32,14 +32,11 @@ __all__ = ["Gallery"]
 EVERYTHING = GalleryFilter()
 
 
-class Gallery:
+class Gallery(Facet):
     """``studio.gallery``: the pictures of one home as its visitor may see them."""
 
     widths = thumbnails.WIDTHS
     """The widths of thumbnails, in pixels."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
 
     # --- finding ------------------------------------------------------------------------------------------------
 

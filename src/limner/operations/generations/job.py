@@ -30,7 +30,7 @@ from limner.generation.generator import Drawn, GenerationOrder, Generator
 from limner.generation.metadata import provenance
 from limner.generation.metadata.pixels import opened
 from limner.operations.generations import orders as ordering
-from limner.operations.generations.actions import generators_of
+from limner.operations.generations.submission import generators_of
 from limner.operations.home import blob_erasure as erasing
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs

@@ -21,8 +21,8 @@ from limner.generation.generator import GenerationOrder, Generator
 from limner.money.budgets import check_budgets
 from limner.money.consent import check_consent
 from limner.operations import ids as lookups
-from limner.operations.generations import actions as generating
 from limner.operations.generations import orders as ordering
+from limner.operations.generations import submission as generating
 from limner.operations.home.workspace import Workspace
 from limner.operations.payments import ledger as costs
 from limner.records import Choice, Choices, Wish

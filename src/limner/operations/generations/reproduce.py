@@ -10,8 +10,8 @@ from sqlalchemy import select
 from limner import plugins
 from limner.errors import Conflict, NotFound, NotReady
 from limner.generation.metadata import provenance
-from limner.operations.generations import actions as generating
 from limner.operations.generations import queries as generation_queries
+from limner.operations.generations import submission as generating
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.payments import preflight as asking

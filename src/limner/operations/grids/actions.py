@@ -16,10 +16,11 @@ from sqlalchemy.orm import Session
 from limner.errors import InputRefused, LimnerError, NotFound
 from limner.money.sums import total
 from limner.operations import ids as lookups
-from limner.operations.generations import actions as generating
 from limner.operations.generations import queries as generation_queries
+from limner.operations.generations import submission as generating
 from limner.operations.grids import voting
 from limner.operations.grids.axes import Wanted, as_axis, cells_of
+from limner.operations.home.facet import Facet
 from limner.operations.payments import ledger as costs
 from limner.operations.payments import preflight as asking
 from limner.operations.trainings import queries as training_queries
@@ -41,15 +42,12 @@ READ_AT_ONCE = 100
 """Grids whose pictures are looked up by one query: a database takes some 30,000 names."""
 
 
-class Grids:
+class Grids(Facet):
     """``studio.grids``: pictures side by side over two axes, and votes between them.
 
     An axis is its name and its values, such as ``("scale", [0.6, 0.8, 1])``: scale, steps, seed, guidance, checkpoint
     (steps of ``training``), lora or prompt. Scale, checkpoint and lora are those of the first lora.
     """
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
 
     def plan(
         self,
@@ -181,7 +179,7 @@ class Grids:
 
     def cancel(self, grid: str) -> Grid:
         """Ask all its jobs to stop; pictures that are there stay."""
-        from limner.operations.jobs import actions as following
+        from limner.operations.jobs import watch as following
 
         for job in self.jobs(grid):
             following.cancel(self._workspace, job)

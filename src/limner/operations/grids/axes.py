@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from limner.errors import InputRefused
-from limner.operations.generations import actions as generating
+from limner.operations.generations import submission as generating
 from limner.operations.trainings import checkpoints as picking
 from limner.records import GridAxis
 

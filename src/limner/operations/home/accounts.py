@@ -8,12 +8,16 @@ from typing import TypeVar
 
 from limner.blocking import run_now
 from limner.errors import AccountRefused, Conflict, LimnerError, VendorFailed
-from limner.records import Account, Check
+from limner.operations.home.facet import Facet
+from limner.records import (
+    Account,
+    Check,
+)
 from limner.settings import Settings
 from limner.vendors.secrets.accounts import VENDOR_ACCOUNTS, AccountReport, vendor_account
 from limner.vendors.secrets.tokens import as_token, find_token, forget_token, keep_token, where
 
-__all__ = ["accounts", "checks", "login", "logout"]
+__all__ = ["Accounts", "accounts", "checks", "login", "logout"]
 
 T = TypeVar("T")
 
@@ -111,3 +115,25 @@ async def _check_all(settings: Settings) -> list[AccountReport]:
     from limner.vendors.account_check import check
 
     return list(await asyncio.gather(*(check(name, settings) for name in VENDOR_ACCOUNTS)))
+
+
+class Accounts(Facet):
+    """``studio.accounts``: the vendors' accounts."""
+
+    def all(self, *, live: bool = False) -> list[Account]:
+        """The vendors' accounts: where each token was found; with ``live`` also whether it is good, and whose it is."""
+        from limner.operations.home import accounts
+
+        return accounts.accounts(self._workspace.settings, live=live)
+
+    def login(self, vendor: str, token: str) -> Account:
+        """Check a token by a call that costs nothing, and keep it in the system's keyring. AccountRefused."""
+        from limner.operations.home import accounts
+
+        return accounts.login(self._workspace.settings, vendor, token)
+
+    def logout(self, vendor: str) -> Account:
+        """Forget a token that ``login`` kept; one in the environment stays."""
+        from limner.operations.home import accounts
+
+        return accounts.logout(self._workspace.settings, vendor)

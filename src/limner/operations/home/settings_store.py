@@ -22,12 +22,16 @@ from pydantic.fields import FieldInfo
 
 from limner.catalog import bases
 from limner.errors import ChangedMeanwhile, Conflict, InputRefused, StorageFailed
+from limner.operations.home.facet import Facet
 from limner.operations.home.workspace import Workspace
-from limner.records import Setting, SettingsReport
+from limner.records import (
+    Setting,
+    SettingsReport,
+)
 from limner.setting_groups import FROM_HERE, GROUPS, RESTART, title_of
 from limner.settings import FILE, Settings
 
-__all__ = ["FILE", "change", "report"]
+__all__ = ["FILE", "SettingsFile", "change", "report"]
 
 NO_FILE = "none"
 LONGEST = 2_000
@@ -306,3 +310,23 @@ def _alone(home: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+class SettingsFile(Facet):
+    """``studio.settings_file``: the settings as ``limner.toml`` has them."""
+
+    def report(self) -> SettingsReport:
+        """All settings: what each is for, its value now, and where that comes from."""
+        from limner.operations.home import settings_store as settings_file
+
+        return settings_file.report(self._workspace)
+
+    def change(self, values: Mapping[str, Any], *, seen: str = "") -> SettingsReport:
+        """Change settings in ``limner.toml``, all or none; they hold in this process at once, None for the default.
+
+        InputRefused says of each what is wrong (``fields``), Conflict what cannot be changed here, ChangedMeanwhile
+        that the file is not as it was ``seen`` (the report's).
+        """
+        from limner.operations.home import settings_store as settings_file
+
+        return settings_file.change(self._workspace, values, seen=seen)

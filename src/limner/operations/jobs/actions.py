@@ -1,100 +1,108 @@
-"""Following jobs: look, wait, cancel, resume. Whoever waits also sees to it that a worker lives."""
+"""Long work, done by a worker process that outlives the caller."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from datetime import datetime
 
-from limner import errors
-from limner.errors import BaseUnclear, Cancelled, LimnerError
-from limner.operations.home import blob_erasure as erasing
-from limner.operations.home.workspace import Workspace
-from limner.operations.jobs import lifecycle as jobs
+from limner.errors import LimnerError
+from limner.operations.home.change_counter import Changes
+from limner.operations.home.facet import Facet
 from limner.operations.jobs import queries as job_queries
-from limner.records import Job
+from limner.operations.jobs import watch as following
+from limner.records import (
+    Job,
+    JobEvent,
+)
 from limner.types import JobState
 
-__all__ = ["cancel", "failure_of", "go_on", "watch", "watch_async"]
-
-LOOK_SECONDS = 0.2
-WORKER_SECONDS = 2.0
+__all__ = ["Jobs"]
 
 
-_BY_CODE = {
-    kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, LimnerError)
-}
+class Jobs(Facet):
+    """``studio.jobs``: long work, done by a worker process that outlives the caller."""
 
+    def wait_for_worker(self, seconds: float = 30.0) -> None:
+        """Wait until a worker that was just started is at work. WorkerFailed: none could be started."""
+        self._workspace.worker_start.wait(seconds)
 
-def watch(workspace: Workspace, job: str) -> Iterator[Job]:
-    """Give the job whenever it has changed, until it has ended."""
-    seen: Job | None = None
-    ensured = 0.0
-    while True:
-        current = job_queries.job(workspace, job)
-        if current != seen:
-            seen = current
-            yield current
-        if current.state.ended:
-            return
-        if time.monotonic() - ensured > WORKER_SECONDS:
-            workspace.ensure_worker()
-            ensured = time.monotonic()
-        time.sleep(LOOK_SECONDS)
+    def all(
+        self,
+        slug: str = "",
+        *,
+        limit: int = 50,
+        before: tuple[datetime, str] | None = None,
+        states: Sequence[JobState] = (),
+        kind: str = "",
+    ) -> list[Job]:
+        """The newest jobs first, of those states and that kind where any are named.
 
+        ``before``: only those older than the job with this ``created_at`` and ``id``.
+        """
+        return job_queries.jobs(self._workspace, slug, limit, before, states, kind)
 
-async def watch_async(workspace: Workspace, job: str) -> AsyncIterator[Job]:
-    """The same without blocking the event loop."""
-    seen: Job | None = None
-    ensured = 0.0
-    while True:
-        current = await asyncio.to_thread(job_queries.job, workspace, job)
-        if current != seen:
-            seen = current
-            yield current
-        if current.state.ended:
-            return
-        if time.monotonic() - ensured > WORKER_SECONDS:
-            await asyncio.to_thread(workspace.ensure_worker)
-            ensured = time.monotonic()
-        await asyncio.sleep(LOOK_SECONDS)
+    def get(self, job: str) -> Job:
+        """A job by its id, or the newest one of a training or generation."""
+        return job_queries.job(self._workspace, job)
 
+    def events(self, job: str) -> list[JobEvent]:
+        """What happened to a job, in that order."""
+        return job_queries.events(self._workspace, job)
 
-def failure_of(job: Job) -> LimnerError | None:
-    """The error that a job ended with: of the class that was raised in the worker, or None if it is done."""
-    if job.state is JobState.DONE or not job.state.ended:
-        return None
-    if job.state is JobState.CANCELLED:
-        error = job.error or {}
-        return Cancelled(
-            error.get("message") or "The job was cancelled; what was done so far is kept.",
-            remedy=error.get("remedy") or f"Go on with: limner jobs resume {job.id}",
-            thing=job.id,
-        )
-    error = job.error or {"message": "The job failed.", "remedy": "", "thing": job.id}
-    kind = _BY_CODE.get(error.get("code", ""), LimnerError)
-    failure = kind(error["message"], remedy=error.get("remedy", ""), thing=error.get("thing", ""))
-    if isinstance(failure, BaseUnclear):
-        failure.candidates = tuple(error.get("candidates", ()))
-    return failure
+    def watch(self, job: Job | str) -> Iterator[Job]:
+        """Give the job whenever it changes, until it has ended."""
+        return following.watch(self._workspace, job if isinstance(job, str) else job.id)
 
+    def watch_async(self, job: Job | str) -> AsyncIterator[Job]:
+        """``watch`` for asyncio."""
+        return following.watch_async(self._workspace, job if isinstance(job, str) else job.id)
 
-def go_on(workspace: Workspace) -> None:
-    """See to it that a worker lives if a job has not ended: the last one may have died with nobody watching.
+    def wait(self, job: Job | str) -> Job:
+        """Wait until a job is done; raise the error that it ended with, Cancelled included."""
+        ended = None
+        for current in self.watch(job):
+            ended = current
+        return self._done(ended)
 
-    What a process that died was erasing is erased to the end here.
-    """
-    erasing.finish_later(workspace)
-    if jobs.waiting_jobs(workspace.everyone.database):
-        workspace.ensure_worker()
+    async def wait_async(self, job: Job | str) -> Job:
+        """``wait`` for asyncio."""
+        ended = None
+        async for current in self.watch_async(job):
+            ended = current
+        return self._done(ended)
 
+    @staticmethod
+    def _done(job: Job | None) -> Job:
+        if job is None:
+            raise LimnerError("The job ended before it could be looked at.")
+        failure = following.failure_of(job)
+        if failure is not None:
+            raise failure
+        return job
 
-def cancel(workspace: Workspace, job: str) -> Job:
-    """Ask a job to stop at its next safe point."""
-    found = job_queries.job(workspace, job)
-    with workspace.database.write() as session:
-        row = jobs.request_cancel(session, found.id)
-        record = job_queries.to_job(row)
-    if not record.state.ended:
-        workspace.ensure_worker()
-    return record
+    def once(self, wish: str, make: Callable[[], Job]) -> Job:
+        """Start a job at most once for a wish, an id of your own: ``studio.once(id, lambda: studio.train("zibbo"))``.
+
+        The same wish again gives the same job. If ``make`` raises nothing was started, and it may be tried again.
+        """
+        from limner.operations.jobs import idempotency as wishes
+
+        return wishes.once(self._workspace, wish, make)
+
+    def changes(self) -> Changes:
+        """A cheap look at whether anything has changed at all, for who follows many things at once. Close it."""
+        return Changes(self._workspace)
+
+    def go_on(self) -> None:
+        """Start a worker if a job has not ended and none lives, as whoever watches a job does by itself."""
+        following.go_on(self._workspace)
+
+    def cancel(self, job: Job | str) -> Job:
+        """Ask a job to stop at its next safe point; what was done is kept."""
+        return following.cancel(self._workspace, job if isinstance(job, str) else job.id)
+
+    def work(self, *, idle_seconds: float | None = None) -> bool:
+        """Do jobs in this process until idle for that long (None: for ever); False if another worker lives."""
+        from limner.operations.jobs.worker import work
+
+        return work(self._workspace.settings, idle_seconds=idle_seconds)

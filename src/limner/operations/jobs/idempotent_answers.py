@@ -17,6 +17,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from limner.errors import Conflict, InputRefused
 from limner.operations.home import signing_key as keys
+from limner.operations.home.facet import Facet
 from limner.operations.home.workspace import Workspace
 from limner.records import KeptAnswer
 from limner.store.models import now
@@ -29,7 +30,7 @@ _under_way: set[tuple[str, str, str]] = set()
 _lock = threading.Lock()
 
 
-class Answers:
+class Answers(Facet):
     """``studio.answers``: what requests with an idempotency key were answered, by owner."""
 
     def __init__(self, workspace: Workspace) -> None:

@@ -14,6 +14,7 @@ from limner.operations.home.workspace import Workspace
 from limner.operations.ids import by_id
 from limner.records import (
     Job,
+    JobEvent,
     StageRun,
     Verification,
     VerifyFinding,
@@ -21,12 +22,13 @@ from limner.records import (
 from limner.store.models import (
     JobRow,
 )
+from limner.store.web_models import EventRow
 from limner.types import (
     JobState,
     Progress,
 )
 
-__all__ = ["PROGRESS", "job", "jobs", "last_verification", "to_job"]
+__all__ = ["PROGRESS", "events", "job", "jobs", "last_verification", "to_job"]
 
 
 def jobs(
@@ -114,3 +116,11 @@ def last_verification(workspace: Workspace) -> Verification | None:
         result = dict(row.result or {})
         findings = tuple(VerifyFinding(**{**one, "used_by": tuple(one["used_by"])}) for one in result["findings"])
         return Verification(row.id, row.ended_at, result["files"], result["bytes"], result["counts"], findings)
+
+
+def events(workspace: Workspace, name: str) -> list[JobEvent]:
+    """What happened to a job, in that order."""
+    found = job(workspace, name)
+    with workspace.database.read() as session:
+        rows = session.scalars(select(EventRow).where(EventRow.job == found.id).order_by(EventRow.id))
+        return [JobEvent(row.id, row.kind, row.job, row.created_at) for row in rows]

@@ -24,7 +24,7 @@ from limner.operations.loras.remote import LONGEST_TRIGGER
 from limner.operations.loras.sources import Found
 from limner.operations.loras.versions import add_lora
 from limner.operations.members import actions as members
-from limner.operations.subjects import actions as subjects
+from limner.operations.subjects import editing as subjects
 from limner.operations.subjects import queries as reading
 from limner.records import Lora
 from limner.store.models import LoraOriginalRow, LoraRow, SubjectRow

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session as DatabaseSession
 
 from limner.errors import AccessRefused, Conflict, InputRefused, NameRefused, NotFound
 from limner.operations.home import signing_key as keys
+from limner.operations.home.facet import Facet
 from limner.operations.home.ownership import OWNED
 from limner.operations.home.workspace import Workspace
 from limner.plain_text import plain_name
@@ -45,7 +46,7 @@ def manages(workspace: Workspace) -> bool:
         return bool(session.scalar(select(UserRow.admin).where(UserRow.name == workspace.owner)))
 
 
-class Members:
+class Members(Facet):
     """The users of a home, their sessions and tokens: ``studio.members``.
 
     As a user sees it (``studio.owned_by``) only an admin manages others: AccessRefused for everybody else.

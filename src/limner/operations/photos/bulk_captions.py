@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from limner.datasets.captions import DEFAULT_TEMPLATE
 from limner.errors import CaptionRefused, InputRefused, NotFound
-from limner.operations.home.workspace import Workspace
+from limner.operations.home.facet import Facet
 from limner.operations.photos import late_captions
-from limner.operations.photos.actions import checked_caption, find_photo_row
+from limner.operations.photos.editing import checked_caption, find_photo_row
 from limner.operations.subjects import queries as reading
 from limner.options import CaptionEditOptions
 from limner.records import CaptionChange, CaptionChanges
@@ -23,11 +23,8 @@ from limner.store.web_models import CaptionEditRow
 __all__ = ["Captions"]
 
 
-class Captions:
+class Captions(Facet):
     """The captions of a subject's photos, changed many at once."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
 
     def edit(self, slug: str, *, what_if: bool = False, **options: Unpack[CaptionEditOptions]) -> CaptionChanges:
         """Change the captions, all or none, and say of each what it was; ``what_if``: only say what would change.

@@ -12,7 +12,7 @@ from limner.hubs.card import model_card
 from limner.operations.home import blob_erasure as erasing
 from limner.operations.home.workspace import Workspace
 from limner.operations.loras import queries as lora_queries
-from limner.operations.publications import actions as published
+from limner.operations.publications import hub_repos as published
 from limner.operations.publications import job as publishing
 from limner.operations.publications import repo_owners as repos
 from limner.records import Erasure, Lora

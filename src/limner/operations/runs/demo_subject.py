@@ -11,7 +11,7 @@ from limner.errors import Conflict, InputRefused
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import queries as job_queries
 from limner.operations.photos import job as intake
-from limner.operations.subjects import actions as subjects
+from limner.operations.subjects import editing as subjects
 from limner.records import Job
 from limner.store.models import (
     IntakeRow,

@@ -26,7 +26,7 @@ def resume(workspace: Workspace, job: str, *, yes: bool = False, what_if: bool =
     started anew at a vendor's, and costs more than goes without asking. ``what_if``: only say what would be done.
     """
     # The stages load a good deal that watching does not need.
-    from limner.operations.trainings import actions as trainings
+    from limner.operations.trainings import submission as trainings
 
     submitter = workspace.submitter
     found = job_queries.job(workspace, job)
@@ -64,10 +64,10 @@ def resume(workspace: Workspace, job: str, *, yes: bool = False, what_if: bool =
 
 def _what_if(workspace: Workspace, kind: str, stages: Sequence[dict[str, Any]]) -> WhatIf:
     """What the stages that are left would do, and cost at most."""
-    from limner.operations.generations import actions as generating
+    from limner.operations.generations import submission as generating
     from limner.operations.payments import preflight as asking
     from limner.operations.payments import purchases as paying
-    from limner.operations.runs import actions as whole
+    from limner.operations.runs import submission as whole
 
     if kind != "generate":
         return asking.what_if(*whole.plans(workspace, stages))

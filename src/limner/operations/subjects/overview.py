@@ -8,7 +8,7 @@ from limner.datasets.triggers import check_slug, check_trigger, propose_slug, pr
 from limner.errors import NameRefused
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import queries as job_queries
-from limner.operations.subjects import actions as subjects
+from limner.operations.subjects import editing as subjects
 from limner.operations.subjects import queries as reading
 from limner.records import Job, SubjectCard, SubjectProposal
 from limner.store.models import (

@@ -23,8 +23,8 @@ from limner.operations.payments import ledger as costs
 from limner.operations.photos import queries as photo_queries
 from limner.operations.photos.caption_health import cut_captions
 from limner.operations.subjects import queries as reading
-from limner.operations.trainings import actions as trainings
 from limner.operations.trainings import job as training_stage
+from limner.operations.trainings import submission as trainings
 from limner.records import RecipeField, Subject, TrainerChoice, TrainingChoices
 from limner.store.models import BlobRow, PhotoRow, TrainingRow
 from limner.training import recipe as recipes

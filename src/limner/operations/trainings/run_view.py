@@ -14,13 +14,12 @@ from limner.operations.payments import ledger as costs
 from limner.operations.trainings import checkpoints as picking
 from limner.operations.trainings import queries as training_queries
 from limner.operations.trainings.artifacts import log_file
-from limner.records import Cost, Job, JobEvent, TrainingRun, TrainingSampleEntry
+from limner.records import Cost, Job, TrainingRun, TrainingSampleEntry
 from limner.store.models import DatasetRow, JobRow, SampleRow
-from limner.store.web_models import EventRow
 from limner.training.divergence import divergence_in_log
 from limner.vendors.secrets.redaction import redact
 
-__all__ = ["events", "log", "run", "samples"]
+__all__ = ["log", "run", "samples"]
 
 
 def samples(workspace: Workspace, training: str) -> list[TrainingSampleEntry]:
@@ -77,11 +76,3 @@ def _job(workspace: Workspace, training: str) -> Job | None:
         return job_queries.job(workspace, training)
     except NotFound:
         return None
-
-
-def events(workspace: Workspace, job: str) -> list[JobEvent]:
-    """What happened to a job, in that order."""
-    found = job_queries.job(workspace, job)
-    with workspace.database.read() as session:
-        rows = session.scalars(select(EventRow).where(EventRow.job == found.id).order_by(EventRow.id))
-        return [JobEvent(row.id, row.kind, row.job, row.created_at) for row in rows]

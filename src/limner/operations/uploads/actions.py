@@ -17,6 +17,7 @@ from sqlalchemy import and_, case, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from limner.errors import Conflict, InputRefused, NotFound
+from limner.operations.home.facet import Facet
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs import queries as job_queries
@@ -34,12 +35,8 @@ BATCH = re.compile(r"batch_[0-9a-f]{16,32}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-class Uploads:
+class Uploads(Facet):
     """Files on their way into a subject's photos, for those who cannot name a path on this machine."""
-
-    def __init__(self, workspace: Workspace, started: Callable[[Job], Job]) -> None:
-        self._workspace = workspace
-        self._started = started
 
     def open(self, slug: str) -> UploadBatch:
         """A new, empty batch for a subject; what was left too long by others is deleted on the way."""
@@ -383,7 +380,7 @@ class Uploads:
 
 def prepare(workspace: Workspace, slug: str, batch: str, folder: Path) -> Drop:
     """The files of a subject's batch, linked into ``folder`` for the intake. NotFound: they are gone."""
-    uploads = Uploads(workspace, lambda made: made).batch(batch).uploads
+    uploads = Uploads(workspace).batch(batch).uploads
     # Who knows the id of somebody else's batch still brings nothing into it.
     files = [(upload, workspace.home / "uploads" / upload.id) for upload in uploads if upload.subject == slug]
     for upload, file in files:
@@ -403,7 +400,7 @@ def finish(workspace: Workspace, slug: str, batch: str) -> None:
         rows = select(UploadRow.id).where(UploadRow.batch == batch, UploadRow.subject == slug)
         taken = list(session.scalars(rows))
     forget(workspace, taken)
-    Uploads(workspace, lambda made: made).sweep()
+    Uploads(workspace).sweep()
 
 
 def forget(workspace: Workspace, uploads: Sequence[str]) -> list[str]:

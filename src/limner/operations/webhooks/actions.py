@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from limner.errors import Conflict, InputRefused, NotFound
+from limner.operations.home.facet import Facet
 from limner.operations.home.workspace import Workspace
 from limner.operations.webhooks.messages import _body, give_up, in_our_words, message_id, secret_of, send, web_of
 from limner.records import Delivery, NewWebhook, Webhook, WebhookTest
@@ -36,11 +37,8 @@ LONGEST_URL = 2_000
 TEST_SECONDS = 15.0
 
 
-class Webhooks:
+class Webhooks(Facet):
     """The addresses that are told of events: ``studio.webhooks``."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
 
     def add(self, url: str, events: Iterable[str] = USUAL) -> NewWebhook:
         """Add an address, with the kinds of event that it is told of; those at the end of a job if left out.

@@ -25,8 +25,8 @@ from limner.vendors.http.answers import Answer, VendorFacts, message_of, read_js
 from limner.vendors.http.backoff import retry_delay
 from limner.vendors.http.limiter import Limiter, Turn, limiter_for
 from limner.vendors.http.rate_headers import read_told
+from limner.vendors.http.swelling import Swells, refuse_swelling
 from limner.vendors.secrets.redaction import Secret
-from limner.vendors.swelling import Swells, refuse_swelling
 
 __all__ = ["Answer", "VendorClient", "VendorFacts", "message_of", "pause"]
 

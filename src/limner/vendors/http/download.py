@@ -20,7 +20,7 @@ from limner.errors import LimnerError, NotFound, StorageFailed, VendorBusy, Vend
 from limner.vendors.http.answers import VendorFacts
 from limner.vendors.http.backoff import retry_delay
 from limner.vendors.http.errors import place_of, unreachable
-from limner.vendors.swelling import LEAST_BYTES, PATIENCE_SECONDS, Swells, refuse_swelling
+from limner.vendors.http.swelling import LEAST_BYTES, PATIENCE_SECONDS, Swells, refuse_swelling
 
 __all__ = ["Wanted", "fetch"]
 

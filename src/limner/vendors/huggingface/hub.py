@@ -146,7 +146,7 @@ def _bound_the_waiting() -> None:
     from huggingface_hub.utils._http import default_client_factory
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    from limner.vendors.swelling import bound
+    from limner.vendors.http.swelling import bound
 
     connect, read, write = _TIMEOUT
 
@@ -261,7 +261,7 @@ def as_limner_error(failure: Exception, endpoint: str, *, lost: bool = False) ->
             return one
     from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled
 
-    from limner.vendors.swelling import Swells
+    from limner.vendors.http.swelling import Swells
 
     status, _ = _status(failure)
     if any(isinstance(one, OfflineModeIsEnabled) for one in _causes(failure)):

@@ -24,7 +24,7 @@ router = api_router("datasets")
 def datasets(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> Page[Dataset]:
     """Of one subject or of all, newest first."""
     return part.page(
-        Dataset, studio.datasets(subject), lambda one: (one.created_at.isoformat(), one.digest), newest_first=True
+        Dataset, studio.datasets.all(subject), lambda one: (one.created_at.isoformat(), one.digest), newest_first=True
     )
 
 
@@ -32,7 +32,7 @@ def datasets(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> Page
 def freeze(response: Response, studio: StudioOf, wanted: Freeze) -> Dataset:
     """Photos, captions and crops as they are now. The same content gives the same dataset."""
     options = wanted.model_dump(exclude={"subject"}, exclude_unset=True)
-    made = Dataset.model_validate(studio.freeze(wanted.subject, **options))
+    made = Dataset.model_validate(studio.datasets.freeze(wanted.subject, **options))
     response.headers["Location"] = f"/api/v1/datasets/{made.digest}"
     return made
 
@@ -40,7 +40,7 @@ def freeze(response: Response, studio: StudioOf, wanted: Freeze) -> Dataset:
 @router.get("/datasets/{dataset}", operation_id="get_dataset", summary="See a dataset")
 def show(studio: StudioOf, dataset: DatasetName) -> Dataset:
     """With all that it holds."""
-    return Dataset.model_validate(studio.dataset(dataset))
+    return Dataset.model_validate(studio.datasets.get(dataset))
 
 
 @router.get(
@@ -54,9 +54,11 @@ def package(
     studio: StudioOf, dataset: DatasetName, layout: Annotated[Layout, Query(description="Whose layout.")]
 ) -> Response:
     """A zip as that trainer reads it."""
-    found = studio.dataset(dataset)
+    found = studio.datasets.get(dataset)
     name = f"{found.subject}-{found.digest[:8]}-{layout}.zip"
-    return made_file(lambda folder: studio.package(found.digest, layout, folder / name, zipped=True), "application/zip")
+    return made_file(
+        lambda folder: studio.datasets.package(found.digest, layout, folder / name, zipped=True), "application/zip"
+    )
 
 
 @router.get(
@@ -68,6 +70,6 @@ def package(
 )
 def crop_sheet(studio: StudioOf, dataset: DatasetName) -> Response:
     """Each photo with its crop, bucket and caption."""
-    found = studio.dataset(dataset)
+    found = studio.datasets.get(dataset)
     name = f"{found.subject}-{found.digest[:8]}.png"
-    return made_file(lambda folder: studio.crop_sheet(found.digest, folder / name), "image/png")
+    return made_file(lambda folder: studio.datasets.crop_sheet(found.digest, folder / name), "image/png")

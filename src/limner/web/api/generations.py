@@ -43,29 +43,31 @@ def start(
     """With one or several loras, or none. Follow the job that it gives."""
     options = picture_options(wanted)
     if what_if:
-        return looked_at(WhatIf.model_validate(studio.generate(wanted.prompt, what_if=True, **options)))
-    refuse_dear(visit, wanted.max_cost, lambda: studio.generate(wanted.prompt, what_if=True, **options).estimate)
+        return looked_at(WhatIf.model_validate(studio.generations.start(wanted.prompt, what_if=True, **options)))
+    refuse_dear(
+        visit, wanted.max_cost, lambda: studio.generations.start(wanted.prompt, what_if=True, **options).estimate
+    )
     job = started(response, once(studio, lambda: studio.generate(wanted.prompt, yes=wanted.yes, **options)))
-    made = Generation.model_validate(studio.generation(job.target))
+    made = Generation.model_validate(studio.generations.get(job.target))
     return StartedGeneration(job=Job.model_validate(job), generation=made)
 
 
 @router.post("/generation-choices", operation_id="compare_generators", summary="Compare the generators for a wish")
 def choices(studio: StudioOf, wanted: GenerateWish) -> Choices:
     """What each would cost and take, or why it cannot draw it here and what mends that. Nothing is sent that costs."""
-    return Choices.model_validate(studio.choices(wanted.prompt, **picture_options(wanted)))
+    return Choices.model_validate(studio.generations.offers(wanted.prompt, **picture_options(wanted)))
 
 
 @router.get("/generations/{generation}", operation_id="get_generation", summary="See a generation")
 def show(studio: StudioOf, generation: GenerationId) -> Generation:
     """With the pictures that are there by now."""
-    return Generation.model_validate(studio.generation(generation))
+    return Generation.model_validate(studio.generations.get(generation))
 
 
 @router.get("/generations/{generation}/wish", operation_id="get_generation_wish", summary="See what was asked for")
 def wish(studio: StudioOf, generation: GenerationId) -> Wish:
     """As it can be asked for again."""
-    return Wish.model_validate(studio.wish_of(studio.generation(generation).id))
+    return Wish.model_validate(studio.generations.request_of(studio.generations.get(generation).id))
 
 
 @router.get("/prompt-templates", operation_id="list_prompt_templates", summary="List prompts to begin with")
@@ -73,7 +75,7 @@ def templates(
     studio: StudioOf, kind: Annotated[SubjectKind | None, Query(description="For subjects of this kind.")] = None
 ) -> list[PromptTemplate]:
     """{trigger} stands for that of the subject."""
-    return all_of(PromptTemplate, studio.prompt_templates(kind or ""))
+    return all_of(PromptTemplate, studio.generations.prompt_templates(kind or ""))
 
 
 def picture_options(wanted: PictureWish) -> GenerateOptions:

@@ -49,7 +49,7 @@ class _Starting:
         self.wish = f"key-{hashlib.sha256(mark.encode()).hexdigest()[:40]}" if key else ""
 
     def __call__(self, studio: Studio, make: Callable[[], Job]) -> Job:
-        return studio.once(self.wish, make) if self.wish else make()
+        return studio.jobs.once(self.wish, make) if self.wish else make()
 
 
 Once = Annotated[_Starting, Depends(_Starting)]

@@ -167,7 +167,7 @@ def provenance(studio: StudioOf, image: ImageNumber) -> Provenance:
 @router.get("/images/{image}/wish", operation_id="get_image_wish", summary="See what was asked for")
 def wish(studio: StudioOf, image: ImageNumber) -> Wish:
     """As it can be asked for again, with the seed of this picture."""
-    return Wish.model_validate(studio.wish_of(image))
+    return Wish.model_validate(studio.generations.request_of(image))
 
 
 @router.post(
@@ -190,9 +190,11 @@ def reproduce(
     """Then ask whether it came out the same, with the job that this gives."""
     path = studio.gallery.picture(image).path
     if what_if:
-        return looked_at(WhatIf.model_validate(studio.reproduce(path, what_if=True)))
-    refuse_dear(visit, None, lambda: studio.reproduce(path, what_if=True).estimate)
-    return Job.model_validate(started(response, once(studio, lambda: studio.reproduce(path, yes=wanted.yes))))
+        return looked_at(WhatIf.model_validate(studio.generations.reproduce(path, what_if=True)))
+    refuse_dear(visit, None, lambda: studio.generations.reproduce(path, what_if=True).estimate)
+    return Job.model_validate(
+        started(response, once(studio, lambda: studio.generations.reproduce(path, yes=wanted.yes)))
+    )
 
 
 @router.get(
@@ -204,7 +206,9 @@ def reproduced(
     job: Annotated[str, Query(min_length=1, max_length=80, description="The job that drew it again.")],
 ) -> Reproduction:
     """Whether the pixels are the same, and what differs if not."""
-    return Reproduction.model_validate(studio.reproduced(studio.gallery.picture(image).path, studio.job(job)))
+    return Reproduction.model_validate(
+        studio.generations.reproduced(studio.gallery.picture(image).path, studio.jobs.get(job))
+    )
 
 
 def _detail(found: Detail) -> ImageDetail:

@@ -33,7 +33,7 @@ def jobs(
 ) -> Page[Job]:
     """Of one subject or of all, newest first."""
     before = place_after(request, cursor) if cursor else None
-    found = studio.jobs(subject, limit=limit + 1, before=before)
+    found = studio.jobs.all(subject, limit=limit + 1, before=before)
     part = found[:limit]
     after = place_of(request, part[-1].created_at, part[-1].id) if len(found) > limit else None
     link_next(request, response, after)
@@ -43,13 +43,13 @@ def jobs(
 @router.get("/jobs/{job}", operation_id="get_job", summary="See a job")
 def show(studio: StudioOf, job: JobId) -> Job:
     """By its id, or the newest of a training or generation by theirs."""
-    return Job.model_validate(studio.job(job))
+    return Job.model_validate(studio.jobs.get(job))
 
 
 @router.get("/jobs/{job}/history", operation_id="list_job_events", summary="See what happened to a job")
 def history(studio: StudioOf, job: JobId) -> list[JobEvent]:
     """In that order."""
-    return all_of(JobEvent, studio.job_events(job))
+    return all_of(JobEvent, studio.jobs.events(job))
 
 
 @router.get(
@@ -64,7 +64,7 @@ def events(request: Request, studio: StudioOf, job: JobId) -> Response:
 
     A comment comes every 15 s while nothing changes. A stream that breaks off without ``end`` is to be opened again.
     """
-    found = studio.job(job).id
+    found = studio.jobs.get(job).id
     home = str(studio.settings.home)
     return event_stream(request, live_of(request).job(found), lambda job: _written(job, home))
 
@@ -93,10 +93,10 @@ def resume(
     what_if: WhatIfAsked = False,
 ) -> Any:
     """From where it stopped, as a new job."""
-    stopped = studio.job(job)
+    stopped = studio.jobs.get(job)
     if what_if:
-        return looked_at(WhatIf.model_validate(studio.resume(stopped, what_if=True)))
-    refuse_dear(visit, None, lambda: studio.resume(stopped, what_if=True).estimate)
+        return looked_at(WhatIf.model_validate(studio.runs.resume(stopped, what_if=True)))
+    refuse_dear(visit, None, lambda: studio.runs.resume(stopped, what_if=True).estimate)
     return Job.model_validate(started(response, once(studio, lambda: studio.resume(stopped, yes=wanted.yes))))
 
 

@@ -39,7 +39,9 @@ router = api_router("loras")
 @router.get("/loras", operation_id="list_loras", summary="List the loras")
 def loras(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> Page[Lora]:
     """Of one subject or of all, newest first."""
-    return part.page(Lora, studio.loras(subject), lambda one: (one.created_at.isoformat(), one.name), newest_first=True)
+    return part.page(
+        Lora, studio.loras.all(subject), lambda one: (one.created_at.isoformat(), one.name), newest_first=True
+    )
 
 
 @router.post("/loras", status_code=202, operation_id="import_lora", summary="Adopt a lora from elsewhere")
@@ -49,14 +51,14 @@ def adopt(response: Response, studio: StudioOf, once: Once, wanted: LoraImport) 
     The same weights again give the lora that is there.
     """
     options = wanted.model_dump(exclude={"source"}, exclude_unset=True)
-    job = once(studio, lambda: studio.fetch_lora(wanted.source, from_here=False, **options))
+    job = once(studio, lambda: studio.loras.fetch(wanted.source, from_here=False, **options))
     return Job.model_validate(started(response, job))
 
 
 @router.get("/loras/{lora}", operation_id="get_lora", summary="See a lora")
 def show(studio: StudioOf, lora: LoraName) -> Lora:
     """One version."""
-    return Lora.model_validate(studio.lora(lora))
+    return Lora.model_validate(studio.loras.get(lora))
 
 
 @router.delete("/loras/{lora}", operation_id="delete_lora", summary="Delete a version and its weights")
@@ -66,7 +68,7 @@ def delete(
     unpublish: Annotated[bool, Query(description="Also delete the repos it was published in.")] = False,
 ) -> Erasure:
     """Pictures made with it stay. A conflict if it is published, or a job uses it."""
-    return Erasure.model_validate(studio.delete_lora(lora, unpublish=unpublish))
+    return Erasure.model_validate(studio.publications.delete_lora(lora, unpublish=unpublish))
 
 
 @router.get(
@@ -85,24 +87,24 @@ def file(
     ] = None,
 ) -> Response:
     """A safetensors file, in the naming that the reader wants."""
-    found = studio.lora(lora)
+    found = studio.loras.get(lora)
     name = f"{found.subject}-v{found.version}{f'-{naming}' if naming else ''}.safetensors"
     return made_file(
-        lambda folder: studio.export_lora(found.name, folder / name, naming=naming or ""), "application/octet-stream"
+        lambda folder: studio.loras.export(found.name, folder / name, naming=naming or ""), "application/octet-stream"
     )
 
 
 @router.get("/loras/{lora}/card", operation_id="get_card", summary="Read the model card")
 def card(studio: StudioOf, lora: LoraName) -> Card:
     """As it would be published now."""
-    return Card(text=studio.model_card(lora), words=studio.lora(lora).card)
+    return Card(text=studio.publications.card(lora), words=studio.loras.get(lora).card)
 
 
 @router.put("/loras/{lora}/card", operation_id="set_card", summary="Write your own words for the model card")
 def set_card(studio: StudioOf, lora: LoraName, wanted: CardWords) -> Card:
     """The next publication has them."""
-    made = studio.set_card(lora, wanted.words)
-    return Card(text=studio.model_card(made.name), words=made.card)
+    made = studio.publications.set_card(lora, wanted.words)
+    return Card(text=studio.publications.card(made.name), words=made.card)
 
 
 # --- publications -------------------------------------------------------------------------------------------------
@@ -113,7 +115,7 @@ def publications(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> 
     """Of one subject or of all, newest first."""
     return part.page(
         Publication,
-        studio.publications(subject),
+        studio.publications.all(subject),
         lambda one: (one.created_at.isoformat(), one.lora, one.hub, one.repo, one.revision),
         newest_first=True,
     )
@@ -129,7 +131,7 @@ def publications(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> 
 def publish(response: Response, studio: StudioOf, once: Once, lora: LoraName, wanted: Publish) -> Job:
     """With its model card and samples; private unless told otherwise."""
     options = wanted.model_dump(exclude_unset=True)
-    return Job.model_validate(started(response, once(studio, lambda: studio.publish(lora, **options))))
+    return Job.model_validate(started(response, once(studio, lambda: studio.publications.start(lora, **options))))
 
 
 @router.get(
@@ -140,7 +142,7 @@ def publish(response: Response, studio: StudioOf, once: Once, lora: LoraName, wa
 )
 def health(studio: StudioOf, lora: LoraName) -> list[PublicationHealth]:
     """Asks each hub."""
-    found = studio.lora_status(lora)
+    found = studio.publications.status(lora)
     return all_of(PublicationHealth, [{"hub": hub, "repo": repo, "health": health} for hub, repo, health in found])
 
 
@@ -152,7 +154,7 @@ def health(studio: StudioOf, lora: LoraName) -> list[PublicationHealth]:
 )
 def set_visibility(studio: StudioOf, lora: LoraName, wanted: VisibilityWanted) -> list[PublicationVisibility]:
     """Says of each the visibility that was read back."""
-    found = studio.set_lora_visibility(lora, wanted.visibility, hub=wanted.hub)
+    found = studio.publications.set_visibility(lora, wanted.visibility, hub=wanted.hub)
     return [PublicationVisibility(hub=hub, repo=repo, visibility=seen) for hub, repo, seen in found]
 
 
@@ -168,7 +170,7 @@ def unpublish(
     hub: Annotated[str, Query(max_length=100, description="Only there; everywhere if left out.")] = "",
 ) -> list[Unpublished]:
     """With all versions in them."""
-    return [Unpublished(hub=where, repo=repo) for where, repo in studio.unpublish(lora, hub=hub)]
+    return [Unpublished(hub=where, repo=repo) for where, repo in studio.publications.unpublish(lora, hub=hub)]
 
 
 @router.get(
@@ -178,4 +180,4 @@ def hub_entries(
     studio: StudioOf, hub: Annotated[str, Query(max_length=100, description="The setting if left out.")] = ""
 ) -> list[HubEntry]:
     """From whatever machine it was published, with the loras here that it is."""
-    return all_of(HubEntry, studio.hub_listing(hub))
+    return all_of(HubEntry, studio.publications.hub_listing(hub))

@@ -24,13 +24,13 @@ def costs(
     days: Annotated[int | None, Query(ge=1, le=36_500, description="Only the last days.")] = None,
 ) -> Costs:
     """The ledger, its sums by day, vendor and subject, and how the budgets stand."""
-    return Costs.model_validate(studio.costs(subject, vendor=vendor, days=days))
+    return Costs.model_validate(studio.payments.costs(subject, vendor=vendor, days=days))
 
 
 @router.get("/purchases", operation_id="list_open_purchases", summary="List the purchases that are undecided")
 def purchases(studio: StudioOf) -> list[Purchase]:
     """Paid calls of which nobody can tell whether they were done."""
-    return all_of(Purchase, studio.open_purchases())
+    return all_of(Purchase, studio.payments.open())
 
 
 @router.post(
@@ -45,7 +45,7 @@ def decide(
     wanted: Decision,
 ) -> Purchase:
     """``again`` sends it again and may be paid twice, ``drop`` leaves it, ``paid`` books it."""
-    return Purchase.model_validate(studio.decide_purchase(tag, wanted.decision))
+    return Purchase.model_validate(studio.payments.decide(tag, wanted.decision))
 
 
 @router.get("/routes", operation_id="list_routes", summary="List every way from photos to pictures", tags=["routes"])
@@ -55,4 +55,4 @@ def routes(
     subject: OfSubject = "",
 ) -> list[Route]:
     """Whether each works here and now, its price and time, and who sees the photos."""
-    return all_of(Route, studio.routes(base=base, subject=subject))
+    return all_of(Route, studio.runs.routes(base=base, subject=subject))

@@ -41,7 +41,7 @@ Pixel = Annotated[int | None, Query(ge=0, le=1_000_000, description="Of a crop t
 @router.get("/subjects/{subject}/photos", operation_id="list_photos", summary="List the photos of a subject")
 def photos(studio: StudioOf, part: PartAsked, subject: Slug) -> Page[Photo]:
     """The accepted photos, in the order of their arrival."""
-    return part.page(Photo, studio.photos(subject), lambda one: (one.added_at.isoformat(), one.digest))
+    return part.page(Photo, studio.photos.all(subject), lambda one: (one.added_at.isoformat(), one.digest))
 
 
 @router.get("/subjects/{subject}/intake", operation_id="list_intake", summary="See what intake said of each file")
@@ -52,13 +52,13 @@ def report(
     job: Annotated[str, Query(max_length=80, description="The intake's job; the newest if left out.")] = "",
 ) -> Page[IntakeEntry]:
     """The refused files too, each with the reason."""
-    return part.page(IntakeEntry, studio.photo_report(subject, job), lambda one: (f"{one.position:012d}",))
+    return part.page(IntakeEntry, studio.photos.report(subject, job), lambda one: (f"{one.position:012d}",))
 
 
 @router.get("/subjects/{subject}/photo-health", operation_id="get_photo_health", summary="See how fit the photos are")
 def health(studio: StudioOf, subject: Slug, base: ForBase = "", resolution: Resolution = None) -> PhotoHealth:
     """As a set for a training on a base: sizes, shapes, framing, what is alike, and captions."""
-    return PhotoHealth.model_validate(studio.photo_health(subject, base=base, resolution=resolution))
+    return PhotoHealth.model_validate(studio.photos.health(subject, base=base, resolution=resolution))
 
 
 @router.get("/subjects/{subject}/crops", operation_id="list_proposed_crops", summary="See what would be cropped")
@@ -70,13 +70,13 @@ def crops(
     resolution: Resolution = None,
 ) -> list[ProposedCrop]:
     """The crop and bucket that freezing would take of each photo, and who chose it."""
-    return all_of(ProposedCrop, studio.proposed_crops(subject, photo or (), base=base, resolution=resolution))
+    return all_of(ProposedCrop, studio.photos.proposed_crops(subject, photo or (), base=base, resolution=resolution))
 
 
 @router.get("/subjects/{subject}/photos/{photo}", operation_id="get_photo", summary="See a photo")
 def show(studio: StudioOf, subject: Slug, photo: PhotoDigest) -> Photo:
     """One photo, with its caption, crop and report."""
-    return Photo.model_validate(studio.photo(subject, photo))
+    return Photo.model_validate(studio.photos.get(subject, photo))
 
 
 @router.get(
@@ -88,7 +88,7 @@ def findings(
     studio: StudioOf, subject: Slug, photo: PhotoDigest, base: ForBase = "", resolution: Resolution = None
 ) -> list[Finding]:
     """Of its pixels, its light and its caption, by itself."""
-    return all_of(Finding, studio.photo_findings(subject, photo, base=base, resolution=resolution))
+    return all_of(Finding, studio.photos.findings(subject, photo, base=base, resolution=resolution))
 
 
 @router.patch("/subjects/{subject}/photos/{photo}", operation_id="update_photo", summary="Change caption or crop")
@@ -96,7 +96,7 @@ def change(studio: StudioOf, subject: Slug, photo: PhotoDigest, wanted: PhotoCha
     """What is left out stays. Send If-Match with the ETag that you saw: 412 if it was changed meanwhile."""
     crop = types.Crop(**wanted.crop.model_dump()) if wanted.crop else None
     changes_crop = "crop" in wanted.model_fields_set
-    changed = studio.change_photo(subject, photo, caption=wanted.caption, crop=crop, changes_crop=changes_crop)
+    changed = studio.photos.change(subject, photo, caption=wanted.caption, crop=crop, changes_crop=changes_crop)
     return Photo.model_validate(changed)
 
 
@@ -105,7 +105,7 @@ def change(studio: StudioOf, subject: Slug, photo: PhotoDigest, wanted: PhotoCha
 )
 def remove(studio: StudioOf, subject: Slug, photo: PhotoDigest) -> None:
     """Frozen datasets keep it."""
-    studio.remove_photo(subject, photo)
+    studio.photos.remove(subject, photo)
 
 
 @router.get(
@@ -117,7 +117,7 @@ def remove(studio: StudioOf, subject: Slug, photo: PhotoDigest) -> None:
 )
 def file(request: Request, studio: StudioOf, subject: Slug, photo: PhotoDigest) -> Response:
     """As it is stored: upright, sRGB, without metadata."""
-    whole = studio.photo(subject, photo).digest
+    whole = studio.photos.get(subject, photo).digest
     return files.picture_file(request, studio.gallery.photo_picture(subject, whole))
 
 
@@ -132,7 +132,7 @@ def thumbnail(
     request: Request, studio: StudioOf, subject: Slug, photo: PhotoDigest, width: ThumbnailWidth = 320
 ) -> Response:
     """A WebP of it."""
-    whole = studio.photo(subject, photo).digest
+    whole = studio.photos.get(subject, photo).digest
     return files.thumbnail_file(request, studio, studio.gallery.photo_picture(subject, whole), width)
 
 
@@ -160,14 +160,14 @@ def crop_picture(
     if given and len(given) < len(sides):
         raise InputRefused("A crop has four sides.", remedy="Give left, top, width and height.", thing="crop")
     crop = types.Crop(*given) if given else None
-    data = studio.crop_picture(subject, photo, crop=crop, base=base, resolution=resolution)
+    data = studio.photos.crop_picture(subject, photo, crop=crop, base=base, resolution=resolution)
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, no-cache"})
 
 
 @router.put("/subjects/{subject}/captions", operation_id="set_captions", summary="Set the captions of several photos")
 def set_captions(studio: StudioOf, subject: Slug, wanted: Captions) -> list[Photo]:
     """All are set or none; gives the photos as they are then."""
-    return all_of(Photo, studio.set_captions(subject, wanted.captions))
+    return all_of(Photo, studio.photos.set_captions(subject, wanted.captions))
 
 
 @router.post("/subjects/{subject}/caption-edits", operation_id="edit_captions", summary="Change many captions at once")

@@ -43,13 +43,13 @@ def index(request: Request, visit: Visit) -> Index:  # noqa: ARG001 - closed to 
 @router.get("/bases", operation_id="list_bases", summary="List the bases")
 def bases(studio: StudioOf) -> list[Base]:
     """The models that loras belong to, by the catalog."""
-    return all_of(Base, studio.bases())
+    return all_of(Base, studio.maintenance.bases())
 
 
 @router.get("/bases/{base}", operation_id="get_base", summary="See a base")
 def base(studio: StudioOf, base: BaseId) -> Base:
     """One row of the catalog."""
-    for one in studio.bases():
+    for one in studio.maintenance.bases():
         if one.id == base:
             return Base.model_validate(one)
     raise NotFound(f"There is no base '{base}'.", remedy="List them: GET /api/v1/bases.", thing=base)
@@ -58,25 +58,27 @@ def base(studio: StudioOf, base: BaseId) -> Base:
 @router.get("/back-ends", operation_id="list_back_ends", summary="List the back ends")
 def back_ends(studio: StudioOf) -> BackEnds:
     """Trainers, hubs, generators and captioners that are installed, with what each needs."""
-    return BackEnds.model_validate({"back_ends": {kind: list(ends) for kind, ends in studio.back_ends().items()}})
+    return BackEnds.model_validate(
+        {"back_ends": {kind: list(ends) for kind, ends in studio.maintenance.back_ends().items()}}
+    )
 
 
 @router.get("/doctor", operation_id="get_doctor", summary="See what is installed and what is missing")
 def doctor(studio: StudioOf, live: AskVendors = False) -> Doctor:
     """With what mends it. For admins."""
-    return Doctor.model_validate(studio.doctor(live=live))
+    return Doctor.model_validate(studio.maintenance.doctor(live=live))
 
 
 @router.post("/system/verification", operation_id="verify_home", status_code=202, summary="Verify the home")
 def verify(response: Response, studio: StudioOf, wish: VerifyWish) -> Job:
     """A job that reads every file again and holds rows and files against each other. For admins."""
-    return Job.model_validate(started(response, studio.verify(remove_stray=wish.remove_stray)))
+    return Job.model_validate(started(response, studio.maintenance.verify(remove_stray=wish.remove_stray)))
 
 
 @router.get("/system/verification", operation_id="get_verification", summary="See what the last verification found")
 def verification(studio: StudioOf) -> Verification:
     """Of the last one that came to its end. For admins."""
-    found = studio.verification()
+    found = studio.maintenance.verification()
     if found is None:
         raise NotFound(
             "The home was not verified yet.", remedy="Do it: POST /api/v1/system/verification.", thing="verification"
@@ -89,32 +91,32 @@ def verification(studio: StudioOf) -> Verification:
 @router.get("/accounts", operation_id="list_accounts", summary="List the vendors' accounts", tags=["accounts"])
 def accounts(studio: StudioOf, live: AskVendors = False) -> list[Account]:
     """Where each token was found; never the token. For admins."""
-    return all_of(Account, studio.accounts(live=live))
+    return all_of(Account, studio.accounts.all(live=live))
 
 
 @router.get("/accounts/{vendor}", operation_id="get_account", summary="See an account", tags=["accounts"])
 def account(studio: StudioOf, vendor: VendorName) -> Account:
     """Where its token was found. For admins."""
-    return _one(studio.accounts(), vendor)
+    return _one(studio.accounts.all(), vendor)
 
 
 @router.post("/accounts/{vendor}/test", operation_id="test_account", summary="Try an account", tags=["accounts"])
 def test(studio: StudioOf, vendor: VendorName) -> Account:
     """Asks the vendor, by a call that costs nothing, whether the token is good and whose it is. For admins."""
-    _one(studio.accounts(), vendor)
-    return _one(studio.accounts(live=True), vendor)
+    _one(studio.accounts.all(), vendor)
+    return _one(studio.accounts.all(live=True), vendor)
 
 
 @router.put("/accounts/{vendor}", operation_id="connect_account", summary="Connect an account", tags=["accounts"])
 def connect(studio: StudioOf, vendor: VendorName, given: VendorToken) -> Account:
     """The token is tried and then kept in the keyring of the system. For admins."""
-    return Account.model_validate(studio.login(vendor, given.token))
+    return Account.model_validate(studio.accounts.login(vendor, given.token))
 
 
 @router.delete("/accounts/{vendor}", operation_id="disconnect_account", summary="Forget a token", tags=["accounts"])
 def disconnect(studio: StudioOf, vendor: VendorName) -> Account:
     """One in the environment stays. For admins."""
-    return Account.model_validate(studio.logout(vendor))
+    return Account.model_validate(studio.accounts.logout(vendor))
 
 
 def _one(accounts: list[AccountRecord], vendor: str) -> Account:

@@ -35,7 +35,7 @@ router = api_router("subjects")
 @router.get("/subjects", operation_id="list_subjects", summary="List the subjects")
 def subjects(studio: StudioOf, part: PartAsked) -> Page[Subject]:
     """All subjects, by slug."""
-    return part.page(Subject, studio.subjects(), lambda one: (one.slug,))
+    return part.page(Subject, studio.subjects.all(), lambda one: (one.slug,))
 
 
 @router.get("/subject-cards", operation_id="list_subject_cards", summary="See the subjects at a glance")
@@ -43,7 +43,7 @@ def cards(studio: StudioOf, part: PartAsked) -> Page[SubjectCard]:
     """Each with its best picture, counts, and what runs now; newest first."""
     return part.page(
         SubjectCard,
-        studio.subject_cards(),
+        studio.subjects.cards(),
         lambda one: (one.subject.created_at.isoformat(), one.subject.slug),
         newest_first=True,
     )
@@ -60,7 +60,7 @@ def propose(
 ) -> SubjectProposal:
     """Slug, trigger and class word as they would be, with what speaks against them. Nothing is added."""
     return SubjectProposal.model_validate(
-        studio.propose_subject(name, kind=kind.value, slug=slug, trigger=trigger, class_word=class_word)
+        studio.subjects.propose(name, kind=kind.value, slug=slug, trigger=trigger, class_word=class_word)
     )
 
 
@@ -69,7 +69,7 @@ def add(response: Response, studio: StudioOf, wanted: NewSubject) -> Subject:
     """Add who or what is to be learned. A slug that is taken is a conflict."""
     consent = _consent(wanted.consent) if wanted.consent else None
     options = wanted.model_dump(exclude={"slug", "consent"}, exclude_unset=True)
-    made = Subject.model_validate(studio.add_subject(wanted.slug, consent=consent, **options))
+    made = Subject.model_validate(studio.subjects.add(wanted.slug, consent=consent, **options))
     response.headers["Location"] = f"/api/v1/subjects/{made.slug}"
     return made
 
@@ -77,19 +77,19 @@ def add(response: Response, studio: StudioOf, wanted: NewSubject) -> Subject:
 @router.post("/demo", status_code=202, operation_id="add_demo", summary="Add the demo's subject")
 def add_demo(response: Response, studio: StudioOf, once: Once) -> Job:
     """The subject zibbo with the photos that ship with Limner; asked for again it is no second one."""
-    return Job.model_validate(started(response, once(studio, studio.add_demo_subject)))
+    return Job.model_validate(started(response, once(studio, studio.runs.add_demo_subject)))
 
 
 @router.get("/subjects/{subject}", operation_id="get_subject", summary="See a subject")
 def show(studio: StudioOf, subject: Slug) -> Subject:
     """One subject by its slug."""
-    return Subject.model_validate(studio.subject(subject))
+    return Subject.model_validate(studio.subjects.get(subject))
 
 
 @router.get("/subjects/{subject}/contents", operation_id="get_subject_contents", summary="See what a subject has")
 def contents(studio: StudioOf, subject: Slug) -> SubjectContents:
     """What erasing it would take along, and the jobs that have to end first."""
-    return SubjectContents.model_validate(studio.subject_contents(subject))
+    return SubjectContents.model_validate(studio.erasure.contents(subject))
 
 
 @router.delete("/subjects/{subject}", operation_id="delete_subject", summary="Erase a subject everywhere")
@@ -99,19 +99,19 @@ def erase(
     publications: Annotated[bool, Query(description="Its publications too.")] = True,
 ) -> Erasure:
     """Photos, datasets, trainings, loras, pictures and publications; says what could not be erased."""
-    return Erasure.model_validate(studio.remove_subject(subject, publications=publications))
+    return Erasure.model_validate(studio.erasure.erase(subject, publications=publications))
 
 
 @router.get("/erasures", operation_id="list_erasures", summary="List the erasures")
 def erasures(studio: StudioOf, subject: OfSubject = "") -> list[Erasure]:
     """Of the last thirty days, newest first: somebody may have to see to what could not be erased."""
-    return all_of(Erasure, studio.erasures(subject))
+    return all_of(Erasure, studio.erasure.all(subject))
 
 
 @router.get("/subjects/{subject}/consent", operation_id="get_consent", summary="See the consent of a subject")
 def consent(studio: StudioOf, subject: Slug) -> Consent:
     """Who agreed to what. Not found: none is on record."""
-    found = studio.subject(subject).consent
+    found = studio.subjects.get(subject).consent
     if found is None:
         raise NotFound(f"No consent of '{subject}' is on record.", remedy="Put one on record.", thing=subject)
     return Consent.model_validate(found)
@@ -120,13 +120,13 @@ def consent(studio: StudioOf, subject: Slug) -> Consent:
 @router.put("/subjects/{subject}/consent", operation_id="record_consent", summary="Put a consent on record")
 def record_consent(studio: StudioOf, subject: Slug, given: ConsentGiven) -> Subject:
     """An earlier consent stays on record as withdrawn."""
-    return Subject.model_validate(studio.record_consent(subject, _consent(given)))
+    return Subject.model_validate(studio.subjects.record_consent(subject, _consent(given)))
 
 
 @router.delete("/subjects/{subject}/consent", operation_id="withdraw_consent", summary="Withdraw a consent")
 def withdraw(studio: StudioOf, subject: Slug) -> Subject:
     """Note that it was withdrawn. Nothing is erased by it."""
-    return Subject.model_validate(studio.withdraw_consent(subject))
+    return Subject.model_validate(studio.subjects.withdraw_consent(subject))
 
 
 def _consent(given: ConsentGiven) -> types.Consent:

@@ -48,7 +48,7 @@ router = api_router("trainings")
 def trainings(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> Page[Training]:
     """Of one subject or of all, newest first."""
     return part.page(
-        Training, studio.trainings(subject), lambda one: (one.created_at.isoformat(), one.id), newest_first=True
+        Training, studio.trainings.all(subject), lambda one: (one.created_at.isoformat(), one.id), newest_first=True
     )
 
 
@@ -66,21 +66,21 @@ def start(
     """Freezes the photos if no dataset is named, and trains. Follow the job that it gives."""
     options = _options(wanted)
     if what_if:
-        return looked_at(WhatIf.model_validate(studio.train(wanted.subject, what_if=True, **options)))
+        return looked_at(WhatIf.model_validate(studio.trainings.start(wanted.subject, what_if=True, **options)))
 
     def estimate() -> Any:
-        return studio.train(wanted.subject, what_if=True, **options).estimate
+        return studio.trainings.start(wanted.subject, what_if=True, **options).estimate
 
     refuse_dear(visit, wanted.max_cost, estimate)
     job = started(response, once(studio, lambda: studio.train(wanted.subject, yes=wanted.yes, **options)))
-    training = Training.model_validate(studio.training(job.target))
+    training = Training.model_validate(studio.trainings.get(job.target))
     return StartedTraining(job=Job.model_validate(job), training=training)
 
 
 @router.post("/training-choices", operation_id="compare_trainers", summary="Compare the trainers for a training")
 def choices(studio: StudioOf, wanted: TrainWish) -> TrainingChoices:
     """What each would cost and take, who sees the photos, or why it cannot. Nothing is sent and nothing frozen."""
-    return TrainingChoices.model_validate(studio.training_choices(wanted.subject, **_options(wanted)))
+    return TrainingChoices.model_validate(studio.trainings.offers(wanted.subject, **_options(wanted)))
 
 
 @router.get("/recipe-fields", operation_id="list_recipe_fields", summary="List the fields of a recipe")
@@ -90,31 +90,31 @@ def fields(
     preset: Annotated[str, Query(max_length=40, description="quick, balanced or thorough.")] = "",
 ) -> list[RecipeField]:
     """What each is, what is allowed, and its value in the preset."""
-    return all_of(RecipeField, studio.recipe_fields(base=base, preset=preset))
+    return all_of(RecipeField, studio.trainings.recipe_fields(base=base, preset=preset))
 
 
 @router.get("/trainings/{training}", operation_id="get_training", summary="See a training")
 def show(studio: StudioOf, training: TrainingId) -> Training:
     """Its recipe, state, and the lora that it made."""
-    return Training.model_validate(studio.training(training))
+    return Training.model_validate(studio.trainings.get(training))
 
 
 @router.get("/trainings/{training}/run", operation_id="get_training_run", summary="See all of a training")
 def run(studio: StudioOf, training: TrainingId) -> TrainingRun:
     """With its job, samples, checkpoints and cost."""
-    return TrainingRun.model_validate(studio.training_run(training))
+    return TrainingRun.model_validate(studio.trainings.view(training))
 
 
 @router.get("/trainings/{training}/losses", operation_id="get_losses", summary="See the curves of a training")
 def losses(studio: StudioOf, training: TrainingId) -> Losses:
     """Loss and learning rate by step."""
-    return Losses.model_validate(studio.training(training))
+    return Losses.model_validate(studio.trainings.get(training))
 
 
 @router.get("/trainings/{training}/samples", operation_id="list_samples", summary="List the pictures drawn meanwhile")
 def samples(studio: StudioOf, training: TrainingId) -> list[TrainingSample]:
     """By step and prompt; they come while it runs."""
-    return all_of(TrainingSample, studio.training_samples(training))
+    return all_of(TrainingSample, studio.trainings.samples(training))
 
 
 @router.get(
@@ -126,7 +126,7 @@ def samples(studio: StudioOf, training: TrainingId) -> list[TrainingSample]:
 )
 def sample(request: Request, studio: StudioOf, training: TrainingId, step: Step, position: Position) -> Response:
     """As it was drawn."""
-    found = studio.training(training).id
+    found = studio.trainings.get(training).id
     return files.picture_file(request, studio.gallery.sample_picture(found, step, position))
 
 
@@ -146,14 +146,14 @@ def sample_thumbnail(
     width: ThumbnailWidth = 320,
 ) -> Response:
     """A WebP of it."""
-    found = studio.training(training).id
+    found = studio.trainings.get(training).id
     return files.thumbnail_file(request, studio, studio.gallery.sample_picture(found, step, position), width)
 
 
 @router.get("/trainings/{training}/checkpoints", operation_id="list_checkpoints", summary="List the checkpoints")
 def checkpoints(studio: StudioOf, training: TrainingId) -> list[Checkpoint]:
     """Those that were kept, by step. A generation may name one as a lora."""
-    return all_of(Checkpoint, studio.checkpoints(training))
+    return all_of(Checkpoint, studio.trainings.checkpoints(training))
 
 
 @router.post(
@@ -164,7 +164,7 @@ def checkpoints(studio: StudioOf, training: TrainingId) -> list[Checkpoint]:
 )
 def pick(response: Response, studio: StudioOf, training: TrainingId, step: Step) -> Lora:
     """The same weights again give the lora that is there."""
-    made = Lora.model_validate(studio.pick_checkpoint(training, step))
+    made = Lora.model_validate(studio.trainings.pick(training, step))
     response.headers["Location"] = f"/api/v1/loras/{made.name}"
     return made
 
@@ -177,13 +177,13 @@ def pick(response: Response, studio: StudioOf, training: TrainingId, step: Step)
 )
 def log(studio: StudioOf, training: TrainingId) -> str:
     """Text, without secrets; empty where there is none."""
-    return studio.training_log(training).replace(str(studio.settings.home), "HOME")
+    return studio.trainings.log(training).replace(str(studio.settings.home), "HOME")
 
 
 @router.post("/trainings/{training}/cancel", status_code=202, operation_id="cancel_training", summary="Stop a training")
 def cancel(response: Response, studio: StudioOf, training: TrainingId) -> Job:
     """At its next safe point; what was done is kept."""
-    return Job.model_validate(started(response, studio.cancel(studio.training(training).id)))
+    return Job.model_validate(started(response, studio.cancel(studio.trainings.get(training).id)))
 
 
 @router.post(
@@ -205,9 +205,11 @@ def resume(
 ) -> Any:
     """From its last checkpoint, or anew, at its price, where a vendor keeps none."""
     if what_if:
-        return looked_at(WhatIf.model_validate(studio.resume_training(training, what_if=True)))
-    refuse_dear(visit, None, lambda: studio.resume_training(training, what_if=True).estimate)
-    return Job.model_validate(started(response, once(studio, lambda: studio.resume_training(training, yes=wanted.yes))))
+        return looked_at(WhatIf.model_validate(studio.trainings.resume(training, what_if=True)))
+    refuse_dear(visit, None, lambda: studio.trainings.resume(training, what_if=True).estimate)
+    return Job.model_validate(
+        started(response, once(studio, lambda: studio.trainings.resume(training, yes=wanted.yes)))
+    )
 
 
 def _options(wanted: TrainWish) -> TrainOptions:

@@ -104,13 +104,13 @@ def test(studio: StudioOf, webhook: WebhookId) -> WebhookTest:
 @router.get("/settings", operation_id="get_settings", summary="See the settings", tags=["settings"])
 def settings(studio: StudioOf) -> Settings:
     """What each is for, its value, and where that comes from. For admins."""
-    return Settings.model_validate(studio.settings_report())
+    return Settings.model_validate(studio.settings_file.report())
 
 
 @router.patch("/settings", operation_id="update_settings", summary="Change settings", tags=["settings"])
 def change_settings(studio: StudioOf, wanted: SettingChanges) -> Settings:
     """All or none, in limner.toml; what the environment sets is a conflict. For admins."""
-    return Settings.model_validate(studio.change_settings(wanted.values, seen=wanted.seen))
+    return Settings.model_validate(studio.settings_file.change(wanted.values, seen=wanted.seen))
 
 
 @router.get(
@@ -122,4 +122,4 @@ def change_settings(studio: StudioOf, wanted: SettingChanges) -> Settings:
 )
 def log(studio: StudioOf, lines: Annotated[int, Query(ge=1, le=5_000, description="The most lines.")] = 200) -> str:
     """Text, without secrets. For admins."""
-    return studio.log_tail(lines).replace(str(studio.settings.home), "HOME")
+    return studio.maintenance.log_tail(lines).replace(str(studio.settings.home), "HOME")

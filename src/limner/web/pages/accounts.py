@@ -21,7 +21,7 @@ router = APIRouter(dependencies=[Depends(require("admin"))])
 
 
 def _about(studio: Studio, vendor: str, *, live: bool = False) -> tuple[Account, VendorAccount]:
-    for account in studio.accounts(live=live):
+    for account in studio.accounts.all(live=live):
         if account.vendor == vendor:
             return account, VENDOR_ACCOUNTS[vendor]
     raise NotFound(f"There is no vendor '{vendor[:40]}'.", remedy="Go back to the accounts.", thing=vendor[:40])
@@ -42,7 +42,7 @@ def _page(
     refusal: LimnerError | None = None,
     vendor: str = "",
 ) -> Response:
-    found = [tested if tested and tested.vendor == one.vendor else one for one in studio.accounts()]
+    found = [tested if tested and tested.vendor == one.vendor else one for one in studio.accounts.all()]
     return page(
         request,
         visit,
@@ -71,7 +71,7 @@ def connect(
     """Try a token, and keep it in the keyring of the system."""
     _, about = _about(studio, vendor)
     try:
-        made = studio.login(vendor, token)
+        made = studio.accounts.login(vendor, token)
     except LimnerError as refusal:
         return _page(request, visit, studio, refusal=refusal, vendor=vendor)
     who = f" as {made.who}" if made.who else ""
@@ -86,7 +86,7 @@ def disconnect(visit: Visit, studio: StudioOf, vendor: str) -> Response:
     del visit
     _, about = _about(studio, vendor)
     try:
-        left = studio.logout(vendor)
+        left = studio.accounts.logout(vendor)
     except Conflict as refusal:
         return back("/accounts", Notice("refusal", refusal.message, refusal.remedy))
     words = f"{about.title} is disconnected. {left.problem}".strip()

@@ -69,8 +69,8 @@ def _page(
     typed: dict[str, str] | None = None,
     refusal: LimnerError | None = None,
 ) -> Response:
-    found = studio.costs(chosen.subject, days=chosen.number)
-    report = studio.settings_report()
+    found = studio.payments.costs(chosen.subject, days=chosen.number)
+    report = studio.settings_file.report()
     return page(
         request,
         visit,
@@ -79,14 +79,14 @@ def _page(
         found=found,
         chosen=chosen,
         ranges=[(key, words, chosen.link(days=key)) for key, words in RANGES.items()],
-        subjects=studio.subjects(),
+        subjects=studio.subjects.all(),
         by_day=_by_day(found, chosen.number),
         by_vendor=_largest(_bars(found.entries, lambda cost: cost.vendor)),
         by_subject=_largest(_bars(found.entries, lambda cost: cost.subject or "without a subject")),
         actual=found.total - found.estimated,
         lines=found.entries[:MOST_LINES],
         more=max(0, len(found.entries) - MOST_LINES),
-        purchases=studio.open_purchases(),
+        purchases=studio.payments.open(),
         may_spend="spend" in visit.scopes,
         settings=[report[name] for name in BUDGETS],
         seen=report.seen,
@@ -153,7 +153,7 @@ def export(visit: Visit, studio: StudioOf, days: str = "30", subject: str = "", 
     del visit
     chosen = _chosen(days, subject)
     suffix = ".json" if kind == "json" else ".csv"
-    text = export_text(studio.costs(chosen.subject, days=chosen.number), suffix)
+    text = export_text(studio.payments.costs(chosen.subject, days=chosen.number), suffix)
     name = f"limner-costs-{datetime.now(UTC).date()}{suffix}"
     return Response(
         text.encode(),
@@ -167,7 +167,7 @@ def decide(visit: Visit, studio: StudioOf, tag: str, decision: Text = "") -> Res
     """Say what became of a purchase."""
     del visit
     try:
-        decided = studio.decide_purchase(tag, decision)
+        decided = studio.payments.decide(tag, decision)
     except (Conflict, InputRefused) as refusal:
         return back("/costs#open", Notice("refusal", refusal.message, refusal.remedy))
     words = {
@@ -188,10 +188,10 @@ async def budgets(request: Request, visit: Visit, studio: StudioOf) -> Response:
 
 
 def _changed(request: Request, visit: Visitor, studio: Studio, typed: dict[str, str], seen: str) -> Response:
-    now = studio.settings_report()
+    now = studio.settings_file.report()
     wanted = {name: value for name, value in typed.items() if value != now[name].value}
     try:
-        studio.change_settings(wanted, seen=seen)
+        studio.settings_file.change(wanted, seen=seen)
     except LimnerError as refusal:
         return _page(request, visit, studio, _chosen("30", ""), typed=typed, refusal=refusal)
     return back("/costs#budgets", Notice("note", "The budgets are changed." if wanted else "Nothing was changed."))

@@ -45,7 +45,7 @@ def _page(
     typed: dict[str, str] | None = None,
     refused: InputRefused | None = None,
 ) -> Response:
-    subject = studio.subject(slug)
+    subject = studio.subjects.get(slug)
     return page(
         request,
         visit,
@@ -53,8 +53,8 @@ def _page(
         status=422 if refused else 200,
         nav="subjects",
         subject=subject,
-        datasets=studio.datasets(slug),
-        bases=studio.bases(),
+        datasets=studio.datasets.all(slug),
+        bases=studio.maintenance.bases(),
         default_base=studio.settings.base,
         layouts=LAYOUTS,
         typed=typed or {},
@@ -80,7 +80,7 @@ def freeze(
         wrong = InputRefused(f"The resolution '{resolution[:20]}' is not a number.", remedy="Leave it empty.")
         return _page(request, visit, studio, slug, typed=typed, refused=wrong)
     try:
-        dataset = studio.freeze(slug, base=base, resolution=size, allow_few=allow_few)
+        dataset = studio.datasets.freeze(slug, base=base, resolution=size, allow_few=allow_few)
     except InputRefused as refused:
         return _page(request, visit, studio, slug, typed=typed, refused=refused)
     words = f"Frozen: {plural(dataset.photos, 'photo')} at {dataset.resolution} px."
@@ -92,7 +92,7 @@ def crop_sheet(studio: StudioOf, slug: str, digest: str) -> Response:
     """Each photo of a dataset with its crop, bucket and caption, as one PNG."""
     dataset = _digest(studio, slug, digest)
     with tempfile.TemporaryDirectory() as folder:
-        data = studio.crop_sheet(dataset, Path(folder) / "sheet.png").read_bytes()
+        data = studio.datasets.crop_sheet(dataset, Path(folder) / "sheet.png").read_bytes()
     return Response(data, media_type="image/png", headers={"Cache-Control": "private, max-age=86400, immutable"})
 
 
@@ -103,12 +103,14 @@ def package(studio: StudioOf, slug: str, digest: str, layout: str) -> Response:
     if layout not in dict(LAYOUTS):
         raise NotFound(f"There is no layout '{layout[:40]}'.", remedy=f"One of {', '.join(dict(LAYOUTS))}.")
     name = f"{slug}-{dataset[:8]}-{layout}.zip"
-    return made_file(lambda folder: studio.package(dataset, layout, folder / name, zipped=True), "application/zip")
+    return made_file(
+        lambda folder: studio.datasets.package(dataset, layout, folder / name, zipped=True), "application/zip"
+    )
 
 
 def _digest(studio: Studio, slug: str, name: str) -> str:
     """The digest of a dataset of this subject; NotFound for one of another."""
-    dataset = studio.dataset(name)
+    dataset = studio.datasets.get(name)
     if dataset.subject != slug:
         raise NotFound(
             f"'{name[:64]}' is no dataset of '{slug}'.", remedy="See the list of its datasets.", thing=name[:64]

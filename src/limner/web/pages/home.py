@@ -16,13 +16,13 @@ router = APIRouter()
 @router.get("/")
 def home(request: Request, visit: Visit, studio: StudioOf) -> Response:
     """The subjects as cards."""
-    cards = studio.subject_cards()
+    cards = studio.subjects.cards()
     return page(request, visit, "pages/home.html", cards=cards, running=running(studio))
 
 
 @router.post("/demo")
 def demo(studio: StudioOf) -> Response:
     """Start the demo's subject; the same again shows the one that there is."""
-    job = studio.add_demo_subject()
+    job = studio.runs.add_demo_subject()
     said = "The photos are being taken in. Then look them over and train." if not job.state.ended else ""
     return back(f"/subjects/{job.subject}", Notice("note", said) if said else None)

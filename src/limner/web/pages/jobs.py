@@ -107,7 +107,7 @@ class Running:
 def running(studio: Studio, slug: str = "", *, but: str = "") -> list[Running]:
     """What has not ended, of one sort and subject together: the cells of a grid must not hide a training."""
     groups: dict[tuple[str, str | None], list[Job]] = {}
-    for job in studio.jobs(slug, limit=MOST_RUNNING, states=UNDER_WAY):
+    for job in studio.jobs.all(slug, limit=MOST_RUNNING, states=UNDER_WAY):
         if job.kind != but:
             groups.setdefault((job.kind, job.subject), []).append(job)
     found = [Running(line_of(max(some, key=_furthest)), len(some) - 1) for some in groups.values()]
@@ -131,7 +131,7 @@ class _Part:
 
 
 def _part(studio: Studio, slug: str, state: str, before: str) -> _Part:
-    found = studio.jobs(slug, limit=MOST + 1, states=TABS[state][1], before=_place(before))
+    found = studio.jobs.all(slug, limit=MOST + 1, states=TABS[state][1], before=_place(before))
     last = found[MOST - 1] if len(found) > MOST else None
     return _Part([line_of(job) for job in found[:MOST]], f"{last.created_at.isoformat()},{last.id}" if last else "")
 
@@ -199,10 +199,10 @@ class JobView:
 
 
 def _view(studio: Studio, job: str) -> JobView:
-    found = studio.job(job)
+    found = studio.jobs.get(job)
     grids = studio.grids.list(generation=found.target, limit=1) if found.kind == "generate" else ()
     waiting = tuple(found.stage_names[len(found.stages) :])
-    return JobView(line_of(found), tuple(studio.job_events(found.id)), waiting, grids[0].id if grids else "")
+    return JobView(line_of(found), tuple(studio.jobs.events(found.id)), waiting, grids[0].id if grids else "")
 
 
 @router.get("/jobs/{job}")
@@ -224,7 +224,7 @@ def _page(
 @router.get("/jobs/{job}/live")
 async def live(request: Request, visit: Visit, studio: StudioOf, job: str) -> Response:
     """One job whenever it has changed."""
-    found = await asyncio.to_thread(studio.job, job)
+    found = await asyncio.to_thread(studio.jobs.get, job)
     template = request.app.state.templates.get_template("fragments/job_live.html")
 
     def render(view: JobView) -> str:
@@ -255,7 +255,7 @@ def resume(request: Request, visit: Visit, studio: StudioOf, job: str, sent: Sen
     """Do a stopped job again from where it stopped, as a new job."""
     agreed = sent.get("yes") == "yes"
     try:
-        again = studio.once(wish_of(sent), lambda: studio.resume(job, yes=agreed))
+        again = studio.jobs.once(wish_of(sent), lambda: studio.resume(job, yes=agreed))
     except ConsentNeeded as question:
         return _page(request, visit, _view(studio, job), question=question, status=question.status)
     except Conflict as refusal:

@@ -67,19 +67,19 @@ def _list(
     refusal: LimnerError | None = None,
 ) -> Response:
     places: dict[str, list[str]] = {}
-    for one in studio.publications(subject):
+    for one in studio.publications.all(subject):
         places.setdefault(one.lora, []).append(one.hub)
     return page(
         request,
         visit,
         "pages/loras.html",
         status=refusal.status if refusal else 200,
-        loras=studio.loras(subject),
+        loras=studio.loras.all(subject),
         places=places,
         subject=subject,
-        subjects=studio.subjects(),
+        subjects=studio.subjects.all(),
         kinds=list(SubjectKind),
-        bases=studio.bases(),
+        bases=studio.maintenance.bases(),
         candidates=refusal.candidates if isinstance(refusal, BaseUnclear) else (),
         form=form or dict.fromkeys(IMPORT_FIELDS, "") | {"kind": SubjectKind.STYLE, "subject": subject},
         refusal=refusal,
@@ -110,14 +110,14 @@ async def import_one(request: Request, visit: Visit, studio: StudioOf) -> Respon
 
 
 def _imported(studio: Studio, form: dict[str, str], file: Path) -> Lora:
-    return studio.import_lora(file, from_here=True, **_options(form))
+    return studio.loras.adopt(file, from_here=True, **_options(form))
 
 
 def _fetched(studio: Studio, form: dict[str, str], wish: str) -> Job:
     options = _options(form)
     if not form["source"]:
         raise InputRefused("There is nothing to import.", remedy="Choose a file, or write an address.", thing="source")
-    return studio.once(wish, lambda: studio.fetch_lora(form["source"], **options))
+    return studio.jobs.once(wish, lambda: studio.loras.fetch(form["source"], **options))
 
 
 def _options(form: dict[str, str]) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def _options(form: dict[str, str]) -> dict[str, Any]:
 @router.get("/loras/{name}")
 def show(request: Request, visit: Visit, studio: StudioOf, name: str, check: bool = False) -> Response:
     """A version: what it is, where it came from, its files, its card, where it is published."""
-    lora = studio.lora(name)
+    lora = studio.loras.get(name)
     if lora.name != name:
         return back(_path(lora))
     return _page(request, visit, studio, lora, check=check)
@@ -153,9 +153,9 @@ def _page(
     form: dict[str, str] | None = None,
 ) -> Response:
     """``refusal`` is shown ``at`` the form that it is about, with what was sent back in it."""
-    header, markdown = split_card(studio.model_card(lora.name))
-    subject = studio.subject(lora.subject)
-    places = [one for one in studio.publications(lora.subject) if one.lora == lora.name]
+    header, markdown = split_card(studio.publications.card(lora.name))
+    subject = studio.subjects.get(lora.subject)
+    places = [one for one in studio.publications.all(lora.subject) if one.lora == lora.name]
     return page(
         request,
         visit,
@@ -163,15 +163,15 @@ def _page(
         status=refusal.status if refusal else 200,
         lora=lora,
         subject=subject,
-        versions=studio.loras(lora.subject),
+        versions=studio.loras.all(lora.subject),
         files=FILES,
         original=ORIGINALS.get(lora.original, ""),
         places=_newest(places),
-        health=studio.lora_status(lora.name) if check and places else None,
+        health=studio.publications.status(lora.name) if check and places else None,
         card_header=header,
         card=card_html(markdown),
         words=form["words"] if form and at == "card" else lora.card,
-        hubs=studio.back_ends()["hubs"],
+        hubs=studio.maintenance.back_ends()["hubs"],
         form=form or {"hub": studio.settings.hub, "repo": "", "visibility": "private"},
         wish=uuid4().hex,
         refusal=refusal,
@@ -191,11 +191,11 @@ def _newest(places: list[Any]) -> list[Any]:
 @router.get("/loras/{name}/places")
 def places(request: Request, visit: Visit, studio: StudioOf, name: str) -> Response:
     """Whether its publications are ready, as the hubs say now."""
-    lora = studio.lora(name)
+    lora = studio.loras.get(name)
     if not is_partial(request):
         return back(f"{_path(lora)}?check=1")
     try:
-        health = studio.lora_status(lora.name)
+        health = studio.publications.status(lora.name)
     except LimnerError as failure:
         return page(request, visit, "fragments/refused.html", failure=failure)
     return page(request, visit, "fragments/lora_health.html", health=health)
@@ -205,14 +205,14 @@ def places(request: Request, visit: Visit, studio: StudioOf, name: str) -> Respo
 def file(visit: Visit, studio: StudioOf, name: str, naming: str = "") -> Response:
     """The weights, in one of the namings."""
     del visit
-    lora = studio.lora(name)
+    lora = studio.loras.get(name)
     stem = f"{lora.subject}-v{lora.version}"
     if naming in ("", lora.naming):
-        weights = studio.lora_file(lora.name)
+        weights = studio.loras.file(lora.name)
         return SentFile(weights, media_type="application/octet-stream", filename=f"{stem}.safetensors")
     # What was asked for is no part of a path before it is known.
     return made_file(
-        lambda folder: studio.export_lora(lora.name, folder / "weights.safetensors", naming=naming),
+        lambda folder: studio.loras.export(lora.name, folder / "weights.safetensors", naming=naming),
         "application/octet-stream",
         f"{stem}-{naming}.safetensors",
     )
@@ -221,10 +221,10 @@ def file(visit: Visit, studio: StudioOf, name: str, naming: str = "") -> Respons
 @router.post("/loras/{name}/card")
 def card(request: Request, visit: Visit, studio: StudioOf, name: str, sent: Sent) -> Response:
     """Keep the owner's own words for the card; or only show what they would look like."""
-    lora = studio.lora(name)
+    lora = studio.loras.get(name)
     words = str(sent.get("words", ""))
     try:
-        kept = studio.set_card(lora.name, words)
+        kept = studio.publications.set_card(lora.name, words)
     except LimnerError as refusal:
         return _page(request, visit, studio, lora, refusal=refusal, at="card", form={"words": words})
     return back(f"{_path(kept)}#card", Notice("note", "The card is kept. It goes out with the next publication."))
@@ -233,12 +233,12 @@ def card(request: Request, visit: Visit, studio: StudioOf, name: str, sent: Sent
 @router.post("/loras/{name}/publish")
 def publish(request: Request, visit: Visit, studio: StudioOf, name: str, sent: Sent) -> Response:
     """Publish this version with its card and samples."""
-    lora = studio.lora(name)
+    lora = studio.loras.get(name)
     form = {key: str(sent.get(key, ""))[:200].strip() for key in ("hub", "repo", "visibility")}
     try:
-        job = studio.once(
+        job = studio.jobs.once(
             wish_of(sent),
-            lambda: studio.publish(
+            lambda: studio.publications.start(
                 lora.name, hub=form["hub"], repo=form["repo"], visibility=_visibility(form["visibility"])
             ),
         )
@@ -257,9 +257,9 @@ def _visibility(word: str) -> Visibility:
 @router.post("/loras/{name}/visibility")
 def visibility(request: Request, visit: Visit, studio: StudioOf, name: str, sent: Sent) -> Response:
     """Open or close the repos that it was published in."""
-    lora = studio.lora(name)
+    lora = studio.loras.get(name)
     try:
-        seen = studio.set_lora_visibility(
+        seen = studio.publications.set_visibility(
             lora.name, _visibility(str(sent.get("visibility", ""))), hub=str(sent.get("hub", ""))
         )
     except LimnerError as refusal:
@@ -271,9 +271,9 @@ def visibility(request: Request, visit: Visit, studio: StudioOf, name: str, sent
 @router.post("/loras/{name}/unpublish")
 def unpublish(request: Request, visit: Visit, studio: StudioOf, name: str, sent: Sent) -> Response:
     """Delete the repos that it was published in, with all versions in them."""
-    lora = studio.lora(name)
+    lora = studio.loras.get(name)
     try:
-        gone = studio.unpublish(lora.name, hub=str(sent.get("hub", "")))
+        gone = studio.publications.unpublish(lora.name, hub=str(sent.get("hub", "")))
     except LimnerError as refusal:
         return _page(request, visit, studio, lora, refusal=refusal, at="places")
     words = ", ".join(f"{repo} on {hub}" for hub, repo in gone)
@@ -283,9 +283,9 @@ def unpublish(request: Request, visit: Visit, studio: StudioOf, name: str, sent:
 @router.post("/loras/{name}/delete")
 def delete(request: Request, visit: Visit, studio: StudioOf, name: str, sent: Sent) -> Response:
     """Delete this version; pictures made with it stay."""
-    lora = studio.lora(name)
+    lora = studio.loras.get(name)
     try:
-        studio.delete_lora(lora.name, unpublish=sent.get("unpublish") == "yes")
+        studio.publications.delete_lora(lora.name, unpublish=sent.get("unpublish") == "yes")
     except LimnerError as refusal:
         return _page(request, visit, studio, lora, refusal=refusal, at="delete")
     return back("/loras", Notice("note", f"{lora.name} is deleted. Pictures made with it stay."))

@@ -46,9 +46,9 @@ def check(request: Request, visit: Visit, studio: StudioOf, slug: str, show: str
 def _check_page(
     request: Request, visit: Visitor, studio: Studio, slug: str, *, show: str, base: str, status: int = 200, **more: Any
 ) -> Response:
-    subject = studio.subject(slug)
-    health = studio.photo_health(slug, base=base)
-    photos = studio.photos(slug)
+    subject = studio.subjects.get(slug)
+    health = studio.photos.health(slug, base=base)
+    photos = studio.photos.all(slug)
     chosen = _chosen(health, show)
     return page(
         request,
@@ -64,7 +64,7 @@ def _check_page(
         show=show,
         base=base,
         last_edit=studio.captions.last(slug),
-        bases=[(one.id, one.title) for one in studio.bases()],
+        bases=[(one.id, one.title) for one in studio.maintenance.bases()],
         **more,
     )
 
@@ -121,9 +121,9 @@ def set_caption(
     whole: Annotated[bool, Form()] = False,
 ) -> Response:
     """Save one caption; ``whole`` says that it was edited on the photo's own page."""
-    photo = studio.photo(slug, digest)
+    photo = studio.photos.get(slug, digest)
     try:
-        (photo,) = studio.set_captions(slug, {photo.digest: caption})
+        (photo,) = studio.photos.set_captions(slug, {photo.digest: caption})
     except InputRefused as refused:
         if is_partial(request):
             row = _Row(photo, ())
@@ -133,7 +133,7 @@ def set_caption(
             return _photo_page(request, visit, studio, slug, photo.digest, status=422, **typed)
         return _check_page(request, visit, studio, slug, show=show, base=base, status=422, **typed)
     if is_partial(request):
-        row = _Row(photo, studio.photo_findings(slug, photo.digest))
+        row = _Row(photo, studio.photos.findings(slug, photo.digest))
         return page(request, visit, "fragments/caption_said.html", row=row, refused=None)
     if whole:
         return back(f"/subjects/{slug}/photos/{photo.digest}", Notice("note", "The caption is saved."))
@@ -210,8 +210,8 @@ def _edit_page(request: Request, visit: Visitor, studio: Studio, slug: str, edit
         "pages/caption_edit.html",
         status=422 if refused else 200,
         nav="subjects",
-        subject=studio.subject(slug),
-        photos={photo.digest: photo for photo in studio.photos(slug)},
+        subject=studio.subjects.get(slug),
+        photos={photo.digest: photo for photo in studio.photos.all(slug)},
         edit=edit,
         changes=changes,
         refused=refused,
@@ -271,18 +271,18 @@ def one_photo(request: Request, visit: Visit, studio: StudioOf, slug: str, diges
 def _photo_page(
     request: Request, visit: Visitor, studio: Studio, slug: str, digest: str, *, status: int = 200, **more: Any
 ) -> Response:
-    photo = studio.photo(slug, digest)
-    digests = [one.digest for one in studio.photos(slug)]
+    photo = studio.photos.get(slug, digest)
+    digests = [one.digest for one in studio.photos.all(slug)]
     at = digests.index(photo.digest)
-    health = studio.photo_health(slug)
-    (proposed,) = studio.proposed_crops(slug, [photo.digest])
+    health = studio.photos.health(slug)
+    (proposed,) = studio.photos.proposed_crops(slug, [photo.digest])
     return page(
         request,
         visit,
         "pages/photo.html",
         status=status,
         nav="subjects",
-        subject=studio.subject(slug),
+        subject=studio.subjects.get(slug),
         photo=photo,
         row=_Row(photo, tuple(health.by_photo.get(photo.digest, ()))),
         health=health,
@@ -310,14 +310,14 @@ def set_crop(
     action: Annotated[str, Form()] = "save",
 ) -> Response:
     """Keep the crop of a photo, or with ``action`` "automatic" leave it to Limner again."""
-    digest = studio.photo(slug, digest).digest
+    digest = studio.photos.get(slug, digest).digest
     here = f"/subjects/{slug}/photos/{digest}"
     if action == "automatic":
-        studio.set_crop(slug, digest, None)
+        studio.photos.set_crop(slug, digest, None)
         return back(here, Notice("note", "Limner chooses the crop again."))
     typed = {"left": left, "top": top, "width": width, "height": height}
     try:
-        studio.set_crop(slug, digest, _crop(typed))
+        studio.photos.set_crop(slug, digest, _crop(typed))
     except InputRefused as refused:
         return _photo_page(request, visit, studio, slug, digest, status=422, typed_crop=typed, crop_error=refused)
     return back(here, Notice("note", "The crop is saved."))
@@ -346,7 +346,7 @@ def trained_picture(
 ) -> Response:
     """What a training would see of the photo, with the crop that is kept or the one named."""
     crop = None if left is None else _crop({"left": left, "top": top, "width": width, "height": height})
-    picture = studio.crop_picture(slug, digest, crop=crop)
+    picture = studio.photos.crop_picture(slug, digest, crop=crop)
     return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, no-cache"})
 
 
@@ -354,9 +354,9 @@ def trained_picture(
 def remove_photo(studio: StudioOf, slug: str, digest: str) -> Response:
     """Take a photo away. Asked twice, the second time there is nothing left to do."""
     try:
-        photo = studio.photo(slug, digest)
-        studio.remove_photo(slug, photo.digest)
+        photo = studio.photos.get(slug, digest)
+        studio.photos.remove(slug, photo.digest)
     except NotFound:
-        studio.subject(slug)
+        studio.subjects.get(slug)
         return back(f"/subjects/{slug}/photos", Notice("note", "That photo was removed already."))
     return back(f"/subjects/{slug}/photos", Notice("note", f"{photo.source.rpartition('/')[2]} was removed."))

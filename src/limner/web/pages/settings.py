@@ -43,7 +43,7 @@ def _page(
     typed: dict[str, str] | None = None,
     refusal: LimnerError | None = None,
 ) -> Response:
-    report = studio.settings_report()
+    report = studio.settings_file.report()
     return page(
         request,
         visit,
@@ -66,11 +66,11 @@ async def change(request: Request, visit: Visit, studio: StudioOf) -> Response:
 
 
 def _changed(request: Request, visit: Visitor, studio: Studio, typed: dict[str, str], seen: str) -> Response:
-    now = {one.name: one for one in studio.settings_report().settings}
+    now = {one.name: one for one in studio.settings_file.report().settings}
     # What is as it was is not written: a default that nobody chose may change with the next version.
     wanted = {name: value for name, value in typed.items() if name not in now or value != now[name].value}
     try:
-        studio.change_settings(wanted, seen=seen)
+        studio.settings_file.change(wanted, seen=seen)
     except (InputRefused, Conflict, ChangedMeanwhile) as refusal:
         return _page(request, visit, studio, typed=typed, refusal=refusal)
     if not wanted:

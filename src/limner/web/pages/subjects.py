@@ -48,7 +48,7 @@ def _form(**said: str) -> dict[str, str]:
 
 def _proposal(studio: Studio, form: dict[str, str]) -> Any:
     named = {key: form[key] for key in ("kind", "slug", "trigger", "class_word")}
-    return studio.propose_subject(form["name"], **named)
+    return studio.subjects.propose(form["name"], **named)
 
 
 @router.get("")
@@ -116,7 +116,7 @@ def add(
     errors = {field: words for field, words in errors.items() if words}
     if not errors:
         try:
-            subject = studio.add_subject(
+            subject = studio.subjects.add(
                 proposal.slug,
                 name=name.strip()[:200],
                 kind=kind,
@@ -144,10 +144,10 @@ def add(
 @router.get("/{slug}")
 def subject(request: Request, visit: Visit, studio: StudioOf, slug: str, report: str = "") -> Response:
     """A subject: photos and what was said of them, and what was made of it."""
-    found, photos = studio.subject(slug), studio.photos(slug)
-    intakes = studio.jobs(slug, limit=20, kind="intake")
+    found, photos = studio.subjects.get(slug), studio.photos.all(slug)
+    intakes = studio.jobs.all(slug, limit=20, kind="intake")
     taking = next((job for job in reversed(intakes) if not job.state.ended), None)
-    entries = studio.photo_report(slug, intakes[0].id if intakes else "")
+    entries = studio.photos.report(slug, intakes[0].id if intakes else "")
     return page(
         request,
         visit,
@@ -161,9 +161,9 @@ def subject(request: Request, visit: Visit, studio: StudioOf, slug: str, report:
         pending=studio.uploads.pending(slug),
         offers=studio.captions.offered(slug).changes,
         by_digest={photo.digest: photo for photo in photos},
-        trainings=studio.trainings(slug),
-        loras=studio.loras(slug),
-        images=studio.images(slug, limit=12),
+        trainings=studio.trainings.all(slug),
+        loras=studio.loras.all(slug),
+        images=studio.generations.images(slug, limit=12),
         running=running(studio, slug, but="intake"),
         limits=studio.settings,
         statement=STATEMENT,
@@ -187,7 +187,7 @@ def _report(entries: list[IntakeEntry], photos: list[PhotoEntry], *, whole: bool
 @router.get("/{slug}/intake/{job}")
 async def intake(request: Request, visit: Visit, studio: StudioOf, slug: str, job: str) -> Response:
     """How far an intake is; asked for once a second while it runs, and answered early when it ends."""
-    found = await run_in_threadpool(studio.job, job)
+    found = await run_in_threadpool(studio.jobs.get, job)
     if found.subject != slug:
         raise NotFound(f"'{slug}' has no such job.", remedy="See the list of jobs.", thing=job)
     if not is_partial(request):
@@ -205,7 +205,7 @@ async def drop(request: Request, studio: StudioOf, slug: str) -> Response:
     try:
         job = await take_form(request, studio, slug)
     except LimnerError as refused:
-        await run_in_threadpool(studio.subject, slug)
+        await run_in_threadpool(studio.subjects.get, slug)
         return back(f"/subjects/{slug}", Notice("refusal", refused.message, refused.remedy))
     return back(f"/subjects/{slug}", _begun(job))
 
@@ -246,7 +246,7 @@ def _batch_of(studio: Studio, slug: str, name: str) -> UploadBatch:
 @router.post("/{slug}/remove-photo")
 def remove_photo(studio: StudioOf, slug: str, photo: Text = "") -> Response:
     """Take a photo away from the subject."""
-    studio.remove_photo(slug, photo)
+    studio.photos.remove(slug, photo)
     return back(f"/subjects/{slug}", Notice("note", "The photo was removed. Frozen datasets keep it."))
 
 
@@ -256,14 +256,14 @@ def consent(
 ) -> Response:
     """Record a consent, or its withdrawal."""
     if action == "withdraw":
-        studio.withdraw_consent(slug)
+        studio.subjects.withdraw_consent(slug)
         remedy = "What is published already stays public until it is unpublished or erased."
         return back(f"/subjects/{slug}#consent", Notice("warning", "The withdrawal is on record.", remedy))
-    studio.subject(slug)
+    studio.subjects.get(slug)
     if not given_by.strip():
         return back(f"/subjects/{slug}#consent", Notice("refusal", "Nobody was named.", "Say who agreed."))
     given = Consent(statement.strip() or STATEMENT, given_by.strip()[:200], datetime.now(UTC))
-    studio.record_consent(slug, given)
+    studio.subjects.record_consent(slug, given)
     return back(f"/subjects/{slug}#consent", Notice("note", "The consent is on record."))
 
 
@@ -281,8 +281,8 @@ def _erase_page(
         visit,
         "pages/subject_erase.html",
         status=422 if error else 200,
-        subject=studio.subject(slug),
-        contents=studio.subject_contents(slug),
+        subject=studio.subjects.get(slug),
+        contents=studio.erasure.contents(slug),
         typed=typed,
         error=error,
         keep=keep,
@@ -293,16 +293,16 @@ def _erase_page(
 def erase(request: Request, visit: Visit, studio: StudioOf, slug: str, typed: Text = "", keep: Text = "") -> Response:
     """Erase a subject everywhere; say what was erased and what could not be. The same again shows the same."""
     try:
-        studio.subject(slug)
+        studio.subjects.get(slug)
     except NotFound:
-        if not studio.erasures(slug):
+        if not studio.erasure.all(slug):
             raise
         return back(f"/subjects/{slug}/erased")
     if typed.strip() != slug:
         said = f"Type {slug} to erase it."
         return _erase_page(request, visit, studio, slug, typed=typed, error=said, keep=bool(keep))
     try:
-        studio.remove_subject(slug, publications=not keep)
+        studio.erasure.erase(slug, publications=not keep)
     except Conflict as busy:
         return _erase_page(request, visit, studio, slug, typed=typed, error=str(busy), keep=bool(keep))
     return back(f"/subjects/{slug}/erased")
@@ -311,7 +311,7 @@ def erase(request: Request, visit: Visit, studio: StudioOf, slug: str, typed: Te
 @router.get("/{slug}/erased")
 def erased(request: Request, visit: Visit, studio: StudioOf, slug: str) -> Response:
     """What was erased, and what could not be; kept for a while, since somebody has to see to that."""
-    reports = studio.erasures(slug)
+    reports = studio.erasure.all(slug)
     if not reports:
         raise NotFound(f"There is no report of an erasure of '{slug[:64]}'.", remedy="Reports are kept for 30 days.")
     return page(request, visit, "pages/subject_erased.html", erasure=reports[0])

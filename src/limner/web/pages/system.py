@@ -24,7 +24,7 @@ READING = "Every file is being read again; the page of jobs shows how far it is.
 @router.get("/system")
 def system(request: Request, visit: Visit, studio: StudioOf, live: bool = False) -> Response:
     """What is installed, used and missing, and how to get it; ``live`` asks the vendors too."""
-    report = studio.doctor(live=live)
+    report = studio.maintenance.doctor(live=live)
     disk = shutil.disk_usage(report.home)
     by_area = [(area, list(checks)) for area, checks in groupby(report.checks, key=lambda check: check.area)]
     worker = next((check for check in report.checks if check.name == "worker"), None)
@@ -40,10 +40,10 @@ def system(request: Request, visit: Visit, studio: StudioOf, live: bool = False)
         machine=f"{platform.system()} {platform.machine()}",
         disk=disk,
         worker=worker,
-        log=studio.log_tail(LOG_LINES),
+        log=studio.maintenance.log_tail(LOG_LINES),
         back_ends=[(kind, end) for kind, ends in report.back_ends.items() for end in ends],
-        verified=studio.verification(),
-        verifying=next(iter(studio.jobs(limit=1, states=UNDER_WAY, kind="verify")), None),
+        verified=studio.maintenance.verification(),
+        verifying=next(iter(studio.jobs.all(limit=1, states=UNDER_WAY, kind="verify")), None),
         nav="settings",
     )
 
@@ -52,6 +52,6 @@ def system(request: Request, visit: Visit, studio: StudioOf, live: bool = False)
 def verify(visit: Visit, studio: StudioOf) -> Response:
     """Begin to read every file of the home again; sent twice it is one job."""
     del visit
-    if not studio.jobs(limit=1, states=UNDER_WAY, kind="verify"):
-        studio.verify()
+    if not studio.jobs.all(limit=1, states=UNDER_WAY, kind="verify"):
+        studio.maintenance.verify()
     return back("/system#verified", Notice("note", READING))

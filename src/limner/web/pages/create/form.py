@@ -161,7 +161,7 @@ def from_link(studio: Studio, query: QueryParams) -> CreateForm:
         if name in query:
             setattr(form, name, query[name][:MOST_WORDS])
     if query.get("template"):
-        chosen = next((one for one in studio.prompt_templates() if one.id == query["template"]), None)
+        chosen = next((one for one in studio.generations.prompt_templates() if one.id == query["template"]), None)
         form.prompt = chosen.prompt if chosen is not None else form.prompt
     if query.get("width") and query.get("height"):
         form.size, form.width, form.height = OWN, query["width"], query["height"]
@@ -173,7 +173,7 @@ def from_link(studio: Studio, query: QueryParams) -> CreateForm:
 
 def _loras_of_link(studio: Studio, form: CreateForm, query: QueryParams) -> None:
     if query.get("subject"):
-        newest = next((lora.name for lora in studio.loras(query["subject"])), "")
+        newest = next((lora.name for lora in studio.loras.all(query["subject"])), "")
         form.loras = [Picked(newest)] if newest else []
         if not newest:
             form.notes.append(f"{query['subject']} has no lora yet.")
@@ -182,7 +182,7 @@ def _loras_of_link(studio: Studio, form: CreateForm, query: QueryParams) -> None
         for words in query.getlist("lora"):
             name, scale = _parted(words)
             (form.addresses if "/" in name else form.loras).append(Picked(name, scale))
-    form.loras = _here(form, {lora.name: lora for lora in reversed(studio.loras())})
+    form.loras = _here(form, {lora.name: lora for lora in reversed(studio.loras.all())})
 
 
 def _here(form: CreateForm, known: Mapping[str, Lora]) -> list[Picked]:
@@ -204,12 +204,12 @@ def _parted(words: str) -> tuple[str, str]:
 
 def _from_wish(studio: Studio, form: CreateForm, thing: str, vary: str) -> None:
     try:
-        wish = studio.wish_of(int(thing) if thing.isdecimal() and len(thing) < 19 else thing)
+        wish = studio.generations.request_of(int(thing) if thing.isdecimal() and len(thing) < 19 else thing)
     except LimnerError as missing:
         form.notes.append(missing.message)
         return
     single = thing.isdecimal() and not vary
-    _take(form, wish, studio.bases())
+    _take(form, wish, studio.maintenance.bases())
     form.count = "1" if single else str(wish.count)
     form.lock = vary != "seed"
     form.seed = str(wish.seed) if form.lock else ""

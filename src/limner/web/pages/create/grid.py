@@ -106,7 +106,7 @@ def grid_view(studio: Studio, form: GridForm, prompt: str, options: GenerateOpti
     view = GridView(form)
     try:
         if "checkpoint" in (form.x, form.y):
-            view.steps = tuple(one.step for one in studio.checkpoints(_training(studio, options)))
+            view.steps = tuple(one.step for one in studio.trainings.checkpoints(_training(studio, options)))
         if form.begun:
             view.pictures, view.estimate = studio.grids.price(prompt, **_grid(studio, form, options))
             view.asks = _asks(studio, view.estimate)
@@ -145,7 +145,7 @@ def _training(studio: Studio, options: GenerateOptions) -> str:
     name = next(iter(options.get("loras", ())), "").rpartition(":")[0]
     if not name or "/" in name:
         raise InputRefused("Checkpoints of which LoRA?", remedy="Choose one that was trained here.")
-    training = studio.lora(name).training
+    training = studio.loras.get(name).training
     if not training:
         raise InputRefused(f"{name} was not trained here.", remedy="Choose a LoRA that was.", thing=name)
     return training

@@ -62,7 +62,7 @@ def start(request: Request, visit: Visit, studio: StudioOf, sent: Sent) -> Respo
         return _grid(request, visit, studio, view, wish_of(sent))
     try:
         options = form.options(view.base)
-        job = studio.once(wish_of(sent), lambda: studio.generate(form.prompt, yes=view.agreed, **options))
+        job = studio.jobs.once(wish_of(sent), lambda: studio.generate(form.prompt, yes=view.agreed, **options))
     except LimnerError as refused:
         view = view_of(studio, form, refused)
         return _form_page(request, visit, studio, view, status=refused.status)
@@ -94,7 +94,7 @@ def _form_page(
     shown: Results | None = None,
     status: int = 200,
 ) -> Response:
-    recent = studio.images(limit=12) if shown is None else []
+    recent = studio.generations.images(limit=12) if shown is None else []
     template = "fragments/create_form.html" if is_partial(request) else "pages/create.html"
     grids = studio.grids.list(limit=GRIDS_SHOWN) if not is_partial(request) else ()
     answer = page(request, visit, template, status=status, view=view, results=shown, recent=recent, grids=grids)
@@ -192,7 +192,7 @@ def resume(request: Request, visit: Visit, studio: StudioOf, generation: str, se
     if found.ended and found.drawn < found.generation.count:
         stopped = found.job
         try:
-            studio.once(wish_of(sent), lambda: studio.resume(stopped, yes=bool(sent.get("yes"))))
+            studio.jobs.once(wish_of(sent), lambda: studio.resume(stopped, yes=bool(sent.get("yes"))))
         except ConsentNeeded as question:
             return _generation_page(request, visit, studio, found, question=question)
         except Conflict as refusal:
@@ -207,7 +207,7 @@ def decide(studio: StudioOf, generation: str, sent: Sent) -> Response:
     tag = str(sent.get("tag", ""))
     if tag not in {one.tag for one in found.undecided}:
         raise NotFound("There is nothing to decide about this picture.", remedy="Load the page again.", thing=tag)
-    studio.decide_purchase(tag, str(sent.get("decision", "")))
+    studio.payments.decide(tag, str(sent.get("decision", "")))
     return back(f"/generations/{found.generation.id}", Notice("note", "Noted. Go on to draw what is left."))
 
 

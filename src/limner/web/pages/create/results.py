@@ -71,9 +71,9 @@ class Results:
 
 def results_of(studio: Studio, generation: str) -> Results:
     """Look a generation up. NotFound: there is none of that id."""
-    found = studio.generation(generation)
+    found = studio.generations.get(generation)
     try:
-        job = studio.job(found.id)
+        job = studio.jobs.get(found.id)
     except NotFound:
         job = None
     by_place = {image.position: image for image in found.images}
@@ -81,7 +81,7 @@ def results_of(studio: Studio, generation: str) -> Results:
     undecided: tuple[OpenPurchase, ...] = ()
     if found.state.ended and error:
         undecided = tuple(
-            one for one in studio.open_purchases() if one.state == "undecided" and one.tag.startswith(f"{found.id}-")
+            one for one in studio.payments.open() if one.state == "undecided" and one.tag.startswith(f"{found.id}-")
         )
     return Results(found, job, tuple(by_place.get(place) for place in range(found.count)), error, undecided)
 

@@ -118,20 +118,20 @@ def view_of(studio: Studio, form: CreateForm, refused: LimnerError | None = None
     Without ``look`` no address in it is asked for anything.
     """
     looked = look or not form.addresses
-    loras = studio.loras()
-    subjects = {subject.slug: subject for subject in studio.subjects()}
-    catalog = studio.bases()
+    loras = studio.loras.all()
+    subjects = {subject.slug: subject for subject in studio.subjects.all()}
+    catalog = studio.maintenance.bases()
     base = _base(studio, form, loras, catalog)
     errors = form.wrong()
     choices = None
     try:
         if not looked:
             raise InputRefused(NOT_LOOKED_AT, thing="address")
-        choices = studio.choices(form.prompt, **form.options(base))
+        choices = studio.generations.offers(form.prompt, **form.options(base))
         if choices.base != base.id:
             # The base of a lora from elsewhere is known only now: the shapes are those of that base.
             base = next(one for one in catalog if one.id == choices.base)
-            choices = studio.choices(form.prompt, **form.options(base))
+            choices = studio.generations.offers(form.prompt, **form.options(base))
     except LimnerError as wrong:
         place = _field(wrong, form)
         errors.setdefault(place, f"{wrong.message} {wrong.remedy}".strip())
@@ -144,7 +144,7 @@ def view_of(studio: Studio, form: CreateForm, refused: LimnerError | None = None
         base=base,
         rows=rows,
         shapes=sizes(base),
-        templates=studio.prompt_templates(),
+        templates=studio.generations.prompt_templates(),
         kinds=kinds or {subject.kind.value for subject in subjects.values()},
         bases=catalog,
         choices=choices,

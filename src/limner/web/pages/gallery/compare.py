@@ -28,8 +28,8 @@ def compare(request: Request, visit: Visit, studio: StudioOf) -> Response:
         raise InputRefused(f"{count} cannot be compared.", remedy="Go back and choose two pictures.", thing="pick")
     if "pick" in query:
         return back(f"/compare?{urlencode({'a': named[0], 'b': named[1]})}")
-    pair = [studio.image(int(name)) for name in named]
-    told = [_told(image, studio.wish_of(image.id)) for image in pair]
+    pair = [studio.generations.image(int(name)) for name in named]
+    told = [_told(image, studio.generations.request_of(image.id)) for image in pair]
     rows = [(title, told[0][title], told[1][title]) for title in told[0]]
     return page(
         request,

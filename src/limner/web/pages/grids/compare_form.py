@@ -44,13 +44,13 @@ class CompareForm:
     @classmethod
     def first(cls, studio: Studio, training: Training) -> CompareForm:
         """The form as it is shown first: a few checkpoints, the training's own words."""
-        found = studio.checkpoints(training.id)
+        found = studio.trainings.checkpoints(training.id)
         every = max(1, -(-len(found) // FEW))
-        base = next(base for base in studio.bases() if base.id == training.base)
+        base = next(base for base in studio.maintenance.bases() if base.id == training.base)
         return cls(
             training=training,
             checkpoints=found,
-            trigger=studio.subject(training.subject).trigger,
+            trigger=studio.subjects.get(training.subject).trigger,
             steps_chosen={one.step for one in found[::-1][::every]},
             prompts="a photo of {trigger} {class_word}\n{trigger} {class_word} in the rain at night",
             numbers={

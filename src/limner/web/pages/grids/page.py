@@ -40,7 +40,7 @@ Sent = Annotated[FormData, Depends(_sent)]
 @router.get("/trainings/{training}/compare")
 def compare_page(request: Request, visit: Visit, studio: StudioOf, training: str) -> Response:
     """Which checkpoints, strengths, prompts and seed to compare; and what that costs."""
-    found = studio.training(training)
+    found = studio.trainings.get(training)
     if found.id != training:
         return back(f"/trainings/{found.id}/compare")
     return _compare(request, visit, studio, CompareForm.first(studio, found))
@@ -49,7 +49,7 @@ def compare_page(request: Request, visit: Visit, studio: StudioOf, training: str
 @router.post("/trainings/{training}/compare")
 def compare(request: Request, visit: Visit, studio: StudioOf, training: str, sent: Sent) -> Response:
     """Start a comparison; or only look at the price, where the form says so."""
-    form = read_compare(sent, CompareForm.first(studio, studio.training(training)))
+    form = read_compare(sent, CompareForm.first(studio, studio.trainings.get(training)))
     if sent.get("do") == "price":
         return _compare(request, visit, studio, form)
     try:
@@ -69,7 +69,7 @@ def _compare(request: Request, visit: Visitor, studio: Studio, form: CompareForm
     if is_partial(request):
         return page(request, visit, "fragments/compare_price.html", status=200, form=form)
     grids = studio.grids.list(form.training.id)
-    subject = studio.subject(form.training.subject)
+    subject = studio.subjects.get(form.training.subject)
     return page(
         request, visit, "pages/compare.html", status=status, form=form, grids=grids, subject=subject, nav="subjects"
     )
@@ -82,7 +82,7 @@ def pick(visit: Visit, studio: StudioOf, training: str, sent: Sent) -> Response:
     step = str(sent.get("step", ""))
     if not step.isdecimal() or len(step) > 9:
         raise InputRefused("Which checkpoint?", remedy="Choose a step.", thing="step")
-    lora = studio.pick_checkpoint(training, int(step))
+    lora = studio.trainings.pick(training, int(step))
     return back(f"/loras/{lora.name}", Notice("note", f"Step {int(step)} is {lora.name} now.", "Publish it from here."))
 
 
@@ -119,11 +119,11 @@ def _nav(grid: Grid) -> str:
 
 def _context(studio: Studio, grid: Grid) -> dict[str, Any]:
     """What the page and its live part are drawn from."""
-    training = studio.training(grid.training) if grid.training else None
+    training = studio.trainings.get(grid.training) if grid.training else None
     return {
         "grid": grid,
         "training": training,
-        "picked": {one.step: one.lora for one in studio.checkpoints(training.id)} if training else {},
+        "picked": {one.step: one.lora for one in studio.trainings.checkpoints(training.id)} if training else {},
         "errors": _errors(grid),
         "ranking": studio.grids.ranking(grid.id) if grid.votes else (),
     }

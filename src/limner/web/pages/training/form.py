@@ -179,7 +179,7 @@ def form_again(training: Training) -> TrainForm:
 
 def train_view(studio: Studio, slug: str, form: TrainForm, refusal: LimnerError | None = None) -> TrainView:
     """The form with its choices. NotFound: no such subject, base or dataset. Conflict: the dataset is another's."""
-    choices = studio.training_choices(slug, **form.options())
+    choices = studio.trainings.offers(slug, **form.options())
     if form.prompts is None:
         form.prompts = "\n".join(_prompts(choices))
     errors = dict(choices.problems or {})
@@ -187,7 +187,7 @@ def train_view(studio: Studio, slug: str, form: TrainForm, refusal: LimnerError 
         errors |= refusal.fields
     if form.trainer and all(one.trainer != form.trainer for one in choices.choices):
         errors["trainer"] = "There is no such trainer. Choose one of these."
-    return TrainView(form, choices, errors, refusal, studio.dataset(form.dataset) if form.dataset else None)
+    return TrainView(form, choices, errors, refusal, studio.datasets.get(form.dataset) if form.dataset else None)
 
 
 def _prompts(choices: TrainingChoices) -> list[str]:

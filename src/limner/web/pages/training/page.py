@@ -41,7 +41,7 @@ Sent = Annotated[FormData, Depends(_sent)]
 @router.get("/subjects/{slug}/train")
 def train_page(request: Request, visit: Visit, studio: StudioOf, slug: str, again: str = "") -> Response:
     """What a training could be, and what it would cost; a link fills the form in, or an earlier run: ``again``."""
-    form = form_again(studio.training(again)) if again else read_form(request.query_params)
+    form = form_again(studio.trainings.get(again)) if again else read_form(request.query_params)
     return _train(request, visit, train_view(studio, slug, form))
 
 
@@ -60,7 +60,7 @@ def train(request: Request, visit: Visit, studio: StudioOf, slug: str, sent: Sen
     if view.chosen is not None:
         options["trainer"] = view.chosen.trainer
     try:
-        job = studio.once(wish_of(sent), lambda: studio.train(slug, yes=view.agreed, **options))
+        job = studio.jobs.once(wish_of(sent), lambda: studio.train(slug, yes=view.agreed, **options))
     except LimnerError as refusal:
         return _train(request, visit, train_view(studio, slug, form, refusal), refusal.status)
     return back(f"/trainings/{job.target}")
@@ -84,7 +84,7 @@ def _train(request: Request, visit: Visitor, view: TrainView, status: int = 200)
 @router.get("/trainings/{training}")
 def show(request: Request, visit: Visit, studio: StudioOf, training: str) -> Response:
     """A training: live while it goes on, its record afterwards."""
-    run = studio.training_run(training)
+    run = studio.trainings.view(training)
     if run.training.id != training:
         return back(f"/trainings/{run.training.id}")
     return _run_page(request, visit, studio, run)
@@ -99,7 +99,7 @@ def _run_page(
     question: ConsentNeeded | None = None,
     status: int = 200,
 ) -> Response:
-    subject = studio.subject(run.training.subject)
+    subject = studio.subjects.get(run.training.subject)
     context = _context(run) | {"subject": subject, "question": question, "wish": uuid4().hex, "nav": "subjects"}
     return page(request, visit, "pages/training.html", status=status, **context)
 
@@ -136,7 +136,7 @@ def _planned(recipe: Mapping[str, Any], last: int) -> list[int]:
 @router.get("/trainings/{training}/live")
 async def live(request: Request, visit: Visit, studio: StudioOf, training: str) -> Response:
     """The live part of a run's page, sent whole whenever something has changed."""
-    run = await asyncio.to_thread(studio.training_run, training)
+    run = await asyncio.to_thread(studio.trainings.view, training)
     template = request.app.state.templates.get_template("fragments/training_live.html")
 
     def render(now: TrainingRun) -> str:
@@ -144,7 +144,7 @@ async def live(request: Request, visit: Visit, studio: StudioOf, training: str) 
         return html
 
     source = live_of(request).follow(
-        ("training", run.training.id), lambda: studio.training_run(run.training.id), lambda now: now.over
+        ("training", run.training.id), lambda: studio.trainings.view(run.training.id), lambda now: now.over
     )
     return event_stream(request, source, render)
 
@@ -153,7 +153,7 @@ async def live(request: Request, visit: Visit, studio: StudioOf, training: str) 
 def curves(visit: Visit, studio: StudioOf, training: str, since: int = 0) -> Response:
     """The points of the curves after a step, for the script that draws them."""
     del visit
-    found = studio.training(training)
+    found = studio.trainings.get(training)
     total = int(found.recipe.get("steps", 0))
     loss, rate = curve(found.losses, total), curve(found.rates, total, smoothed=False)
     body = {
@@ -168,14 +168,14 @@ def curves(visit: Visit, studio: StudioOf, training: str, since: int = 0) -> Res
 def log(visit: Visit, studio: StudioOf, training: str) -> Response:
     """The end of the trainer's log as a text file."""
     del visit
-    return Response(studio.training_log(training), media_type="text/plain; charset=utf-8")
+    return Response(studio.trainings.log(training), media_type="text/plain; charset=utf-8")
 
 
 @router.post("/trainings/{training}/cancel")
 def cancel(visit: Visit, studio: StudioOf, training: str) -> Response:
     """Ask a training to stop at its next safe point."""
     del visit
-    found = studio.training(training)
+    found = studio.trainings.get(training)
     job = studio.cancel(found.id)
     if job.state.ended:
         return back(f"/trainings/{found.id}", Notice("note", f"The training has ended already: it is {job.state}."))
@@ -185,17 +185,17 @@ def cancel(visit: Visit, studio: StudioOf, training: str) -> Response:
 @router.post("/trainings/{training}/resume")
 def resume(request: Request, visit: Visit, studio: StudioOf, training: str, sent: Sent) -> Response:
     """Go on with a stopped training. Where that is paid anew the page asks first."""
-    run = studio.training_run(training)
+    run = studio.trainings.view(training)
     path = f"/trainings/{run.training.id}"
     agreed = sent.get("yes") == "yes"
 
     def go_on() -> Job:
         if run.job is not None and run.job.kind != "train":
             return studio.resume(run.job.id, yes=agreed)
-        return studio.resume_training(run.training.id, yes=agreed)
+        return studio.trainings.resume(run.training.id, yes=agreed)
 
     try:
-        studio.once(wish_of(sent), go_on)
+        studio.jobs.once(wish_of(sent), go_on)
     except ConsentNeeded as question:
         return _run_page(request, visit, studio, run, question=question, status=question.status)
     except Conflict as refusal:

@@ -1,0 +1,63 @@
+"""Photos, captions and crops, frozen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from limner.operations.datasets import queries as dataset_queries
+from limner.operations.home.facet import Facet
+from limner.records import (
+    Dataset,
+)
+
+__all__ = ["Datasets"]
+
+
+class Datasets(Facet):
+    """``studio.datasets``: photos, captions and crops, frozen."""
+
+    def freeze(
+        self,
+        slug: str,
+        *,
+        base: str = "",
+        resolution: int | None = None,
+        template: str = "",
+        captioner: str = "",
+        allow_few: bool = False,
+    ) -> Dataset:
+        """Freeze the subject's photos, captions and crops. The same content gives the same dataset."""
+        from limner.operations.datasets import job as freezing
+
+        return freezing.freeze(
+            self._workspace,
+            slug,
+            base=base,
+            resolution=resolution,
+            template=template,
+            captioner=captioner,
+            allow_few=allow_few,
+        )
+
+    def all(self, slug: str = "") -> list[Dataset]:
+        """The frozen datasets, newest first."""
+        return dataset_queries.datasets(self._workspace, slug)
+
+    def get(self, name: str) -> Dataset:
+        """A dataset by its digest (six digits will do), or a subject's newest by its slug."""
+        return dataset_queries.dataset(self._workspace, name)
+
+    def package(self, dataset: str, layout: str, destination: str | Path, *, zipped: bool = False) -> Path:
+        """Write a dataset in a trainer's layout (replicate, fal, kohya, ai-toolkit, diffusers); give its path.
+
+        ``zipped`` makes one zip also of the layouts that are folders.
+        """
+        from limner.operations.datasets import job as freezing
+
+        return freezing.package_dataset(self._workspace, dataset, layout, Path(destination), zipped=zipped).path
+
+    def crop_sheet(self, dataset: str, destination: str | Path) -> Path:
+        """Draw each photo of a dataset with its crop, bucket and caption into one picture."""
+        from limner.operations.datasets import job as freezing
+
+        return freezing.crop_sheet(self._workspace, dataset, Path(destination))
