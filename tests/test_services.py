@@ -25,7 +25,7 @@ from limner.errors import (
     WorkFailed,
 )
 from limner.generation.metadata import provenance
-from limner.loras.inspection import inspect
+from limner.loras.checks.inspection import inspect
 from limner.operations.home.workspace import Workspace
 from limner.records import Job
 from limner.services import HuggingFaceService, TogetherService, TrainingService

@@ -11,9 +11,9 @@ from frozen import SUBJECT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner.datasets.captioner import Captioner
-from limner.datasets.captioning import apply_captioner
-from limner.datasets.captions import fill, has_trigger
+from limner.datasets.captions.captioner import Captioner
+from limner.datasets.captions.captioning import apply_captioner
+from limner.datasets.captions.template import fill, has_trigger
 from limner.errors import Cancelled, NotReady, WorkFailed
 from limner.types import BackEnd, Need, SubjectFacts
 

@@ -17,11 +17,11 @@ from frozen import SUBJECT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner.datasets.caption_files import read_captions
-from limner.datasets.caption_pairing import CaptionBook
-from limner.datasets.caption_tables import read_csv, read_json, read_jsonl
-from limner.datasets.caption_text import decode
-from limner.datasets.captions import DEFAULT_TEMPLATE, clean_caption, fill, has_trigger, plain_braces
+from limner.datasets.captions.encoding import decode
+from limner.datasets.captions.files import read_captions
+from limner.datasets.captions.pairing import CaptionBook
+from limner.datasets.captions.tables import read_csv, read_json, read_jsonl
+from limner.datasets.captions.template import DEFAULT_TEMPLATE, clean_caption, fill, has_trigger, plain_braces
 from limner.errors import CaptionRefused
 from limner.types import Severity
 

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from limner.datasets import manifest
 from limner.datasets.buckets import best_bucket
 from limner.datasets.canonical import canonical_json, read_plain
-from limner.datasets.captions import clean_caption
+from limner.datasets.captions.template import clean_caption
 from limner.datasets.crops import largest_crop
 from limner.errors import InputRefused, PhotoRefused, StorageFailed
 from limner.types import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from limner.datasets.leaks import find_leaks, leak_table, trigger_count
+from limner.datasets.captions.leaks import find_leaks, leak_table, trigger_count
 from limner.types import SubjectFacts, SubjectKind
 
 PERSON = SubjectFacts("ann", "Ann Marlow", SubjectKind.PERSON, "woman", "annmar")

@@ -8,7 +8,8 @@ import sys
 
 def test_captions_triggers_and_packages_load_no_picture_library() -> None:
     code = (
-        "import sys; import limner.datasets.captions, limner.datasets.captioning, limner.datasets.triggers, "
+        "import sys; import limner.datasets.captions.template, limner.datasets.captions.captioning, "
+        "limner.datasets.triggers, "
         "limner.datasets.buckets, limner.datasets.manifest, limner.datasets.render, limner.datasets.packages; "
         "print(sorted({'torch', 'pyvips', 'PIL', 'numpy', 'yaml', 'pydantic'} & set(sys.modules)))"
     )

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from limner.catalog import find_base
-from limner.loras.conversion import convert
+from limner.loras.conversion.convert import convert
 from limner.types import Base, Family, TensorNaming
 from tests.loras.definitions import CLIP, LINEARS, pack, write
 

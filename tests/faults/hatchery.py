@@ -16,7 +16,7 @@ MODULES = (
     "limner.datasets.packages",
     "limner.training.replicate",
     "limner.training.fal",
-    "limner.hubs.huggingface",
+    "limner.hubs.huggingface.hub",
     "limner.generation.together.generator",
     "limner.generation.fal.generator",
     "limner.generation.replicate.generator",

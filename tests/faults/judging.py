@@ -14,7 +14,7 @@ from typing import Any
 from PIL import Image
 
 from limner import Studio
-from limner.loras.inspection import inspect
+from limner.loras.checks.inspection import inspect
 from limner.records import Job
 from limner.stand_ins.rehearsal import TOKENS
 from limner.types import JobState

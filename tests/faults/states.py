@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner.loras.conversion import convert
+from limner.loras.conversion.convert import convert
 from limner.stand_ins.rehearsal import ACCOUNT, TOKENS
 from limner.stand_ins.replicate.jobs import make_tar
 from limner.types import TensorNaming

@@ -84,7 +84,7 @@ def _take_in(path: Path) -> object:
 
 
 def _lora(path: Path) -> object:
-    from limner.loras.inspection import inspect_closely
+    from limner.loras.checks.inspection import inspect_closely
 
     return inspect_closely(path)
 
@@ -124,7 +124,7 @@ def _exif_comment(data: bytes) -> object:
 
 
 def _captions(data: bytes, name: str) -> object:
-    from limner.datasets.caption_files import read_all
+    from limner.datasets.captions.files import read_all
 
     with tempfile.TemporaryDirectory(prefix="limner-fuzz-") as folder:
         (Path(folder) / "a.png").write_bytes(b"")

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select
 
 from limner.generation.metadata.pixels import pixel_digest
-from limner.loras.inspection import inspect
+from limner.loras.checks.inspection import inspect
 from limner.operations.generations import job as drawing_stage
 from limner.operations.generations import submission as generating
 from limner.operations.home.workspace import Workspace

@@ -210,7 +210,7 @@ def test_a_card_without_a_readable_header_is_refused(text: str) -> None:
 
 def test_the_card_needs_neither_the_network_nor_the_hub_client() -> None:
     code = (
-        "import sys; from limner.hubs.card import model_card; import limner.hubs.folder;"
+        "import sys; from limner.hubs.card import model_card; import limner.hubs.folder.hub;"
         "print({'huggingface_hub', 'torch', 'numpy', 'jinja2'} & set(sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from limner.errors import Conflict, NameRefused, NotFound, StorageFailed
 from limner.hubs.card import card_header
-from limner.hubs.folder import FolderHub
+from limner.hubs.folder.hub import FolderHub
 from limner.hubs.hub import WEIGHTS_NAME, LoraPackage
 from limner.hubs.repo_names import check_picture_name, check_repo
 from limner.settings import Settings
@@ -279,7 +279,7 @@ def test_two_processes_on_one_repo_lose_nothing(
 def test_a_lock_that_is_held_is_a_conflict(
     folder_hub: FolderHub, pack: Packer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from limner.hubs import folder_repo
+    from limner.hubs.folder import repo as folder_repo
 
     publish(folder_hub, pack())
     monkeypatch.setattr(folder_repo, "LOCK_SECONDS", 0.1)
@@ -301,7 +301,7 @@ def test_a_disk_that_fills_up_half_way_leaves_nothing_behind(
     card = tmp_path / "card.md"
     card.write_text(big.card)
     code = (
-        "import resource, sys; from pathlib import Path; from limner.hubs.folder import FolderHub\n"
+        "import resource, sys; from pathlib import Path; from limner.hubs.folder.hub import FolderHub\n"
         "from limner.hubs.hub import LoraPackage; from limner.settings import Settings\n"
         "from limner.types import Visibility; from limner.errors import StorageFailed\n"
         "hub = FolderHub(Settings(home=Path(sys.argv[1])))\n"

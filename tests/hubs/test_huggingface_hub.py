@@ -15,7 +15,7 @@ import pytest
 
 from limner.errors import AccountRefused, Conflict, LimnerError, OutOfCredit, StorageFailed, VendorBusy, VendorFailed
 from limner.hubs.hub import WEIGHTS_NAME, LoraPackage, Published
-from limner.hubs.huggingface import HuggingFaceHub
+from limner.hubs.huggingface.hub import HuggingFaceHub
 from limner.settings import Settings
 from limner.stand_ins.hub.repos import HubRepo
 from limner.stand_ins.hub.server import HuggingFaceStandIn
@@ -414,7 +414,7 @@ def test_a_hub_that_is_not_there_is_told(settings: Settings, monkeypatch: pytest
 
 def test_describing_loads_no_client() -> None:
     code = (
-        "import sys; from limner.settings import Settings; from limner.hubs.huggingface import HuggingFaceHub;"
+        "import sys; from limner.settings import Settings; from limner.hubs.huggingface.hub import HuggingFaceHub;"
         "HuggingFaceHub(settings=Settings()).describe();"
         "print({'huggingface_hub', 'httpx2', 'torch', 'numpy'} & set(sys.modules))"
     )
@@ -432,7 +432,7 @@ def test_a_hub_without_xet_is_spoken_to_without_xet(
     code = first + (
         "import sys; from pathlib import Path; from limner.settings import Settings\n"
         "from limner.types import Visibility\n"
-        "from limner.hubs.hub import LoraPackage; from limner.hubs.huggingface import HuggingFaceHub\n"
+        "from limner.hubs.hub import LoraPackage; from limner.hubs.huggingface.hub import HuggingFaceHub\n"
         "weights, digest, card, url = sys.argv[1:]\n"
         "package = LoraPackage(Path(weights), digest, Path(card).read_text())\n"
         "hub = HuggingFaceHub(settings=Settings(huggingface_url=url))\n"

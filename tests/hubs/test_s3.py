@@ -14,8 +14,8 @@ import pytest
 from limner.errors import AccountRefused, InputRefused, LimnerError, NotFound, NotReady, StorageFailed, VendorFailed
 from limner.hubs.granting import Granting
 from limner.hubs.hub import WEIGHTS_NAME
-from limner.hubs.s3 import S3Hub
-from limner.hubs.s3_bucket import Bucket, credentials
+from limner.hubs.s3.bucket import Bucket, credentials
+from limner.hubs.s3.hub import S3Hub
 from limner.settings import Settings
 from limner.types import Visibility
 
@@ -204,7 +204,7 @@ def test_a_new_card_sends_no_weights(hub: S3Hub, pack: Packer, monkeypatch: pyte
 def test_large_weights_go_up_in_parts(
     hub: S3Hub, pack: Packer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("limner.hubs.s3_bucket.SMALL", 5 << 20)
+    monkeypatch.setattr("limner.hubs.s3.bucket.SMALL", 5 << 20)
     package = pack(1, size=3_500_000)
     assert package.weights.stat().st_size > 13 << 20
     hub.publish("ann/jane", package, visibility=PUBLIC, tag="v1", message="large")

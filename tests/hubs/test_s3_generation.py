@@ -15,7 +15,7 @@ import pytest
 from limner.errors import VendorRefused
 from limner.hubs.card import model_card
 from limner.hubs.hub import LoraPackage
-from limner.hubs.s3 import S3Hub
+from limner.hubs.s3.hub import S3Hub
 from limner.types import Visibility
 from tests.generation.together_bench import TogetherBench, together_bench  # noqa: F401
 

@@ -10,6 +10,6 @@ import pytest
 @pytest.fixture(scope="session", autouse=True)
 def no_waiting_for_the_disk() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
-    patch.setattr("limner.loras.writing.os.fsync", lambda descriptor: None)
+    patch.setattr("limner.loras.file.writing.os.fsync", lambda descriptor: None)
     yield
     patch.undo()

@@ -13,7 +13,7 @@ import pytest
 from limner.catalog import find_base
 from limner.errors import LoraRefused
 from limner.loras import inspect
-from limner.loras.conversion import convert, to_diffusers
+from limner.loras.conversion.convert import convert, to_diffusers
 from limner.types import Family, TensorNaming
 
 from .definitions import assert_same, changes, pack, write

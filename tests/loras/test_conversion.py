@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from limner.errors import LoraRefused
-from limner.loras.conversion import convert
-from limner.loras.header import read_header
-from limner.loras.inspection import family_and_index, inspect
-from limner.loras.layers import deltas, read_layers
+from limner.loras.checks.inspection import family_and_index, inspect
+from limner.loras.conversion.convert import convert
+from limner.loras.file.header import read_header
+from limner.loras.file.layers import deltas, read_layers
 from limner.types import TensorNaming
 
 from .making import (

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 
-from limner.loras.conversion import convert, to_diffusers
+from limner.loras.conversion.convert import convert, to_diffusers
 from limner.types import Family, TensorNaming
 
 from .definitions import pack, write

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from limner.catalog import bases, find_base
 from limner.errors import InputRefused, LoraRefused
 from limner.loras import inspect, validate
-from limner.loras.naming import index_names
-from limner.loras.number_formats import decode, encode
-from limner.loras.strength import adapter_header, declared_strength
+from limner.loras.file.naming import index_names
+from limner.loras.file.number_formats import decode, encode
+from limner.loras.file.strength import adapter_header, declared_strength
 from limner.types import Family, TensorNaming
 
 from .making import diffusers_file, flux1_linears, flux2_linears, kohya_name, matrices, saved

@@ -10,9 +10,9 @@ import pytest
 
 from limner.catalog import find_base
 from limner.errors import LoraRefused
-from limner.loras.conversion import Conversion, convert, to_diffusers
-from limner.loras.inspection import inspect
-from limner.loras.validation import validate
+from limner.loras.checks.inspection import inspect
+from limner.loras.checks.validation import validate
+from limner.loras.conversion.convert import Conversion, convert, to_diffusers
 from limner.types import Family, TensorNaming
 
 from .definitions import LINEARS, assert_same, changes, pack, read, write

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from limner.errors import LoraRefused, NotFound
-from limner.loras.header import digests, read_header
+from limner.loras.file.header import digests, read_header
 
 GOOD = save({"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(4, dtype=torch.bfloat16)}, {"k": "v"})
 

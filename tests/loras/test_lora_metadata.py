@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from limner.catalog import bases, find_base
 from limner.errors import StorageFailed
 from limner.loras import inspect, lora_metadata, seal, strip
-from limner.loras.writing import write_weights
+from limner.loras.file.writing import write_weights
 
 from .making import diffusers_file, flux1_linears
 
@@ -138,7 +138,7 @@ def test_our_metadata_names_the_base_also_to_others(tmp_path: Path, base: object
     assert metadata["modelspec.architecture"].endswith("/lora")
     assert strip(metadata) == (metadata, ())
     del metadata["limner.base"]
-    from limner.loras.metadata import declared_bases
+    from limner.loras.file.metadata import declared_bases
 
     assert declared_bases(metadata) == [base.id]  # type: ignore[attr-defined]
 
@@ -186,7 +186,7 @@ def test_a_folder_in_the_way_is_a_storage_error(tmp_path: Path) -> None:
 
 
 def test_what_is_written_is_aligned_and_read_by_the_library(tmp_path: Path) -> None:
-    from limner.loras.number_formats import encode
+    from limner.loras.file.number_formats import encode
 
     path = tmp_path / "a.safetensors"
     values = torch.randn(3, 5, dtype=torch.float64).numpy()

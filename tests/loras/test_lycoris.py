@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from limner.catalog import find_base
 from limner.errors import LoraRefused
 from limner.loras import convert, inspect, nearest_lora, to_diffusers, validate
-from limner.loras.low_rank import Hadamard, Kronecker
+from limner.loras.lycoris.low_rank import Hadamard, Kronecker
 from limner.types import TensorNaming
 
 WIDTH = 192

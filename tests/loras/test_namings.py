@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from limner.catalog import find_base
-from limner.loras.conversion import convert
+from limner.loras.conversion.convert import convert
 from limner.types import Base, Family, TensorNaming
 
 from .definitions import CLIP, LINEARS, XLABS, Linear, assert_same, changes, pack, write

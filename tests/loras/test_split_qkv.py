@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from limner.loras import inspect
-from limner.loras.conversion import convert
+from limner.loras.conversion.convert import convert
 from limner.types import Family, TensorNaming
 
 from .definitions import assert_same, changes, pack, read, write

@@ -10,8 +10,8 @@ import pytest
 from limner.catalog import find_base
 from limner.errors import LoraRefused
 from limner.loras import inspect, validate
-from limner.loras.conversion import to_diffusers
-from limner.loras.validation import refuse_unsound
+from limner.loras.checks.validation import refuse_unsound
+from limner.loras.conversion.convert import to_diffusers
 
 from .definitions import pack, write
 

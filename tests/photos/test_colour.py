@@ -14,7 +14,7 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
-from limner.photos.colour_tags import heif_colour, of_profile, png_colour
+from limner.photos.reading.colour_tags import heif_colour, of_profile, png_colour
 from limner.types import Verdict
 from tests.photos.making import codes, encoded, picture, pixels, take_bytes, wide_gamut_profile
 

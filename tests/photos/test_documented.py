@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_finding_is_in_the_guide() -> None:
-    modules = Path(limner.photos.__file__).parent.glob("*.py")
+    modules = Path(limner.photos.__file__).parent.rglob("*.py")
     code = "\n".join(module.read_text(encoding="utf-8") for module in modules)
     made = set(re.findall(r"\b(?:refusal|_warning|Finding)\(\s*\"([a-z-]+)\"", code))
     made |= set(re.findall(r"_refused\(\s*\w+,\s*\"([a-z-]+)\"", code))

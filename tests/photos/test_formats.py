@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin
 
-from limner.photos.formats import Format, is_lossless, sniff
-from limner.photos.refusals import Refusal
+from limner.photos.reading.formats import Format, is_lossless, sniff
+from limner.photos.reading.refusals import Refusal
 from limner.types import Severity, Verdict
 from tests.photos.making import codes, corners, encoded, picture, pixels, take_bytes, wide_gamut_profile
 

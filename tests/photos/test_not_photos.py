@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from limner.photos import find_sources
-from limner.photos.formats import Format, sniff
-from limner.photos.not_photos import not_a_photo
-from limner.photos.raws import is_raw_tiff
-from limner.photos.refusals import Refusal
+from limner.photos.reading.formats import Format, sniff
+from limner.photos.reading.not_photos import not_a_photo
+from limner.photos.reading.raws import is_raw_tiff
+from limner.photos.reading.refusals import Refusal
 from limner.types import Finding
 from tests.photos.making import LIMITS, codes, encoded, picture, take_bytes
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from limner.photos.own_captions import own_caption
+from limner.photos.reading.own_captions import own_caption
 
 WORDS = "Rex, schläft auf dem Sofa"
 

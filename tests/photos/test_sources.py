@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from limner.errors import StorageFailed
 from limner.photos import IntakeLimits, Source, find_sources
-from limner.photos.sources import printable
+from limner.photos.reading.sources import printable
 from tests.photos.making import LIMITS, encoded, picture, take
 
 PHOTO = encoded(picture(0, 80, 72))

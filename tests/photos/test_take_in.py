@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from limner.errors import StorageFailed
-from limner.photos import IntakeResult, KnownPhoto, Source, decoding, find_sources, intake, take_in
-from limner.photos.decoding import DecodingRoom
-from limner.photos.duplicates import Likeness, Rank, Seen
+from limner.photos import IntakeResult, KnownPhoto, Source, find_sources, intake, take_in
+from limner.photos.quality.duplicates import Likeness, Rank, Seen
+from limner.photos.reading import decoding
+from limner.photos.reading.decoding import DecodingRoom
 from limner.types import Progress, Verdict
 from tests.photos.making import LIMITS, codes, corners, encoded, picture, take, take_bytes
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from limner.catalog.bases import use_folder
 from limner.errors import Cancelled, LoraRefused
-from limner.loras.inspection import inspect
+from limner.loras.checks.inspection import inspect
 from limner.stand_ins.catalog import write_catalog
 from limner.stand_ins.engine import Engine
 from limner.stand_ins.random_flux2 import FLUX2_RANDOM, stored_flux2

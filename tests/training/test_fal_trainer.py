@@ -28,9 +28,9 @@ from limner.errors import (
     VendorFailed,
     WorkFailed,
 )
-from limner.loras.conversion import convert
-from limner.loras.header import read_header
-from limner.loras.validation import validate
+from limner.loras.checks.validation import validate
+from limner.loras.conversion.convert import convert
+from limner.loras.file.header import read_header
 from limner.operations.home.workspace import Workspace
 from limner.operations.payments.purchases import StoredPayments, decide
 from limner.training.fal import following, run_notes

@@ -214,7 +214,7 @@ def in_json(target: Target, routes: list[Route], times: int) -> Iterator[Sent]:
 
 def in_forms(target: Target, routes: list[Route], times: int) -> Iterator[Sent]:
     read = Path(__file__).parents[2] / "src/limner/web/pages"
-    texts = "\n".join(path.read_text() for path in read.glob("*.py"))
+    texts = "\n".join(path.read_text() for path in read.rglob("*.py"))
     # What a form is asked for by its name, anywhere on the pages.
     asked = sorted(set(re.findall(r'(?:get|getlist|_text|_number|_word)\((?:\w+, )?"(\w+)"', texts)))
     turn = 0

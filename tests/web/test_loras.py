@@ -18,8 +18,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from limner.errors import LimnerError
-from limner.loras.header import digests, read_header
-from limner.loras.inspection import inspect
+from limner.loras.checks.inspection import inspect
+from limner.loras.file.header import digests, read_header
 from limner.operations.publications import job as publishing
 from limner.stand_ins.serving import serve
 from limner.studio import Studio
@@ -251,7 +251,7 @@ def test_a_file_on_its_way_lies_in_the_home_and_leaves_the_reserve(
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
     assert take(client, file=quick_lora("limner-tiny", 2, b"x")).status_code == 303
     monkeypatch.undo()
-    monkeypatch.setattr("limner.loras.header.LARGEST_FILE", 1000)
+    monkeypatch.setattr("limner.loras.file.header.LARGEST_FILE", 1000)
     refused = take(client, file=b"x" * 1001, trigger="kept")
     assert (refused.status_code, "more than 1,000 bytes" in refused.text) == (422, True)
     assert 'value="kept"' in refused.text

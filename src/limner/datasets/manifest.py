@@ -10,7 +10,7 @@ from typing import Any
 
 from limner.datasets.buckets import check_resolution
 from limner.datasets.canonical import canonical_json, read_plain, sha256
-from limner.datasets.captions import DEFAULT_TEMPLATE, clean_caption, fill, has_trigger
+from limner.datasets.captions.template import DEFAULT_TEMPLATE, clean_caption, fill, has_trigger
 from limner.datasets.crops import check_crop
 from limner.datasets.placing import place
 from limner.datasets.render import open_photo

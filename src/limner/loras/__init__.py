@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from limner.loras.conversion import Conversion, convert, to_diffusers
-    from limner.loras.inspection import inspect
-    from limner.loras.lycoris import Nearest, nearest_lora
-    from limner.loras.metadata import Sealed, lora_metadata, seal, strip
-    from limner.loras.validation import validate
+    from limner.loras.checks.inspection import inspect
+    from limner.loras.checks.validation import validate
+    from limner.loras.conversion.convert import Conversion, convert, to_diffusers
+    from limner.loras.file.metadata import Sealed, lora_metadata, seal, strip
+    from limner.loras.lycoris.nearest import Nearest, nearest_lora
 
 __all__ = [
     "Conversion",
@@ -26,17 +26,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Conversion": "conversion",
-    "Nearest": "lycoris",
-    "Sealed": "metadata",
-    "convert": "conversion",
-    "inspect": "inspection",
-    "lora_metadata": "metadata",
-    "nearest_lora": "lycoris",
-    "seal": "metadata",
-    "strip": "metadata",
-    "to_diffusers": "conversion",
-    "validate": "validation",
+    "Conversion": "conversion.convert",
+    "Nearest": "lycoris.nearest",
+    "Sealed": "file.metadata",
+    "convert": "conversion.convert",
+    "inspect": "checks.inspection",
+    "lora_metadata": "file.metadata",
+    "nearest_lora": "lycoris.nearest",
+    "seal": "file.metadata",
+    "strip": "file.metadata",
+    "to_diffusers": "conversion.convert",
+    "validate": "checks.validation",
 }
 
 

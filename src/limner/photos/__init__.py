@@ -7,11 +7,11 @@
 
 from __future__ import annotations
 
-from limner.photos.duplicates import KnownPhoto
-from limner.photos.faces import FaceDetector, installed_detector
 from limner.photos.intake import IntakeResult, Outdone, take_in
-from limner.photos.limits import IntakeLimits
-from limner.photos.sources import Source, Sources, find_sources
+from limner.photos.quality.duplicates import KnownPhoto
+from limner.photos.quality.faces import FaceDetector, installed_detector
+from limner.photos.reading.limits import IntakeLimits
+from limner.photos.reading.sources import Source, Sources, find_sources
 
 __all__ = [
     "FaceDetector",

@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.errors import LimnerError
-from limner.photos import checks
-from limner.photos.duplicates import KnownPhoto, Likeness, Rank, Seen
-from limner.photos.faces import FaceDetector, look_for_faces
-from limner.photos.limits import IntakeLimits
-from limner.photos.own_captions import own_caption
-from limner.photos.refusals import Refusal, refusal
-from limner.photos.sources import Source, find_sources
+from limner.photos.quality import checks
+from limner.photos.quality.duplicates import KnownPhoto, Likeness, Rank, Seen
+from limner.photos.quality.faces import FaceDetector, look_for_faces
+from limner.photos.reading.limits import IntakeLimits
+from limner.photos.reading.own_captions import own_caption
+from limner.photos.reading.refusals import Refusal, refusal
+from limner.photos.reading.sources import Source, find_sources
 from limner.types import Finding, Photo, PhotoReport, Progress, Verdict
 
 if TYPE_CHECKING:
-    from limner.photos.decoding import DecodingRoom
-    from limner.photos.measures import Measures
+    from limner.photos.quality.measures import Measures
+    from limner.photos.reading.decoding import DecodingRoom
     from limner.photos.storing import Stored
 
 __all__ = ["IntakeLimits", "IntakeResult", "KnownPhoto", "Outdone", "Source", "find_sources", "take_in"]
@@ -150,7 +150,7 @@ class _Looker:
     def __init__(
         self, workdir: Path, limits: IntakeLimits, detector: FaceDetector | None, *, captions: bool = False
     ) -> None:
-        from limner.photos.decoding import DecodingRoom
+        from limner.photos.reading.decoding import DecodingRoom
 
         self._workdir = workdir
         self._limits = limits
@@ -178,8 +178,8 @@ class _Looker:
                 source.path.unlink(missing_ok=True)
 
     def _look(self, source: Source, stem: Path) -> _Looked:
-        from limner.photos.decoding import decode
-        from limner.photos.measures import measure
+        from limner.photos.quality.measures import measure
+        from limner.photos.reading.decoding import decode
         from limner.photos.storing import store
 
         picture = decode(source.path, source.name, self._limits, self._room)

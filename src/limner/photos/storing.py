@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limner.errors import StorageFailed
-from limner.photos.decoding import Picture
+from limner.photos.reading.decoding import Picture
 
 __all__ = ["Stored", "store"]
 

@@ -45,7 +45,7 @@ class HuggingFaceService:
 
     def get_lora_status(self, repo: str, *, revision: str = "main", weights_digest: str = "") -> Health:
         """Whether the lora there is ready for use, and by whom; ``problems`` says what stands in the way."""
-        from limner.hubs.huggingface import HuggingFaceHub
+        from limner.hubs.huggingface.hub import HuggingFaceHub
 
         hub = HuggingFaceHub(settings=self.studio.settings)
         return hub.status(hub.full_name(repo), revision=revision, weights_digest=weights_digest)

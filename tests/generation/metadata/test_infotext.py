@@ -16,7 +16,7 @@ from limner.generation.metadata import infotext
 from limner.generation.metadata.comfyui import graph as comfyui
 from limner.generation.metadata.comfyui import workflow as comfyui_workflow
 from limner.generation.metadata.invokeai import metadata as invokeai
-from limner.loras.inspection import inspect
+from limner.loras.checks.inspection import inspect
 from limner.types import LoraUse
 from tests.generation.making import lora_use, many, record
 

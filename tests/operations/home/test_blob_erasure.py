@@ -92,7 +92,7 @@ def test_a_job_that_begins_meanwhile_is_not_torn(loras: Studio, monkeypatch: pyt
     if when == "digests":
         monkeypatch.setattr(loras._workspace.blobs, "digests", start)
     else:
-        monkeypatch.setattr("limner.hubs.folder.FolderHub.delete", start)
+        monkeypatch.setattr("limner.hubs.folder.hub.FolderHub.delete", start)
     with pytest.raises(Conflict, match="has not ended"):
         loras.erasure.erase("bob")
     (job,) = started

@@ -173,7 +173,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 @pytest.mark.parametrize(("ending", "most"), [("jpg", 60), ("png", 60)])
 def test_a_photo_of_100_megapixels_takes_little_memory(tmp_path: Path, ending: str, most: int) -> None:
-    from limner.photos.decoding import vips
+    from limner.photos.reading.decoding import vips
 
     large, small = tmp_path / f"large.{ending}", tmp_path / f"small.{ending}"
     vips().Image.black(12_500, 8_000, bands=3).write_to_file(str(large))

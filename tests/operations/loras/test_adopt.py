@@ -385,7 +385,7 @@ def test_a_name_that_leads_inside_is_refused(workspace: Workspace, monkeypatch: 
 
 def test_a_file_too_large_is_refused_at_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     app, _ = site()
-    monkeypatch.setattr("limner.loras.header.LARGEST_FILE", 1000)
+    monkeypatch.setattr("limner.loras.file.header.LARGEST_FILE", 1000)
     with serve(app) as url, pytest.raises(StorageFailed, match="larger"):
         import_lora(workspace, f"{url}/lora.safetensors", subject="zib")
 

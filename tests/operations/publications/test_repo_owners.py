@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from limner import Studio
 from limner.errors import Conflict
-from limner.hubs.folder import FolderHub
+from limner.hubs.folder.hub import FolderHub
 from limner.operations.publications import job as publishing
 from limner.operations.publications import repo_owners as repos
 from limner.records import Job

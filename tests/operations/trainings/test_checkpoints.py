@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 
 from limner import Studio
 from limner.errors import Conflict, InputRefused, NotFound
-from limner.loras.header import digests, read_header
+from limner.loras.file.header import digests, read_header
 from limner.operations.generations import orders as ordering
 from limner.operations.generations import submission as generating
 from limner.settings import Settings

@@ -12,8 +12,9 @@ from sqlalchemy.dialects.sqlite import insert
 
 from limner import plugins
 from limner.catalog import find_base
-from limner.datasets import captioning, manifest, sheet
-from limner.datasets.captions import DEFAULT_TEMPLATE, fill, plain_braces
+from limner.datasets import manifest, sheet
+from limner.datasets.captions import captioning
+from limner.datasets.captions.template import DEFAULT_TEMPLATE, fill, plain_braces
 from limner.datasets.packages import Package, package
 from limner.errors import Conflict
 from limner.operations.datasets import queries as dataset_queries

@@ -96,7 +96,7 @@ def _draw(workspace: Workspace, picture: StoredPicture, width: int) -> Path:
 
 def _smaller(picture: StoredPicture, width: int) -> bytes:
     """The thumbnail's bytes. Decoders shrink while they read where the format allows it, and stream where not."""
-    from limner.photos.decoding import vips
+    from limner.photos.reading.decoding import vips
 
     try:
         with picture.path.open("rb") as stream:

@@ -13,7 +13,7 @@ from limner.catalog import find_base
 from limner.datasets.triggers import check_slug, check_trigger
 from limner.errors import Conflict, LoraRefused, NameRefused, NotFound
 from limner.hubs.hub import WEIGHTS_NAME
-from limner.loras import header
+from limner.loras.file import header
 from limner.operations.home import blob_erasure as erasing
 from limner.operations.home.scratch import scratch
 from limner.operations.home.workspace import Workspace
@@ -110,7 +110,7 @@ def _bring(workspace: Workspace, source: str, folder: Path, *, from_here: bool) 
 
 def bring_config(web: PublicWeb, found: Found, folder: Path) -> None:
     """Fetch the ``adapter_config.json`` of a repo, which gives the strength, to beside where the weights will be."""
-    from limner.loras.adapter_config import CONFIG_NAME, LONGEST_CONFIG
+    from limner.loras.file.adapter_config import CONFIG_NAME, LONGEST_CONFIG
 
     if found.config:
         web.download(found.config, folder / CONFIG_NAME, most=LONGEST_CONFIG)
@@ -151,9 +151,9 @@ def _checked(path: Path, folder: Path, adoption: Adoption, card: str) -> _Checke
     LoKr and LoHa become the nearest LoRA first. It is written in diffusers' naming where it has another, or something
     that conversion mends. BaseUnclear: several bases fit, and nothing says which.
     """
-    from limner.loras.base_choice import unclear
-    from limner.loras.inspection import inspect
-    from limner.loras.validation import refuse_unsound
+    from limner.loras.checks.base_choice import unclear
+    from limner.loras.checks.inspection import inspect
+    from limner.loras.checks.validation import refuse_unsound
 
     if adoption.base:
         find_base(adoption.base)  # refused before the work that may follow
@@ -173,7 +173,7 @@ def _checked(path: Path, folder: Path, adoption: Adoption, card: str) -> _Checke
     if adoption.base:
         told = [one for one in told if one.code != "base-by-hint"]
     if came.kind != "lora":
-        from limner.loras.lycoris import nearest_lora
+        from limner.loras.lycoris.nearest import nearest_lora
 
         if find_base(wanted).id not in came.candidates:  # said before the work
             fits = f" It fits {' or '.join(came.candidates)}." if came.candidates else ""
@@ -200,8 +200,8 @@ def _checked(path: Path, folder: Path, adoption: Adoption, card: str) -> _Checke
 
 def _sound(facts: LoraFacts, base: Base, into: Path, *, drop_additions: bool) -> LoraFacts:
     """The file converted where it has to be, and validated. LoraRefused."""
-    from limner.loras.conversion import convert
-    from limner.loras.validation import validate
+    from limner.loras.checks.validation import validate
+    from limner.loras.conversion.convert import convert
 
     mended = any(finding.code in MENDED for finding in facts.findings)
     mended |= drop_additions and any(finding.code == "additions" for finding in facts.findings)

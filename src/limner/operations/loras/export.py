@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from limner.catalog import find_base
 from limner.errors import InputRefused, NotFound, StorageFailed
-from limner.loras.conversion import convert
+from limner.loras.conversion.convert import convert
 from limner.operations.home.workspace import Workspace
 from limner.records import Lora
 from limner.store.models import LoraOriginalRow, LoraRow

@@ -35,8 +35,8 @@ def inspect_file(path: Path, base: str = "") -> dict[str, Any]:
 
 
 def _lora(path: Path, base: str) -> dict[str, Any]:
-    from limner.loras.inspection import inspect
-    from limner.loras.validation import validate
+    from limner.loras.checks.inspection import inspect
+    from limner.loras.checks.validation import validate
 
     facts, problem, says = inspect(path), "", ""
     fitting = [base] if base else [facts.base] if facts.base else list(facts.candidates)
@@ -66,8 +66,8 @@ def _lora(path: Path, base: str) -> dict[str, Any]:
 
 def _check_special(path: Path) -> None:
     """Read all numbers of a LoKr or LoHa. LoraRefused: one is not finite."""
-    from limner.loras.header import read_header
-    from limner.loras.lycoris import adapters, check_adapters
+    from limner.loras.file.header import read_header
+    from limner.loras.lycoris.nearest import adapters, check_adapters
 
     header = read_header(path)
     with path.open("rb") as file:

@@ -14,7 +14,7 @@ from limner.catalog import find_base
 from limner.datasets.triggers import check_slug
 from limner.errors import BaseUnclear, Cancelled, InputRefused, LimnerError, VendorBusy, VendorFailed
 from limner.hubs.hub import WEIGHTS_NAME
-from limner.loras import header
+from limner.loras.file import header
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs import queries as job_queries

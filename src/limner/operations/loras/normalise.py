@@ -22,8 +22,8 @@ MENDED = (
 
 def in_our_naming(weights: Path, into: Path, base: Base) -> Path:
     """A trainer's weights in diffusers' naming, without its leftovers: as they are, or converted. LoraRefused."""
-    from limner.loras.conversion import to_diffusers
-    from limner.loras.inspection import inspect
+    from limner.loras.checks.inspection import inspect
+    from limner.loras.conversion.convert import to_diffusers
 
     found = inspect(weights)
     if found.naming is TensorNaming.DIFFUSERS and not any(finding.code in MENDED for finding in found.findings):

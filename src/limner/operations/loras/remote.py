@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from limner.catalog import bases
 from limner.errors import InputRefused
-from limner.loras import header as safetensors_header
+from limner.loras.file import header as safetensors_header
 from limner.operations.loras import sources as lora_sources
 from limner.operations.loras.sources import Found
 from limner.settings import Settings
@@ -16,7 +16,7 @@ from limner.types import LoraUse
 from limner.vendors.http.public_web import PublicWeb
 
 if TYPE_CHECKING:
-    from limner.loras.header import Header
+    from limner.loras.file.header import Header
 
 __all__ = ["FIRST_READ", "LONGEST_HEADER", "LONGEST_TRIGGER", "describe_remote", "header_of"]
 
@@ -43,10 +43,10 @@ def describe_remote(source: str, settings: Settings, *, from_here: bool = True, 
             remedy=f"Import it first: limner lora import {place} --subject SLUG",
             thing=str(place),
         )
-    from limner.loras.base_choice import choose
-    from limner.loras.fitting import fits
-    from limner.loras.inspection import family_and_index
-    from limner.loras.metadata import declared_trigger
+    from limner.loras.checks.base_choice import choose
+    from limner.loras.checks.fitting import fits
+    from limner.loras.checks.inspection import family_and_index
+    from limner.loras.file.metadata import declared_trigger
 
     found = lora_sources.find(place, settings, anonymous=anonymous)
     web = lora_sources.web_for(settings, loopback=from_here, anonymous=anonymous)

@@ -9,7 +9,7 @@ from typing import Unpack
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from limner.datasets.captions import DEFAULT_TEMPLATE
+from limner.datasets.captions.template import DEFAULT_TEMPLATE
 from limner.errors import CaptionRefused, InputRefused, NotFound
 from limner.operations.home.facet import Facet
 from limner.operations.photos import late_captions

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from limner.catalog import base_location
 from limner.catalog.text_encoders import cut_text, encoders_of
-from limner.datasets.captions import DEFAULT_TEMPLATE, check_template, fill
-from limner.datasets.leaks import find_leaks, trigger_count
+from limner.datasets.captions.leaks import find_leaks, trigger_count
+from limner.datasets.captions.template import DEFAULT_TEMPLATE, check_template, fill
 from limner.errors import CaptionRefused, NotReady
 from limner.operations.home.workspace import Workspace
 from limner.records import HealthFinding, PhotoEntry

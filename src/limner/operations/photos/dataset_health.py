@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from limner.datasets.captions import DEFAULT_TEMPLATE, fill
+from limner.datasets.captions.template import DEFAULT_TEMPLATE, fill
 from limner.datasets.manifest import MIN_PHOTOS
 from limner.datasets.placing import Bucketed, shape_bucket
 from limner.operations.home.workspace import Workspace
@@ -15,7 +15,7 @@ from limner.operations.photos import caption_health
 from limner.operations.photos import queries as photo_queries
 from limner.operations.photos.editing import base_and_resolution, find_photo_row
 from limner.operations.subjects import queries as reading
-from limner.photos.duplicates import ALIKE_BITS
+from limner.photos.quality.duplicates import ALIKE_BITS
 from limner.records import DatasetHealth, HealthFinding, PhotoEntry, PhotoShare
 from limner.store.models import PhotoRow
 from limner.types import Base, Crop, Finding, Severity, SubjectFacts, SubjectKind

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from limner.catalog import find_base
 from limner.datasets.buckets import check_resolution
-from limner.datasets.captions import check_template, clean_caption
+from limner.datasets.captions.template import check_template, clean_caption
 from limner.datasets.crops import check_crop
 from limner.datasets.placing import place
 from limner.datasets.render import encode_picture, open_photo, render_image

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from limner.datasets.caption_pairing import (
-    PRECEDENCE,
-    Caption,
-    CaptionBook,
-    Rank,
-    kohya_folders,
-    listed,
-    path_parts,
-)
-from limner.datasets.captions import clean_caption, plain_braces
+from limner.datasets.captions.pairing import PRECEDENCE, Caption, CaptionBook, Rank, kohya_folders, listed, path_parts
+from limner.datasets.captions.template import clean_caption, plain_braces
 from limner.errors import CaptionRefused
 from limner.operations.home.workspace import Workspace
 from limner.operations.photos import late_captions

@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 
-from limner.datasets.caption_files import SIDECARS, TABLES, read_captions
-from limner.datasets.caption_pairing import Caption
+from limner.datasets.captions.files import SIDECARS, TABLES, read_captions
+from limner.datasets.captions.pairing import Caption
 from limner.errors import CaptionRefused, PhotoRefused
 from limner.operations.home import blob_erasure as erasing
 from limner.operations.home.workspace import Workspace

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from limner.datasets.caption_pairing import Caption
+from limner.datasets.captions.pairing import Caption
 from limner.errors import NotFound
 from limner.operations.home.workspace import Workspace
 from limner.operations.subjects import queries as reading

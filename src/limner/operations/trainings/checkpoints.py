@@ -117,8 +117,8 @@ def pick(workspace: Workspace, training: str, step: int) -> Lora:
             return lora_queries.lora_record(workspace, known)
         manifest = dataset_queries.to_dataset(session.get_one(DatasetRow, of.dataset)).manifest
     # Reading and writing weights needs numpy, which nothing else here does.
-    from limner.loras.metadata import lora_metadata, seal
-    from limner.loras.validation import validate
+    from limner.loras.checks.validation import validate
+    from limner.loras.file.metadata import lora_metadata, seal
     from limner.operations.loras.normalise import in_our_naming
 
     with scratch(workspace.home, "pick-") as folder:

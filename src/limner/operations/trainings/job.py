@@ -22,8 +22,8 @@ from limner.datasets.packages import package
 from limner.datasets.render import write_rendered
 from limner.errors import Cancelled, RecipeRefused, WorkFailed
 from limner.findings import refuse
-from limner.loras.metadata import lora_metadata, seal
-from limner.loras.validation import validate
+from limner.loras.checks.validation import validate
+from limner.loras.file.metadata import lora_metadata, seal
 from limner.operations.datasets import queries as dataset_queries
 from limner.operations.home import blob_erasure as erasing
 from limner.operations.home.workspace import Workspace

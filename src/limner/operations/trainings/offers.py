@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from limner import plugins
 from limner.catalog import bases, find_base
-from limner.datasets.captions import plain_braces
+from limner.datasets.captions.template import plain_braces
 from limner.datasets.manifest import MIN_PHOTOS
 from limner.errors import ConsentNeeded, LimnerError, RecipeRefused, SpendingRefused
 from limner.money.budgets import check_budgets

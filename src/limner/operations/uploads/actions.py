@@ -226,7 +226,7 @@ class Uploads(Facet):
 
     def spool_lora(self) -> Spool:
         """A place for the file of a LoRA, to be imported from there and then discarded."""
-        from limner.loras.header import LARGEST_FILE
+        from limner.loras.file.header import LARGEST_FILE
 
         file = self._file(f"lora_{uuid4().hex[:16]}.safetensors")
         # Importing may convert it, and keeps a copy.

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from limner.passed_over import is_device_name, is_hidden
 from limner.photos import IntakeLimits, Source, find_sources
-from limner.photos.sources import Sources, printable
+from limner.photos.reading.sources import Sources, printable
 from limner.records import Upload
 
 __all__ = ["Drop", "lay_out", "safe_path", "shown_name"]

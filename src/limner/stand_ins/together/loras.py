@@ -11,8 +11,8 @@ import httpx2
 from limner.catalog.bases import bases
 from limner.catalog.hosted import HostedModel
 from limner.errors import LimnerError
-from limner.loras.fitting import misfits
-from limner.loras.inspection import inspect_closely
+from limner.loras.checks.fitting import misfits
+from limner.loras.checks.inspection import inspect_closely
 from limner.stand_ins.random_flux2 import FLUX2_RANDOM
 
 __all__ = ["LoraProblem", "fetch_lora", "fitting_lora"]

@@ -1,0 +1,1 @@
+"""Captions: found beside photos, paired with them, cleaned, filled in, judged."""

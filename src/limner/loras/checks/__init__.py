@@ -1,0 +1,1 @@
+"""What a LoRA is, whether it is sound, and which base it fits."""

@@ -1,0 +1,1 @@
+"""A LoRA in another tensor naming."""

@@ -1,0 +1,1 @@
+"""What a LoRA file holds: header, tensors by their names, strength, metadata."""

@@ -1,0 +1,1 @@
+"""LoKr and LoHa, and the nearest LoRA to one."""

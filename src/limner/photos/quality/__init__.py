@@ -1,0 +1,1 @@
+"""What a photo is like, and which photos are the same."""

@@ -1,0 +1,1 @@
+"""Files, folders and zips read into upright sRGB pictures."""
