@@ -23,8 +23,8 @@ _CARD_HEIGHT = _PAD + _CELL + 40 + _CAPTION_LINES * line_height(SMALL) + _PAD
 _MOST = 120
 
 
-def crop_sheet(manifest: DatasetManifest, photo_path: Callable[[str], Path], *, image_format: str = "PNG") -> bytes:
-    """Draw the first 120 photos of a dataset; gives a PNG (or ``image_format`` JPEG) as bytes.
+def crop_sheet(manifest: DatasetManifest, photo_path: Callable[[str], Path]) -> bytes:
+    """Draw the first 120 photos of a dataset; gives a PNG as bytes.
 
     What a crop leaves out is veiled. A photo that is lost leaves an empty place that says so. Without photos there is
     only the heading.
@@ -41,7 +41,7 @@ def crop_sheet(manifest: DatasetManifest, photo_path: Callable[[str], Path], *, 
         left = _MARGIN + number % columns * (_CELL + 2 * _PAD + _GAP)
         rounded(sheet, _card(number + 1, item, photo_path), (left, top + number // columns * (_CARD_HEIGHT + _GAP)), 14)
     data = io.BytesIO()
-    sheet.save(data, image_format, quality=92)
+    sheet.save(data, "PNG")
     return data.getvalue()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -30,8 +29,8 @@ UNKNOWN = "not known"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def make_templates(more: Mapping[str, object] | None = None) -> Environment:
-    """The environment of all templates. ``more`` are globals of the app's own.
+def make_templates() -> Environment:
+    """The environment of all templates.
 
     Each page's context must hold ``csrf_token`` (str), where the layout or a form is drawn. Globals: ``static_url``,
     ``csrf_field``, ``device_names``. Filters: ``money``, ``price``, ``duration``, ``when``, ``bytes``, ``number``,
@@ -51,7 +50,6 @@ def make_templates(more: Mapping[str, object] | None = None) -> Environment:
         static_url=static_url,
         csrf_field=csrf_field,
         device_names="/".join(map(str.strip, sorted(DEVICE_NAMES))),
-        **(more or {}),
     )
     return made
 
