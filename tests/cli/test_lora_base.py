@@ -11,7 +11,7 @@ import pytest
 from limner.cli.consent_prompt import with_base
 from limner.errors import BaseUnclear
 from limner.operations.jobs.lifecycle import as_error
-from limner.operations.jobs.watch import failure_of
+from limner.operations.jobs.queries import failure_of
 from limner.records import Job
 from limner.store.models import now
 from limner.types import JobState

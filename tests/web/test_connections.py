@@ -310,7 +310,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 from limner.errors import TooManyAtOnce
 from limner.operations.jobs.vendor_webhooks import listening
 from limner.settings import Settings
-from limner.web.connections import BACKLOG, Limits, bounded_by
+from limner.http_server.connections import BACKLOG, Limits, bounded_by
 async def app(scope, receive, send):
     open("/dev/null").close()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})

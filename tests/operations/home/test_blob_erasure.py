@@ -203,7 +203,7 @@ def test_the_weights_of_a_killed_pick_are_swept_and_those_of_a_living_one_are_no
     runs = studio.settings.home / "runs"
     in_child(
         studio,
-        "from limner.loras import validation\n"
+        "from limner.loras.checks import validation\n"
         "validation.validate = lambda *words: os._exit(9)\n"
         f"studio.trainings.pick({TRAINING!r}, 10)",
     )

@@ -160,7 +160,7 @@ MEASURED = """
 import resource, sys
 from pathlib import Path
 from limner.operations.home.thumbnails import _smaller
-from limner.photos.decoding import vips
+from limner.photos.reading.decoding import vips
 from limner.records import StoredPicture
 path = Path(sys.argv[1])
 small = StoredPicture("0" * 64, sys.argv[2], "a", Path(sys.argv[3]))

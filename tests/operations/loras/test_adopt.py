@@ -32,7 +32,7 @@ from limner.operations.loras import sources as lora_sources
 from limner.operations.loras.adopt import import_lora
 from limner.operations.loras.remote import describe_remote
 from limner.operations.loras.sources import HubFile
-from limner.operations.publications import hub_repos as published
+from limner.operations.publications.actions import Publications
 from limner.settings import Settings
 from limner.stand_ins.hub.repos import HubRepo
 from limner.stand_ins.hub.server import HuggingFaceStandIn
@@ -401,9 +401,9 @@ def test_what_is_on_the_hub_is_listed_opened_and_taken_away(
     (tmp_path / "a.safetensors").write_bytes(lora_bytes())
     import_lora(workspace, tmp_path / "a.safetensors", subject="zib", kind="character", trigger="zibbo")
     publishing.publish_now(workspace, "zib", hub="huggingface", visibility=Visibility.PRIVATE)
-    (entry,) = published.listing(workspace, "huggingface")
+    (entry,) = Publications(workspace).hub_listing("huggingface")
     assert (entry.repo, entry.visibility, entry.loras) == ("ann/zib-lora", Visibility.PRIVATE, ("zib@v1",))
-    assert published.set_visibility(workspace, "zib", Visibility.PUBLIC) == [
+    assert Publications(workspace).set_visibility("zib", Visibility.PUBLIC) == [
         ("huggingface", "ann/zib-lora", Visibility.PUBLIC)
     ]
     assert not hub_server.repos["ann/zib-lora"].private
@@ -412,10 +412,10 @@ def test_what_is_on_the_hub_is_listed_opened_and_taken_away(
 
         assert {row.visibility for row in session.query(PublicationRow)} == {"public"}
     del hub_server.repos["ann/zib-lora"]
-    assert published.unpublish(workspace, "zib") == [("huggingface", "ann/zib-lora")]
+    assert Publications(workspace).unpublish("zib") == [("huggingface", "ann/zib-lora")]
     with pytest.raises(NotFound, match="not published"):
-        published.unpublish(workspace, "zib")
-    assert published.listing(workspace, "huggingface") == []
+        Publications(workspace).unpublish("zib")
+    assert Publications(workspace).hub_listing("huggingface") == []
 
 
 def test_a_person_is_not_made_public_without_consent(
@@ -427,7 +427,7 @@ def test_a_person_is_not_made_public_without_consent(
     import_lora(workspace, tmp_path / "a.safetensors", subject="jane", kind="person", trigger="jane_doe")
     publishing.publish_now(workspace, "jane", hub="huggingface", visibility=Visibility.PRIVATE)
     with pytest.raises(Conflict, match="consent"):
-        published.set_visibility(workspace, "jane", Visibility.PUBLIC)
+        Publications(workspace).set_visibility("jane", Visibility.PUBLIC)
     assert hub_server.repos["ann/jane-lora"].private
 
 

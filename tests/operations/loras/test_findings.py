@@ -14,10 +14,10 @@ from limner.errors import BaseUnclear, Conflict, InputRefused, LoraRefused, NotF
 from limner.operations.erasure import subject
 from limner.operations.home.workspace import Workspace
 from limner.operations.loras import export as exporting
-from limner.operations.loras import queries as lora_queries
+from limner.operations.loras.actions import Loras
 from limner.operations.loras.adopt import import_lora
 from limner.operations.loras.normalise import in_our_naming
-from limner.operations.publications import lora_card as lora_editing
+from limner.operations.publications.actions import Publications
 from limner.records import Lora
 from limner.settings import Settings
 from limner.types import Finding
@@ -130,7 +130,7 @@ def test_what_an_import_left_out_or_found_odd_is_kept_with_the_lora(
     )
     made = bring(tensors, {"ss_sd_model_name": "Chroma1-HD.safetensors"})
     assert codes(made) == {"guidance-left-out", "left-out", "other-model"}
-    assert lora_queries.lora(workspace, "zib").findings == made.findings
+    assert Loras(workspace).get("zib").findings == made.findings
     assert all(isinstance(finding, Finding) for finding in made.findings)
 
 
@@ -158,7 +158,7 @@ def test_an_open_base_is_asked_for_and_never_guessed(workspace: Workspace, bring
     assert question.value.candidates == ("flux1-dev", "flux1-schnell")
     problem = question.value.as_problem()
     assert (problem["status"], problem["candidates"]) == (422, ["flux1-dev", "flux1-schnell"])
-    assert not lora_queries.loras(workspace)
+    assert not Loras(workspace).all()
     assert not workspace.blobs.digests()
     assert (bring(REAL, base="flux1-schnell").base, bring(REAL, base="flux1-schnell").name) == (
         "flux1-schnell",
@@ -197,8 +197,8 @@ def test_its_original_goes_when_the_last_that_was_made_of_it_goes(
 ) -> None:
     first, second = bring(LOKR, rank=4), bring(LOKR, rank=8)
     assert len(workspace.blobs.digests()) == 3
-    assert lora_editing.delete_lora(workspace, first.name).erased["blobs"] == 1
-    assert lora_editing.delete_lora(workspace, second.name).erased["blobs"] == 2
+    assert Publications(workspace).delete_lora(first.name).erased["blobs"] == 1
+    assert Publications(workspace).delete_lora(second.name).erased["blobs"] == 2
     assert workspace.blobs.digests() == []
 
 

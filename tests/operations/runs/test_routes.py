@@ -18,7 +18,7 @@ from limner.errors import InputRefused, NotFound
 from limner.operations.home.workspace import Workspace
 from limner.operations.runs import routes as module
 from limner.operations.runs.routes import alternatives, routes
-from limner.operations.subjects import editing as subjects
+from limner.operations.subjects.actions import Subjects
 from limner.records import Route
 from limner.settings import Settings
 from limner.types import BackEnd, Need, Price, Reach
@@ -143,7 +143,7 @@ def test_it_says_who_sees_the_photos_and_the_lora(world: World, workspace: Works
 
 
 def test_a_persons_lora_that_would_become_public_is_told(world: World, workspace: Workspace) -> None:
-    subjects.add(workspace, "ann", kind="person")
+    Subjects(workspace).add("ann", kind="person")
     found = named(routes(hosted_world(world) and workspace, base="flux2-dev", subject="ann"))
     assert "consent" in found["shop-wide-far"].notes[0]
     assert not found["shop-vault-far"].notes and not found["shop-shop"].notes

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from limner.operations.datasets import queries as dataset_queries
+from sqlalchemy import select
+
+from limner.operations.datasets.queries import find_dataset_row, to_dataset
 from limner.operations.home.facet import Facet
 from limner.records import (
     Dataset,
+)
+from limner.store.models import (
+    DatasetRow,
 )
 
 __all__ = ["Datasets"]
@@ -41,11 +46,15 @@ class Datasets(Facet):
 
     def all(self, slug: str = "") -> list[Dataset]:
         """The frozen datasets, newest first."""
-        return dataset_queries.datasets(self._workspace, slug)
+        query = select(DatasetRow).order_by(DatasetRow.created_at.desc())
+        with self._workspace.database.read() as session:
+            rows = session.scalars(query.where(DatasetRow.subject == slug) if slug else query)
+            return [to_dataset(row) for row in rows]
 
     def get(self, name: str) -> Dataset:
         """A dataset by its digest (six digits will do), or a subject's newest by its slug."""
-        return dataset_queries.dataset(self._workspace, name)
+        with self._workspace.database.read() as session:
+            return to_dataset(find_dataset_row(session, name))
 
     def package(self, dataset: str, layout: str, destination: str | Path, *, zipped: bool = False) -> Path:
         """Write a dataset in a trainer's layout (replicate, fal, kohya, ai-toolkit, diffusers); give its path.

@@ -7,7 +7,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from limner.errors import NotFound
-from limner.operations.home.workspace import Workspace
 from limner.records import (
     Dataset,
 )
@@ -18,21 +17,7 @@ from limner.types import (
     DatasetManifest,
 )
 
-__all__ = ["MANIFEST", "dataset", "datasets", "find_dataset_row", "to_dataset"]
-
-
-def datasets(workspace: Workspace, slug: str = "") -> list[Dataset]:
-    query = select(DatasetRow).order_by(DatasetRow.created_at.desc())
-    with workspace.database.read() as session:
-        rows = session.scalars(query.where(DatasetRow.subject == slug) if slug else query)
-        return [to_dataset(row) for row in rows]
-
-
-def dataset(workspace: Workspace, name: str) -> Dataset:
-    # Freezing loads the captions and crops, which nothing else here needs.
-
-    with workspace.database.read() as session:
-        return to_dataset(find_dataset_row(session, name))
+__all__ = ["MANIFEST", "find_dataset_row", "to_dataset"]
 
 
 MANIFEST: TypeAdapter[DatasetManifest] = TypeAdapter(DatasetManifest)

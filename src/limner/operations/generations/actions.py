@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Unpack, overload
 
-from limner.operations.generations import queries as generation_queries
+from limner.errors import NotFound
+from limner.operations.generations.queries import images_of, to_generation, to_image
 from limner.operations.home.facet import Facet
+from limner.operations.ids import by_id
 from limner.options import GenerateOptions
 from limner.records import (
     Choices,
@@ -17,6 +19,11 @@ from limner.records import (
     Reproduction,
     WhatIf,
     Wish,
+)
+from limner.store.models import (
+    LARGEST,
+    GenerationRow,
+    ImageRow,
 )
 from limner.types import SubjectKind
 
@@ -74,15 +81,30 @@ class Generations(Facet):
 
     def get(self, generation: str) -> Generation:
         """One request for pictures, with the images made so far."""
-        return generation_queries.generation(self._workspace, generation)
+        with self._workspace.database.read() as session:
+            row = by_id(session, "generation", GenerationRow, generation)
+            if row is None:
+                raise NotFound(
+                    f"There is no generation '{generation}'.",
+                    remedy="List images: limner images list",
+                    thing=generation,
+                )
+            return to_generation(self._workspace, session, row)
 
     def images(self, slug: str = "", *, limit: int = 50) -> list[Image]:
         """The newest images, of one subject or of all."""
-        return generation_queries.images(self._workspace, slug, limit)
+        with self._workspace.database.read() as session:
+            found = images_of(session, slug or None, limit)
+            return [to_image(self._workspace, row, prompt) for row, prompt in found]
 
     def image(self, image: int) -> Image:
         """One image by its number."""
-        return generation_queries.image(self._workspace, image)
+        with self._workspace.database.read() as session:
+            row = session.get(ImageRow, image) if 0 <= image <= LARGEST else None
+            if row is None:
+                raise NotFound(f"There is no image {image}.", remedy="List them: limner images list", thing=str(image))
+            prompt = session.get_one(GenerationRow, row.generation).prompt
+            return to_image(self._workspace, row, prompt)
 
     def save_image(self, image: int, destination: str | Path) -> Path:
         """Copy a picture to a file of yours, whole and sound or not at all. StorageFailed: it is damaged here."""

@@ -24,7 +24,7 @@ from limner.operations.jobs.context import StageContext
 from limner.operations.loras import queries as lora_queries
 from limner.operations.publications import job as publishing
 from limner.operations.subjects import queries as reading
-from limner.operations.trainings import checkpoints as picking
+from limner.operations.trainings import actions as picking
 from limner.store.models import (
     GenerationLoraRow,
     GenerationRow,

@@ -7,15 +7,12 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from limner.errors import NotFound
 from limner.operations.home.workspace import Workspace
-from limner.operations.ids import by_id
 from limner.records import (
     Generation,
     Image,
 )
 from limner.store.models import (
-    LARGEST,
     GenerationRow,
     GenerationSubjectRow,
     ImageRow,
@@ -24,36 +21,13 @@ from limner.types import (
     JobState,
 )
 
-__all__ = ["drawn", "generation", "image", "images", "images_of", "to_generation", "to_image"]
-
-
-def generation(workspace: Workspace, name: str) -> Generation:
-    with workspace.database.read() as session:
-        row = by_id(session, "generation", GenerationRow, name)
-        if row is None:
-            raise NotFound(f"There is no generation '{name}'.", remedy="List images: limner images list", thing=name)
-        return to_generation(workspace, session, row)
+__all__ = ["drawn", "images_of", "to_generation", "to_image"]
 
 
 def drawn(workspace: Workspace, generation: str) -> frozenset[int]:
     """The places of a generation that have their picture."""
     with workspace.database.read() as session:
         return frozenset(session.scalars(select(ImageRow.position).where(ImageRow.generation == generation)))
-
-
-def images(workspace: Workspace, slug: str = "", limit: int = 50) -> list[Image]:
-    with workspace.database.read() as session:
-        found = images_of(session, slug or None, limit)
-        return [to_image(workspace, row, prompt) for row, prompt in found]
-
-
-def image(workspace: Workspace, number: int) -> Image:
-    with workspace.database.read() as session:
-        row = session.get(ImageRow, number) if 0 <= number <= LARGEST else None
-        if row is None:
-            raise NotFound(f"There is no image {number}.", remedy="List them: limner images list", thing=str(number))
-        prompt = session.get_one(GenerationRow, row.generation).prompt
-        return to_image(workspace, row, prompt)
 
 
 def to_image(workspace: Workspace, row: ImageRow, prompt: str) -> Image:

@@ -15,7 +15,7 @@ from limner.operations.generations import submission as generating
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.payments import preflight as asking
-from limner.operations.trainings import checkpoints as picking
+from limner.operations.trainings import actions as picking
 from limner.records import Job, Reproduction, WhatIf
 from limner.store.models import GenerationRow, ImageRow, LoraRow
 

@@ -25,7 +25,7 @@ from limner.operations.loras import queries as lora_queries
 from limner.operations.loras import remote
 from limner.operations.payments import ledger as costs
 from limner.operations.payments import preflight as asking
-from limner.operations.trainings import checkpoints as picking
+from limner.operations.trainings import actions as picking
 from limner.records import Job, WhatIf
 from limner.store.models import JobRow
 from limner.types import Estimate, Plan

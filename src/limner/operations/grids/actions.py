@@ -21,9 +21,10 @@ from limner.operations.generations import submission as generating
 from limner.operations.grids import voting
 from limner.operations.grids.axes import Wanted, as_axis, cells_of
 from limner.operations.home.facet import Facet
+from limner.operations.jobs.actions import Jobs
 from limner.operations.payments import ledger as costs
 from limner.operations.payments import preflight as asking
-from limner.operations.trainings import queries as training_queries
+from limner.operations.trainings.actions import Trainings
 from limner.records import Generation, Grid, GridAxis, GridCell, GridPlan, Pair, Ranking, Vote, WhatIf
 from limner.store.models import GenerationRow, ImageRow, JobRow
 from limner.store.web_models import GridRow, VoteRow
@@ -161,7 +162,7 @@ class Grids(Facet):
         """
         query = select(GridRow).order_by(GridRow.created_at.desc(), GridRow.id.desc()).limit(limit)
         if training:
-            query = query.where(GridRow.training == training_queries.training(self._workspace, training).id)
+            query = query.where(GridRow.training == Trainings(self._workspace).get(training).id)
         if generation:
             query = query.where(cast(GridRow.cells, Text).contains(f'"{generation}"', autoescape=True))
         if before is not None:
@@ -179,10 +180,8 @@ class Grids(Facet):
 
     def cancel(self, grid: str) -> Grid:
         """Ask all its jobs to stop; pictures that are there stay."""
-        from limner.operations.jobs import watch as following
-
         for job in self.jobs(grid):
-            following.cancel(self._workspace, job)
+            Jobs(self._workspace).cancel(job)
         return self.grid(grid)
 
     def delete(self, grid: str) -> None:
@@ -286,7 +285,7 @@ class Grids(Facet):
         options: dict[str, Any],
     ) -> Wanted:
         prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
-        of = training_queries.training(self._workspace, training).id if training else ""
+        of = Trainings(self._workspace).get(training).id if training else ""
         wanted = Wanted(tuple(dict.fromkeys(prompts)), as_axis(x), as_axis(y), of, options)
         return wanted.with_seed(secrets.randbelow(generating.SEEDS))
 

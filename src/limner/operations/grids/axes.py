@@ -8,7 +8,7 @@ from typing import Any
 
 from limner.errors import InputRefused
 from limner.operations.generations import submission as generating
-from limner.operations.trainings import checkpoints as picking
+from limner.operations.trainings import actions as picking
 from limner.records import GridAxis
 
 __all__ = ["AXES", "MOST_CELLS", "Wanted", "as_axis", "cells_of"]

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import datetime
 
+from sqlalchemy import and_, or_, select
+
 from limner.errors import LimnerError
+from limner.operations.home import blob_erasure as erasing
 from limner.operations.home.change_counter import Changes
 from limner.operations.home.facet import Facet
+from limner.operations.jobs import lifecycle
 from limner.operations.jobs import queries as job_queries
-from limner.operations.jobs import watch as following
 from limner.records import (
     Job,
     JobEvent,
 )
+from limner.store.models import JobRow
+from limner.store.web_models import EventRow
 from limner.types import JobState
 
 __all__ = ["Jobs"]
+
+LOOK_SECONDS = 0.2
+WORKER_SECONDS = 2.0
 
 
 class Jobs(Facet):
@@ -39,23 +49,60 @@ class Jobs(Facet):
 
         ``before``: only those older than the job with this ``created_at`` and ``id``.
         """
-        return job_queries.jobs(self._workspace, slug, limit, before, states, kind)
+        query = select(JobRow).order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(limit)
+        if states:
+            query = query.where(JobRow.state.in_(states))
+        if kind:
+            query = query.where(JobRow.kind == kind)
+        if before is not None:
+            at, name = before
+            query = query.where(or_(JobRow.created_at < at, and_(JobRow.created_at == at, JobRow.id < name)))
+        with self._workspace.database.read() as session:
+            rows = session.scalars(query.where(JobRow.subject == slug) if slug else query)
+            return [job_queries.to_job(row) for row in rows]
 
-    def get(self, job: str) -> Job:
+    def get(self, job: Job | str) -> Job:
         """A job by its id, or the newest one of a training or generation."""
-        return job_queries.job(self._workspace, job)
+        return job_queries.job(self._workspace, job if isinstance(job, str) else job.id)
 
     def events(self, job: str) -> list[JobEvent]:
         """What happened to a job, in that order."""
-        return job_queries.events(self._workspace, job)
+        found = self.get(job)
+        with self._workspace.database.read() as session:
+            rows = session.scalars(select(EventRow).where(EventRow.job == found.id).order_by(EventRow.id))
+            return [JobEvent(row.id, row.kind, row.job, row.created_at) for row in rows]
 
     def watch(self, job: Job | str) -> Iterator[Job]:
         """Give the job whenever it changes, until it has ended."""
-        return following.watch(self._workspace, job if isinstance(job, str) else job.id)
+        seen: Job | None = None
+        ensured = 0.0
+        while True:
+            current = self.get(job)
+            if current != seen:
+                seen = current
+                yield current
+            if current.state.ended:
+                return
+            if time.monotonic() - ensured > WORKER_SECONDS:
+                self._workspace.ensure_worker()
+                ensured = time.monotonic()
+            time.sleep(LOOK_SECONDS)
 
-    def watch_async(self, job: Job | str) -> AsyncIterator[Job]:
+    async def watch_async(self, job: Job | str) -> AsyncIterator[Job]:
         """``watch`` for asyncio."""
-        return following.watch_async(self._workspace, job if isinstance(job, str) else job.id)
+        seen: Job | None = None
+        ensured = 0.0
+        while True:
+            current = await asyncio.to_thread(self.get, job)
+            if current != seen:
+                seen = current
+                yield current
+            if current.state.ended:
+                return
+            if time.monotonic() - ensured > WORKER_SECONDS:
+                await asyncio.to_thread(self._workspace.ensure_worker)
+                ensured = time.monotonic()
+            await asyncio.sleep(LOOK_SECONDS)
 
     def wait(self, job: Job | str) -> Job:
         """Wait until a job is done; raise the error that it ended with, Cancelled included."""
@@ -75,7 +122,7 @@ class Jobs(Facet):
     def _done(job: Job | None) -> Job:
         if job is None:
             raise LimnerError("The job ended before it could be looked at.")
-        failure = following.failure_of(job)
+        failure = job_queries.failure_of(job)
         if failure is not None:
             raise failure
         return job
@@ -95,11 +142,18 @@ class Jobs(Facet):
 
     def go_on(self) -> None:
         """Start a worker if a job has not ended and none lives, as whoever watches a job does by itself."""
-        following.go_on(self._workspace)
+        erasing.finish_later(self._workspace)
+        if lifecycle.waiting_jobs(self._workspace.everyone.database):
+            self._workspace.ensure_worker()
 
     def cancel(self, job: Job | str) -> Job:
         """Ask a job to stop at its next safe point; what was done is kept."""
-        return following.cancel(self._workspace, job if isinstance(job, str) else job.id)
+        found = self.get(job)
+        with self._workspace.database.write() as session:
+            record = job_queries.to_job(lifecycle.request_cancel(session, found.id))
+        if not record.state.ended:
+            self._workspace.ensure_worker()
+        return record
 
     def work(self, *, idle_seconds: float | None = None) -> bool:
         """Do jobs in this process until idle for that long (None: for ever); False if another worker lives."""

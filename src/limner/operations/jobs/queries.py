@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 
-from limner.errors import NotFound
+from limner import errors
+from limner.errors import BaseUnclear, Cancelled, LimnerError, NotFound
 from limner.operations.home.workspace import Workspace
 from limner.operations.ids import by_id
 from limner.records import (
     Job,
-    JobEvent,
     StageRun,
     Verification,
     VerifyFinding,
@@ -22,35 +21,12 @@ from limner.records import (
 from limner.store.models import (
     JobRow,
 )
-from limner.store.web_models import EventRow
 from limner.types import (
     JobState,
     Progress,
 )
 
-__all__ = ["PROGRESS", "events", "job", "jobs", "last_verification", "to_job"]
-
-
-def jobs(
-    workspace: Workspace,
-    slug: str = "",
-    limit: int = 50,
-    before: tuple[datetime, str] | None = None,
-    states: Sequence[JobState] = (),
-    kind: str = "",
-) -> list[Job]:
-    """The newest jobs, of those states and that kind where any are named."""
-    query = select(JobRow).order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(limit)
-    if states:
-        query = query.where(JobRow.state.in_(states))
-    if kind:
-        query = query.where(JobRow.kind == kind)
-    if before is not None:
-        at, name = before
-        query = query.where(or_(JobRow.created_at < at, and_(JobRow.created_at == at, JobRow.id < name)))
-    with workspace.database.read() as session:
-        rows = session.scalars(query.where(JobRow.subject == slug) if slug else query)
-        return [to_job(row) for row in rows]
+__all__ = ["PROGRESS", "failure_of", "job", "last_verification", "to_job"]
 
 
 def job(workspace: Workspace, name: str) -> Job:
@@ -118,9 +94,25 @@ def last_verification(workspace: Workspace) -> Verification | None:
         return Verification(row.id, row.ended_at, result["files"], result["bytes"], result["counts"], findings)
 
 
-def events(workspace: Workspace, name: str) -> list[JobEvent]:
-    """What happened to a job, in that order."""
-    found = job(workspace, name)
-    with workspace.database.read() as session:
-        rows = session.scalars(select(EventRow).where(EventRow.job == found.id).order_by(EventRow.id))
-        return [JobEvent(row.id, row.kind, row.job, row.created_at) for row in rows]
+_BY_CODE = {
+    kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, LimnerError)
+}
+
+
+def failure_of(job: Job) -> LimnerError | None:
+    """The error that a job ended with: of the class that was raised in the worker, or None if it is done."""
+    if job.state is JobState.DONE or not job.state.ended:
+        return None
+    if job.state is JobState.CANCELLED:
+        error = job.error or {}
+        return Cancelled(
+            error.get("message") or "The job was cancelled; what was done so far is kept.",
+            remedy=error.get("remedy") or f"Go on with: limner jobs resume {job.id}",
+            thing=job.id,
+        )
+    error = job.error or {"message": "The job failed.", "remedy": "", "thing": job.id}
+    kind = _BY_CODE.get(error.get("code", ""), LimnerError)
+    failure = kind(error["message"], remedy=error.get("remedy", ""), thing=error.get("thing", ""))
+    if isinstance(failure, BaseUnclear):
+        failure.candidates = tuple(error.get("candidates", ()))
+    return failure

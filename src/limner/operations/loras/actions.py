@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from limner.operations.home.facet import Facet
-from limner.operations.loras import queries as lora_queries
+from limner.operations.loras.queries import find_lora_row, lora_record
 from limner.records import (
     Job,
     Lora,
+)
+from limner.store.models import (
+    LoraRow,
 )
 from limner.types import SubjectKind, TensorNaming
 
@@ -21,11 +26,15 @@ class Loras(Facet):
 
     def all(self, slug: str = "") -> list[Lora]:
         """The loras, newest first."""
-        return lora_queries.loras(self._workspace, slug)
+        query = select(LoraRow).order_by(LoraRow.id.desc())
+        with self._workspace.database.read() as session:
+            rows = session.scalars(query.where(LoraRow.subject == slug) if slug else query)
+            return [lora_record(self._workspace, row) for row in rows]
 
     def get(self, name: str) -> Lora:
         """A lora by ``slug`` (newest), ``slug@v2``, or eight or more digits of its digest."""
-        return lora_queries.lora(self._workspace, name)
+        with self._workspace.database.read() as session:
+            return lora_record(self._workspace, find_lora_row(session, name))
 
     def export(self, name: str, destination: str | Path, *, naming: TensorNaming | str = "") -> Path:
         """Write a lora to a file or into a folder of yours, as it is or in another tensor naming: kohya or bfl.

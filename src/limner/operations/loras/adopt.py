@@ -23,8 +23,8 @@ from limner.operations.loras.remote import LONGEST_TRIGGER
 from limner.operations.loras.sources import Found
 from limner.operations.loras.versions import add_lora
 from limner.operations.members import actions as members
-from limner.operations.subjects import editing as subjects
 from limner.operations.subjects import queries as reading
+from limner.operations.subjects.actions import Subjects
 from limner.records import Lora
 from limner.store.models import LoraOriginalRow, LoraRow, SubjectRow
 from limner.types import Base, Finding, LoraFacts, SubjectKind, TensorNaming
@@ -253,7 +253,7 @@ def _ensure_subject(workspace: Workspace, adoption: Adoption, word: str) -> None
     except NameRefused:
         word = ""  # a whole sentence, or none: the subject's own is made from its name
     try:
-        subjects.add(workspace, adoption.subject, name=adoption.name, kind=adoption.kind, trigger=word)
+        Subjects(workspace).add(adoption.subject, name=adoption.name, kind=adoption.kind, trigger=word)
     except Conflict:
         # It is somebody else's, or another import of this user's was faster.
         if not is_there():

@@ -23,7 +23,7 @@ from limner.operations.loras import adopt as importing
 from limner.operations.loras import sources as lora_sources
 from limner.operations.loras.sources import Found
 from limner.operations.members import actions as members
-from limner.operations.subjects import editing as subjects
+from limner.operations.subjects import actions as subjects
 from limner.records import Job
 from limner.store.models import JobRow
 from limner.types import Progress, SubjectKind

@@ -18,19 +18,7 @@ from limner.store.models import (
 )
 from limner.types import Finding
 
-__all__ = ["LORA_NAME", "find_lora_row", "known_lora", "lora", "lora_record", "loras"]
-
-
-def loras(workspace: Workspace, slug: str = "") -> list[Lora]:
-    query = select(LoraRow).order_by(LoraRow.id.desc())
-    with workspace.database.read() as session:
-        rows = session.scalars(query.where(LoraRow.subject == slug) if slug else query)
-        return [lora_record(workspace, row) for row in rows]
-
-
-def lora(workspace: Workspace, name: str) -> Lora:
-    with workspace.database.read() as session:
-        return lora_record(workspace, find_lora_row(session, name))
+__all__ = ["LORA_NAME", "find_lora_row", "known_lora", "lora_record"]
 
 
 FINDINGS: TypeAdapter[list[Finding]] = TypeAdapter(list[Finding])

@@ -13,7 +13,7 @@ from limner.datasets.captions.template import DEFAULT_TEMPLATE
 from limner.errors import CaptionRefused, InputRefused, NotFound
 from limner.operations.home.facet import Facet
 from limner.operations.photos import late_captions
-from limner.operations.photos.editing import checked_caption, find_photo_row
+from limner.operations.photos.queries import checked_caption, find_photo_row
 from limner.operations.subjects import queries as reading
 from limner.options import CaptionEditOptions
 from limner.records import CaptionChange, CaptionChanges

@@ -13,7 +13,7 @@ from limner.datasets.placing import Bucketed, shape_bucket
 from limner.operations.home.workspace import Workspace
 from limner.operations.photos import caption_health
 from limner.operations.photos import queries as photo_queries
-from limner.operations.photos.editing import base_and_resolution, find_photo_row
+from limner.operations.photos.queries import base_and_resolution, find_photo_row
 from limner.operations.subjects import queries as reading
 from limner.photos.quality.duplicates import ALIKE_BITS
 from limner.records import DatasetHealth, HealthFinding, PhotoEntry, PhotoShare

@@ -6,6 +6,10 @@ from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from limner.catalog import find_base
+from limner.datasets.buckets import check_resolution
+from limner.datasets.captions.template import check_template, clean_caption
+from limner.errors import NotFound
 from limner.operations.home.workspace import Workspace
 from limner.operations.subjects import queries as reading
 from limner.records import (
@@ -17,25 +21,21 @@ from limner.store.models import (
     PhotoRow,
 )
 from limner.types import (
+    Base,
     Crop,
     Photo,
     PhotoReport,
 )
 
-__all__ = ["REPORT", "photo_of", "photo_report", "photos", "to_intakes", "to_photo"]
-
-
-def photos(workspace: Workspace, slug: str) -> list[PhotoEntry]:
-    with workspace.database.read() as session:
-        reading.find_subject_row(session, slug)
-        rows = session.scalars(select(PhotoRow).where(PhotoRow.subject == slug).order_by(PhotoRow.id))
-        return [to_photo(workspace, row) for row in rows]
-
-
-def photo_report(workspace: Workspace, slug: str, job: str = "") -> list[IntakeEntry]:
-    with workspace.database.read() as session:
-        reading.find_subject_row(session, slug)
-        return to_intakes(session, slug, job)
+__all__ = [
+    "REPORT",
+    "base_and_resolution",
+    "checked_caption",
+    "find_photo_row",
+    "photo_of",
+    "to_intakes",
+    "to_photo",
+]
 
 
 REPORT: TypeAdapter[PhotoReport] = TypeAdapter(PhotoReport)
@@ -71,3 +71,30 @@ def to_intakes(session: Session, slug: str, job: str = "") -> list[IntakeEntry]:
         select(IntakeRow).where(IntakeRow.subject == slug, IntakeRow.job == job).order_by(IntakeRow.position)
     )
     return [IntakeEntry(row.position, row.photo, REPORT.validate_python(row.report)) for row in rows]
+
+
+def checked_caption(text: str) -> str:
+    """A caption by hand as one clean line; CaptionRefused for a placeholder that is not known."""
+    caption = clean_caption(text)
+    check_template(caption)
+    return caption
+
+
+def find_photo_row(session: Session, slug: str, digest: str) -> PhotoRow:
+    """A photo of a subject by its digest, or by six or more digits of it; NotFound says how to list them."""
+    reading.find_subject_row(session, slug)
+    query = select(PhotoRow).where(PhotoRow.subject == slug, PhotoRow.digest.startswith(digest, autoescape=True))
+    rows = session.scalars(query.limit(2)).all() if digest else []
+    if len(rows) != 1 or len(digest) < 6:
+        raise NotFound(
+            f"'{digest[:80]}' names {'several photos' if len(rows) > 1 else 'no photo'} of '{slug}'.",
+            remedy=f"List them with `limner photos list {slug}` and give more digits.",
+            thing=digest[:80],
+        )
+    return rows[0]
+
+
+def base_and_resolution(workspace: Workspace, base: str, resolution: int | None) -> tuple[Base, int]:
+    """The base, that of the settings if none is named, and a resolution of it, its own if none is given."""
+    row = find_base(base or workspace.settings.base)
+    return row, check_resolution(resolution or row.size, row.resolutions)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from limner.operations.home.workspace import Workspace
 from limner.records import (
     Publication,
 )
@@ -17,14 +15,7 @@ from limner.types import (
     Visibility,
 )
 
-__all__ = ["publications", "to_publication"]
-
-
-def publications(workspace: Workspace, slug: str = "") -> list[Publication]:
-    query = select(PublicationRow).join(LoraRow, LoraRow.id == PublicationRow.lora).order_by(PublicationRow.id.desc())
-    with workspace.database.read() as session:
-        rows = session.scalars(query.where(LoraRow.subject == slug) if slug else query)
-        return [to_publication(session, row) for row in rows]
+__all__ = ["to_publication"]
 
 
 def to_publication(session: Session, row: PublicationRow) -> Publication:

@@ -11,7 +11,7 @@ from limner.errors import Conflict, InputRefused
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import queries as job_queries
 from limner.operations.photos import job as intake
-from limner.operations.subjects import editing as subjects
+from limner.operations.subjects.actions import Subjects
 from limner.records import Job
 from limner.store.models import (
     IntakeRow,
@@ -29,7 +29,7 @@ DEMO = "zibbo"
 def add_demo(workspace: Workspace) -> Job:
     """The demo's subject with the photos that ship with Limner; the same again gives the intake that there was."""
     try:
-        subjects.add(workspace, DEMO, name="Zibbo", kind=SubjectKind.CHARACTER, class_word="character", trigger="zibbo")
+        Subjects(workspace).add(DEMO, name="Zibbo", kind=SubjectKind.CHARACTER, class_word="character", trigger="zibbo")
     except Conflict:
         with workspace.database.read() as session:
             newest = select(JobRow).where(JobRow.subject == DEMO, JobRow.kind == "intake")

@@ -6,7 +6,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from limner.errors import NotFound
-from limner.operations.home.workspace import Workspace
 from limner.records import (
     Subject,
 )
@@ -24,9 +23,7 @@ from limner.types import (
 
 __all__ = [
     "find_subject_row",
-    "subject",
     "subject_facts",
-    "subjects",
     "to_subject",
 ]
 
@@ -64,13 +61,3 @@ def to_subject(session: Session, row: SubjectRow) -> Subject:
         loras=session.scalar(select(func.count()).where(LoraRow.subject == row.slug)) or 0,
         consent=Consent(consent.statement, consent.given_by, consent.given_at) if consent else None,
     )
-
-
-def subjects(workspace: Workspace) -> list[Subject]:
-    with workspace.database.read() as session:
-        return [to_subject(session, row) for row in session.scalars(select(SubjectRow).order_by(SubjectRow.slug))]
-
-
-def subject(workspace: Workspace, slug: str) -> Subject:
-    with workspace.database.read() as session:
-        return to_subject(session, find_subject_row(session, slug))

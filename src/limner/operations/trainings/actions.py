@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from decimal import Decimal
 from typing import Literal, Unpack, overload
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from limner.catalog import find_base
+from limner.errors import NotFound
+from limner.operations import ids as lookups
+from limner.operations.datasets import queries as dataset_queries
+from limner.operations.home import blob_erasure as erasing
 from limner.operations.home.facet import Facet
-from limner.operations.trainings import queries as training_queries
+from limner.operations.home.scratch import scratch
+from limner.operations.home.workspace import Workspace
+from limner.operations.ids import by_id
+from limner.operations.jobs.actions import Jobs
+from limner.operations.loras import queries as lora_queries
+from limner.operations.loras.versions import add_lora
+from limner.operations.payments import ledger as costs
+from limner.operations.trainings.artifacts import log_file
+from limner.operations.trainings.queries import to_training
 from limner.options import TrainOptions
 from limner.records import (
     Checkpoint,
+    Cost,
     Job,
     Lora,
     RecipeField,
@@ -18,8 +38,15 @@ from limner.records import (
     TrainingSampleEntry,
     WhatIf,
 )
+from limner.store.models import BlobRow, CheckpointRow, DatasetRow, JobRow, LoraRow, SampleRow, SubjectRow, TrainingRow
+from limner.training.divergence import divergence_in_log
+from limner.types import LoraUse
+from limner.vendors.secrets.redaction import redact
 
 __all__ = ["Trainings"]
+
+
+NAME = re.compile(r"(?P<training>training_[0-9a-f]{4,16}|[0-9a-f]{4,16})#(?P<step>[0-9]{1,9})")
 
 
 class Trainings(Facet):
@@ -47,11 +74,20 @@ class Trainings(Facet):
 
     def all(self, slug: str = "") -> list[Training]:
         """The trainings, newest first."""
-        return training_queries.trainings(self._workspace, slug)
+        query = select(TrainingRow).order_by(TrainingRow.created_at.desc())
+        with self._workspace.database.read() as session:
+            rows = session.scalars(query.where(TrainingRow.subject == slug) if slug else query)
+            return [to_training(self._workspace, session, row) for row in rows]
 
     def get(self, training: str) -> Training:
         """One training."""
-        return training_queries.training(self._workspace, training)
+        with self._workspace.database.read() as session:
+            row = by_id(session, "training", TrainingRow, training)
+            if row is None:
+                raise NotFound(
+                    f"There is no training '{training}'.", remedy="List them: limner trainings list", thing=training
+                )
+            return to_training(self._workspace, session, row)
 
     def offers(self, slug: str, **options: Unpack[TrainOptions]) -> TrainingChoices:
         """Every trainer for a training: what it would cost and take, who sees the photos, or why it cannot.
@@ -70,21 +106,43 @@ class Trainings(Facet):
 
     def view(self, training: str) -> TrainingRun:
         """One training with its samples, checkpoints, cost and log."""
-        from limner.operations.trainings import run_view as training_views
-
-        return training_views.run(self._workspace, training)
+        found = self.get(training)
+        said = self.log(found.id)
+        if not found.findings:
+            found = replace(found, findings=divergence_in_log(said, found.recipe))
+        with self._workspace.database.read() as session:
+            dataset = session.get(DatasetRow, found.dataset)
+            jobs = list(session.scalars(select(JobRow.id).where(JobRow.target == found.id)))
+        lines = [line for job in jobs for line in costs.entries(self._workspace, subject=found.subject, job=job)]
+        mine = [line for line in lines if line.what == "training"]
+        return TrainingRun(
+            training=found,
+            job=_job(self._workspace, found.id),
+            samples=tuple(self.samples(found.id)),
+            checkpoints=tuple(self.checkpoints(found.id)),
+            photos=dataset.photos if dataset is not None else 0,
+            cost=sum((line.amount for line in mine), Decimal(0)),
+            paid=_paid(mine),
+            log=said,
+        )
 
     def samples(self, training: str) -> list[TrainingSampleEntry]:
         """The pictures drawn while training, by step and prompt; they come while it runs."""
-        from limner.operations.trainings import run_view as training_views
-
-        return training_views.samples(self._workspace, training)
+        training = self.get(training).id
+        query = select(SampleRow).where(SampleRow.training == training).order_by(SampleRow.step, SampleRow.position)
+        with self._workspace.database.read() as session:
+            return [
+                TrainingSampleEntry(training, row.step, row.position, row.prompt, row.digest)
+                for row in session.scalars(query)
+            ]
 
     def log(self, training: str) -> str:
         """The end of the trainer's log, without secrets; "" where there is none."""
-        from limner.operations.trainings import run_view as training_views
-
-        return training_views.log(self._workspace, training)
+        try:
+            words = log_file(self._workspace, self.get(training).id).read_text("utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        return redact(words)
 
     @overload
     def resume(self, training: str, *, yes: bool = False, what_if: Literal[True]) -> WhatIf: ...
@@ -99,12 +157,136 @@ class Trainings(Facet):
 
     def checkpoints(self, training: str) -> list[Checkpoint]:
         """The checkpoints that a training kept, by step. A generation names one as a lora: ``training_1f0c…#100``."""
-        from limner.operations.trainings import checkpoints as picking
-
-        return picking.checkpoints(self._workspace, training)
+        training = self.get(training).id
+        with self._workspace.database.read() as session:
+            picked = {
+                row.step: f"{row.subject}@v{row.version}"
+                for row in session.scalars(select(LoraRow).where(LoraRow.picked_from == training))
+            }
+            found = session.execute(
+                select(CheckpointRow, BlobRow.byte_size)
+                .join(BlobRow, BlobRow.digest == CheckpointRow.digest)
+                .where(CheckpointRow.training == training)
+                .order_by(CheckpointRow.step)
+            )
+            return [
+                Checkpoint(
+                    name=name_of(training, row.step),
+                    training=training,
+                    step=row.step,
+                    digest=row.digest,
+                    byte_size=size,
+                    lora=picked.get(row.step, ""),
+                )
+                for row, size in found
+            ]
 
     def pick(self, training: str, step: int) -> Lora:
         """Make a checkpoint the subject's next version. The same weights again give the lora that is there."""
-        from limner.operations.trainings import checkpoints as picking
+        with self._workspace.database.read() as session:
+            of, checkpoint = find_checkpoint(session, name_of(training, step))
+            known = _picked(session, of, step)
+            if known is not None:
+                return lora_queries.lora_record(self._workspace, known)
+            manifest = dataset_queries.to_dataset(session.get_one(DatasetRow, of.dataset)).manifest
+        # Reading and writing weights needs numpy, which nothing else here does.
+        from limner.loras.checks.validation import validate
+        from limner.loras.file.metadata import lora_metadata, seal
+        from limner.operations.loras.normalise import in_our_naming
 
-        return picking.pick(self._workspace, training, step)
+        with scratch(self._workspace.home, "pick-") as folder:
+            base = find_base(of.base)
+            metadata = lora_metadata(
+                base,
+                title=manifest.subject.name,
+                trigger=manifest.subject.trigger,
+                dataset_digest=manifest.digest,
+                recipe=of.recipe,
+                resolution=int(of.recipe.get("resolution", 0)),
+            )
+            weights = in_our_naming(
+                self._workspace.blobs.path(checkpoint.digest), folder / "converted.safetensors", base
+            )
+            sealed = folder / "lora.safetensors"
+            seal(weights, metadata, sealed)
+            facts = validate(sealed, base)
+            digest = self._workspace.blobs.put_file(sealed)
+            with self._workspace.database.write() as session:
+                same = select(LoraRow).where(
+                    LoraRow.subject == of.subject, LoraRow.tensor_digest == facts.tensor_digest
+                )
+                row = _picked(session, of, step) or session.scalars(same.order_by(LoraRow.version)).first()
+                if row is None:
+                    erasing.add_blob(session, self._workspace, digest, "application/safetensors", sealed)
+                    row = add_lora(session, of.subject, facts, picked_from=of.id, step=step)
+                elif row.digest != digest and session.get(BlobRow, digest) is None:
+                    self._workspace.blobs.remove(digest)  # the same weights under another header: not needed
+                return lora_queries.lora_record(self._workspace, row)
+
+
+def _paid(lines: list[Cost]) -> bool:
+    return bool(lines) and all(line.actual is not None for line in lines)
+
+
+def _job(workspace: Workspace, training: str) -> Job | None:
+    try:
+        return Jobs(workspace).get(training)
+    except NotFound:
+        return None
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether a lora's name is that of a checkpoint: ``training_1f0c…#100``, the id cut to four digits at least."""
+    return NAME.fullmatch(name.strip()) is not None
+
+
+def name_of(training: str, step: int) -> str:
+    """How a generation names a checkpoint."""
+    return f"{training}#{step}"
+
+
+def find_checkpoint(session: Session, name: str) -> tuple[TrainingRow, CheckpointRow]:
+    """The training and the checkpoint of a name. NotFound says which steps there are."""
+    match = NAME.fullmatch(name.strip())
+    training: TrainingRow | None = None
+    if match:
+        training = lookups.by_id(session, "training", TrainingRow, match["training"])
+    if match is None or training is None:
+        raise NotFound(f"There is no training of the name '{name}'.", remedy="`limner trainings list`.", thing=name)
+    query = select(CheckpointRow).where(CheckpointRow.training == training.id)
+    row = session.scalars(query.where(CheckpointRow.step == int(match["step"]))).first()
+    if row is None:
+        steps = [str(found.step) for found in session.scalars(query.order_by(CheckpointRow.step))]
+        raise NotFound(
+            f"{training.id} has no checkpoint of step {match['step']}.",
+            remedy=f"It has those of the steps {', '.join(steps)}." if steps else "It keeps none.",
+            thing=name,
+        )
+    return training, row
+
+
+def checkpoint_of_digest(session: Session, digest: str) -> str:
+    """The name of a checkpoint with these bytes, "" if none has them."""
+    row = session.scalars(select(CheckpointRow).where(CheckpointRow.digest == digest).limit(1)).first()
+    return name_of(row.training, row.step) if row else ""
+
+
+def use_of(
+    workspace: Workspace, training: TrainingRow, row: CheckpointRow, subject: SubjectRow, scale: float
+) -> LoraUse:
+    """A checkpoint as a generator is given it: a file of this machine."""
+    path = workspace.blobs.path(row.digest)
+    return LoraUse(
+        digest=row.digest,
+        scale=scale,
+        name=name_of(training.id, row.step),
+        trigger=subject.trigger,
+        path=path,
+        base=training.base,
+        byte_size=path.stat().st_size,
+    )
+
+
+def _picked(session: Session, training: TrainingRow, step: int) -> LoraRow | None:
+    query = select(LoraRow).where(LoraRow.picked_from == training.id, LoraRow.step == step)
+    return session.scalars(query).first()

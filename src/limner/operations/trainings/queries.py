@@ -5,9 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from limner.errors import NotFound
 from limner.operations.home.workspace import Workspace
-from limner.operations.ids import by_id
 from limner.operations.jobs.queries import _progress
 from limner.records import (
     Training,
@@ -20,22 +18,7 @@ from limner.store.models import (
 from limner.training.divergence import divergence
 from limner.types import JobState
 
-__all__ = ["to_training", "training", "trainings"]
-
-
-def trainings(workspace: Workspace, slug: str = "") -> list[Training]:
-    query = select(TrainingRow).order_by(TrainingRow.created_at.desc())
-    with workspace.database.read() as session:
-        rows = session.scalars(query.where(TrainingRow.subject == slug) if slug else query)
-        return [to_training(workspace, session, row) for row in rows]
-
-
-def training(workspace: Workspace, name: str) -> Training:
-    with workspace.database.read() as session:
-        row = by_id(session, "training", TrainingRow, name)
-        if row is None:
-            raise NotFound(f"There is no training '{name}'.", remedy="List them: limner trainings list", thing=name)
-        return to_training(workspace, session, row)
+__all__ = ["to_training"]
 
 
 def to_training(workspace: Workspace, session: Session, row: TrainingRow) -> Training:
