@@ -27,6 +27,7 @@ from limner.errors import (
 from limner.generation.metadata import provenance
 from limner.loras.checks.inspection import inspect
 from limner.operations.home.workspace import Workspace
+from limner.operations.jobs.actions import Jobs
 from limner.records import Job
 from limner.services import HuggingFaceService, TogetherService, TrainingService
 from limner.stand_ins.rehearsal import TOKENS
@@ -47,13 +48,13 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServicesB
     """Whoever watches a job does it."""
     with open_bench(tmp_path, monkeypatch) as opened:
 
-        def watch(workspace: Workspace, job: str) -> Iterator[Job]:
+        def watch(jobs: Jobs, job: Job | str) -> Iterator[Job]:
             studio = copy(opened.studio)
-            studio._workspace = workspace
-            found = studio.jobs.get(job)
+            studio._workspace = jobs._workspace
+            found = jobs.get(job if isinstance(job, str) else job.id)
             yield found if found.state.ended else opened.run(found, studio)
 
-        monkeypatch.setattr("limner.operations.jobs.watch.watch", watch)
+        monkeypatch.setattr(Jobs, "watch", watch)
         monkeypatch.setattr(Workspace, "submitter", opened.queue)
         yield opened
 
