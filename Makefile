@@ -9,7 +9,7 @@ FUZZ ?=
 SPREAD = --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) < 4 ? $$(getconf _NPROCESSORS_ONLN) + 1 : 4 )) \
 	--dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo serve test test-all audit browser lint bench fuzz setup clean
+.PHONY: help demo serve test test-all audit browser lint house bench fuzz setup clean
 
 help:
 	@echo "make demo    photos to pictures with the model that ships with Limner; ends with a contact sheet"
@@ -20,6 +20,7 @@ help:
 	@echo "make bench   the README's benchmark table (PEER=path/to/diffusers for the trainer's peer)"
 	@echo "make fuzz    a minute of random input for each reader of outsiders' bytes (FUZZ='lora --seconds 600')"
 	@echo "make lint    ruff, mypy, import rules"
+	@echo "make house   draws the rooms and who uses whom (docs/images/house.svg), and measures them"
 
 setup: $(VENV)/.ready
 
@@ -37,6 +38,11 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports & imports=$$!; $(BIN)/mypy; types=$$?; wait $$imports && exit $$types
+	$(BIN)/python tools/house.py --check
+
+house: setup
+	$(BIN)/python tools/house.py --draw
+	$(BIN)/python tools/house.py
 
 serve: setup
 	$(BIN)/limner serve

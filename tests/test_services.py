@@ -1,9 +1,10 @@
-"""The three plain classes, without a store: against the stand-ins, on real sockets."""
+"""The three plain classes, against the stand-ins, on real sockets."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from copy import copy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image
 
 from limner.errors import (
     AccountRefused,
+    Conflict,
     ConsentNeeded,
     ContentRefused,
     InputRefused,
@@ -24,6 +26,9 @@ from limner.errors import (
 )
 from limner.generation.metadata import provenance
 from limner.loras.checks.inspection import inspect
+from limner.operations.home.workspace import Workspace
+from limner.operations.jobs.actions import Jobs
+from limner.records import Job
 from limner.services import HuggingFaceService, TogetherService, TrainingService
 from limner.stand_ins.rehearsal import TOKENS
 from limner.types import Consent, JobState
@@ -40,7 +45,17 @@ WHO: dict[str, Any] = {
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServicesBench]:
+    """Whoever watches a job does it."""
     with open_bench(tmp_path, monkeypatch) as opened:
+
+        def watch(jobs: Jobs, job: Job | str) -> Iterator[Job]:
+            studio = copy(opened.studio)
+            studio._workspace = jobs._workspace
+            found = jobs.get(job if isinstance(job, str) else job.id)
+            yield found if found.state.ended else opened.run(found, studio)
+
+        monkeypatch.setattr(Jobs, "watch", watch)
+        monkeypatch.setattr(Workspace, "submitter", opened.queue)
         yield opened
 
 
@@ -58,7 +73,7 @@ def trained(bench: ServicesBench) -> tuple[TrainingService, str]:
 def test_from_photos_to_pictures(bench: ServicesBench) -> None:
     it = service(bench)
     training = it.start_replicate_training(bench.photos, **WHO)
-    assert it.check_training_status(training).state in (JobState.RUNNING, JobState.DONE)
+    assert it.check_training_status(training).state is JobState.WAITING
     reports: list[Any] = []
     ended = it.wait(training, reports.append)
     assert ended == reports[-1]
@@ -98,10 +113,9 @@ def test_the_same_again_pays_nothing(bench: ServicesBench) -> None:
     again = service(bench).upload_to_hugging_face(training, "zibbo-lora", private=False)
     assert again.revision == place.revision
     assert bench.paid == {"replicate": ["training"]}
-    other = service(bench).start_replicate_training(
-        bench.photos, **{**WHO, "settings": {**WHO["settings"], "steps": 30}}
-    )
+    other = it.start_replicate_training(bench.photos, **{**WHO, "settings": {**WHO["settings"], "steps": 30}})
     assert other != training
+    it.wait(other)
     assert len(bench.paid["replicate"]) == 2
     together = TogetherService(settings=bench.settings)
     out = bench.folder / "pictures"
@@ -109,7 +123,7 @@ def test_the_same_again_pays_nothing(bench: ServicesBench) -> None:
     assert together.generate_with_lora("zibbo", [place.repo], out=out, count=3, **SMALL) == first
     first[1].unlink()
     assert together.generate_with_lora("zibbo", [place.repo], out=out, count=4, **SMALL)[:3] == first
-    assert len(bench.paid["together"]) == 5
+    assert len(bench.paid["together"]) == 4  # what was deleted from the folder is here still
     assert together.generate_with_lora("zibbo", [f"{place.repo}:0.5"], out=out, **SMALL)[0] not in first
 
 
@@ -131,8 +145,6 @@ def test_what_if_sends_nothing(bench: ServicesBench) -> None:
     with pytest.raises(ConsentNeeded, match="more than"):
         service(bench).start_replicate_training(bench.photos, most_cost=0.0001, **WHO)
     assert bench.posts("replicate") == []
-    with pytest.raises(WorkFailed, match="never started"):
-        service(bench).check_training_status(next(path.name for path in (bench.folder / "work").glob("training_*")))
 
 
 def test_what_cannot_be_is_said(bench: ServicesBench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,13 +172,29 @@ def test_a_training_that_fails_says_why(bench: ServicesBench) -> None:
     with pytest.raises(WorkFailed):
         it.upload_to_hugging_face(training, "zibbo-lora")
     assert bench.vendors.huggingface.repos == {}
+    # the same call goes on with it
+    assert it.start_replicate_training(bench.photos, **WHO) == training
+    assert it.wait(training).state is JobState.DONE
+    assert len(bench.paid["replicate"]) == 2
+
+
+def test_a_training_has_the_photos_of_its_call_and_no_others(bench: ServicesBench) -> None:
+    it = service(bench)
+    photos = sorted(bench.photos.iterdir())
+    first = it.start_replicate_training(photos, **WHO)
+    second = it.start_replicate_training(photos[1:], **WHO)
+    counts = [
+        len(it.studio.datasets.get(it.studio.trainings.get(one).dataset).manifest.items) for one in (first, second)
+    ]
+    assert counts[0] - counts[1] == 1
+    assert it.start_replicate_training(photos, **WHO) == first
 
 
 def test_a_person_is_public_only_with_consent(bench: ServicesBench) -> None:
     it = service(bench)
     training = it.start_replicate_training(bench.photos, **{**WHO, "kind": "person"})
     it.wait(training)
-    with pytest.raises(InputRefused, match="no consent"):
+    with pytest.raises(Conflict, match="no consent"):
         it.upload_to_hugging_face(training, "ann", private=False)
     assert bench.vendors.huggingface.repos == {}
     it.upload_to_hugging_face(training, "ann")
@@ -189,7 +217,7 @@ def test_what_together_cannot_draw(bench: ServicesBench) -> None:
         together.generate_with_lora("zibbo", ["rehearsal/nothing"], out=out, **SMALL)
     with pytest.raises(InputRefused):
         together.generate_with_lora("zibbo", [place.repo], out=out, **{**SMALL, "width": 65})
-    with pytest.raises(ContentRefused):
+    with pytest.raises(ContentRefused), pytest.warns(UserWarning, match="does not hold 'zibbo'"):
         together.generate_with_lora("a forbidden-word", [place.repo], out=out, **SMALL)
     assert list(out.iterdir()) == []
     bench.fault("together", "lost-reset", "POST", "/images/generations")
@@ -197,20 +225,3 @@ def test_what_together_cannot_draw(bench: ServicesBench) -> None:
         together.generate_with_lora("zibbo", [place.repo], out=out, **SMALL)
     assert len(bench.paid["together"]) == 1
     assert json.dumps(bench.paid)
-
-
-def test_of_the_same_pictures_the_best_is_trained_on(bench: ServicesBench, tmp_path: Path) -> None:
-    from limner.services.training import _take_in
-    from limner.types import SubjectFacts
-    from tests.photos.making import encoded, picture
-
-    named = tmp_path / "named"
-    named.mkdir()
-    (named / "a.png").write_bytes(encoded(picture(1, 450, 360).resize((150, 120))))
-    (named / "a.txt").write_text("{trigger} on a lawn", encoding="utf-8")
-    (named / "b.png").write_bytes(encoded(picture(1, 450, 360)))
-    facts = SubjectFacts("zibbo", "Zibbo", "character", "robot", "zibbo")
-    photos, captions = _take_in([str(named)], tmp_path / "kept", bench.settings, facts)
-    assert [(photo.width, photo.height) for photo in photos] == [(450, 360)]
-    assert captions == {photos[0].digest: "zibbo on a lawn"}
-    assert [file.stem for file in (tmp_path / "kept").iterdir()] == [photos[0].digest]

@@ -1,4 +1,4 @@
-"""The look of the contact sheet: its colours and type sizes, text that fits its place, smooth shapes."""
+"""The look of contact sheets, crop sheets and grids: colours, type sizes, text that fits its place, smooth shapes."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ __all__ = [
     "write",
 ]
 
-PAPER = "#fbfaf8"
-INK = "#1d1b19"
-GREY = "#77716b"
-FAINT = "#efebe6"
-HAIRLINE = "#e2dcd5"
-ACCENT = "#c8452c"
-PALE = "#ecc4b9"
+# those of the app in light (web/static/css/tokens.css): page, text, quiet text, sunken, line, accent
+PAPER = "#f7f7f7"
+INK = "#1a1a1a"
+GREY = "#5c5c5c"
+FAINT = "#efefef"
+HAIRLINE = "#e2e2e2"
+ACCENT = "#17666d"
+PALE = "#a9ced1"
 
 # one scale, each size about 1.3 times the one below it
 TITLE, HEAD, BODY, NOTE, SMALL = 52, 38, 23, 18, 16
@@ -79,7 +80,7 @@ def write(
 
 def elided(text: str, size: float, width: float) -> str:
     """The text as one line that fits, cut at a word with an ellipsis if it must be."""
-    text = " ".join(text.split())
+    text = " ".join(text[: round(width)].split())  # more never fits: to measure it would only take long
     if text_width(text, size) <= width:
         return text
     while text and text_width(text + "…", size) > width:
@@ -91,7 +92,7 @@ def elided(text: str, size: float, width: float) -> str:
 
 def wrapped(text: str, size: float, width: float, lines: int) -> list[str]:
     """The text in at most so many lines that fit; the last one is elided."""
-    words = text.split()
+    words = text[: round(width) * lines].split()
     found: list[str] = []
     while words and len(found) < lines - 1:
         line = words.pop(0)

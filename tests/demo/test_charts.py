@@ -6,8 +6,10 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import ImageColor
 
 from limner.demo.charts import loss_curve, smoothed, stage_bars, ticks
+from limner.typeset import ACCENT
 
 FINITE = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -35,14 +37,14 @@ def test_the_curve_falls_where_the_loss_falls_and_a_wild_step_does_not_flatten_i
     wild = [*falling[:50], (50, 1e9), *falling[51:]]
     for points in (falling, wild):
         paper = loss_curve(points, 640, 260)
-        reddish = [
+        trend = [
             (x, y)
             for x in range(paper.width)
             for y in range(paper.height)
-            if (pixel := paper.getpixel((x, y)))[0] > 150 and pixel[1] < 100
+            if paper.getpixel((x, y)) == ImageColor.getrgb(ACCENT)
         ]
-        left = min(y for x, y in reddish if x < 120)
-        right = max(y for x, y in reddish if 440 < x < 540)
+        left = min(y for x, y in trend if x < 120)
+        right = max(y for x, y in trend if 440 < x < 540)
         assert right - left > 60
 
 

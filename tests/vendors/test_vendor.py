@@ -12,8 +12,8 @@ import pytest
 from limner.errors import AccountRefused, LimnerError, NotFound, VendorFailed
 from limner.operations.home import accounts
 from limner.settings import Settings, read_settings
+from limner.vendors.account_check import check
 from limner.vendors.http.client import VendorClient
-from limner.vendors.secrets.check import check
 from limner.vendors.secrets.tokens import find_token, keep_token
 from limner.vendors.vendor import find_vendor, vendors
 from tests.vendors.scripted import answer, json_answer, scripted

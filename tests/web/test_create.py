@@ -26,8 +26,8 @@ from limner.studio import Studio
 from limner.types import Estimate, JobState
 from limner.vendors.secrets import tokens as credentials
 from limner.web.app import create_app
-from limner.web.pages.create.links import create_link
 from limner.web.pages.create.sizes import shape_of, sizes
+from limner.web.pages.create_link import create_link
 from tests.lora_rows import add_lora
 from tests.operations.loras_made import TRAINING, add_training
 from tests.web.pictures_made import add_generation

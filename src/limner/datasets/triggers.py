@@ -55,7 +55,7 @@ def check_trigger(trigger: str, class_word: str) -> list[Finding]:
     remedy = f"Try '{propose_trigger(trigger)}'."
     found: list[Finding] = []
 
-    def warn(code: str, message: str, remedy: str = remedy) -> None:
+    def warn(code: str, message: str) -> None:
         found.append(Finding(code, Severity.WARNING, message, remedy))
 
     if trigger.casefold() == class_word.casefold():

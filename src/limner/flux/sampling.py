@@ -18,19 +18,19 @@ from limner.types import Base
 __all__ = ["draw", "draw_encoded", "encode_prompt", "forget_pipeline", "kept_pipeline", "mount_loras"]
 
 _lock = threading.RLock()
-_kept: dict[tuple[str, str, str], Any] = {}
+_kept: dict[tuple[str, str], Any] = {}
 
 Mounted = tuple[tuple[str, int, int, float], ...]
 
 
-def kept_pipeline(path: str, base: Base, *, device: str = "auto", precision: str = "auto") -> Any:
+def kept_pipeline(path: str, base: Base, *, device: str = "auto") -> Any:
     """The pipeline at that path, kept until another one is asked for: only one is ever in memory."""
     device = pick_device(device)
-    key = (path, device, precision)
+    key = (path, device)
     with _lock:
         if key not in _kept:
             _kept.clear()
-            _kept[key] = load_pipeline(path, base, device=device, dtype=pick_dtype(precision, device))
+            _kept[key] = load_pipeline(path, base, device=device, dtype=pick_dtype("auto", device))
         return _kept[key]
 
 

@@ -1,14 +1,13 @@
-"""Three plain classes over the same code as the studio's, usable without a store: train, publish, draw.
+"""Three plain classes over the studio, each in a folder of its own or in your home: train, publish, draw.
 
     training = TrainingService("work")
     id = training.start_replicate_training("photos/", trigger="zibbo", kind="character", class_word="character")
-    print(training.check_training_status(id).progress)
+    print(training.wait(id).state)
     place = training.upload_to_hugging_face(id, "zibbo-lora", private=False)
     TogetherService().generate_with_lora("zibbo in the snow", [f"{place.repo}:0.9"], out="pictures")
 
-Tokens come from where all of Limner finds them (environment, ``.env``, keyring). All state of a training is in its
-folder: the same call again, after a crash too, goes on with what was started, and pays nothing a second time as long as
-the vendor still lists the job. The studio's book of payments is stricter; use it where money matters much.
+Tokens come from where all of Limner finds them (environment, ``.env``, keyring). The same call again, after a crash
+too, goes on with what was started, and pays nothing a second time. ``studio`` is the rest of Limner over its folder.
 """
 
 from limner.services.hugging_face import HuggingFaceService

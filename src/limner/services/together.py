@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from limner._version import __version__
-from limner.atomic_file import write_atomically
-from limner.blocking import run_now
-from limner.catalog import base_location, find_base
-from limner.errors import InputRefused
-from limner.findings import refuse
-from limner.services.running import settings_of
+from limner.records import Job
+from limner.services.hugging_face import studio_in
 from limner.settings import Settings
-
-if TYPE_CHECKING:
-    pass
+from limner.types import JobState, Severity
 
 __all__ = ["TogetherService"]
 
 
 class TogetherService:
-    """Draws with Together AI."""
+    """Draws with Together AI. ``folder``: your home if left out."""
 
-    def __init__(self, *, settings: Settings | None = None) -> None:
-        from limner.generation.together.generator import TogetherGenerator
-
-        self.settings = settings_of(settings)
-        self._generator = TogetherGenerator(settings=self.settings)
+    def __init__(self, folder: str | Path = "", *, settings: Settings | None = None) -> None:
+        self.studio = studio_in(folder, settings)
 
     def generate_with_lora(
         self,
@@ -40,78 +29,41 @@ class TogetherService:
         loras: Sequence[str] = (),
         *,
         out: str | Path,
-        base: str = "",
-        model: str = "",
-        width: int | None = None,
-        height: int | None = None,
-        steps: int | None = None,
-        guidance: float | None = None,
         seed: int = 0,
         count: int = 1,
-        extra: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> list[Path]:
         """Draw ``count`` pictures into the folder ``out``, each with its provenance in it; give the files by index.
 
         ``loras`` are ``owner/repo`` of the Hub or https addresses, each with ``:0.8`` or without; the base is found
-        from their files. A picture that is in ``out`` already is not drawn, or paid, again. InputRefused: a lora does
-        not fit the model, or Together cannot get at it; ContentRefused; Undecided: a picture was perhaps paid and never
-        came.
+        from their files. ``options`` are those of ``studio.generate``. A picture that is in ``out`` already is not
+        drawn, or paid, again. What the plan warns of becomes a Python warning. InputRefused: a lora does not fit the
+        model, or Together cannot get at it; ContentRefused; Undecided: a picture was perhaps paid and never came.
         """
-        from limner.generation.generator import GenerationOrder
-        from limner.operations.generations.submission import parse_lora
-        from limner.operations.loras.remote import describe_remote
-
-        named = [parse_lora(words) for words in loras]
-        uses = [replace(describe_remote(name, self.settings), scale=scale) for name, scale in named]
-        row = find_base(base or next((use.base for use in uses if use.base), "flux2-dev"))
-        wanted: dict[str, Any] = {
-            "width": width or row.size,
-            "height": height or row.size,
-            "steps": steps or row.steps,
-            "guidance": row.guidance if guidance is None else guidance,
-            "seed": seed,
-            "model": model,
-            "extra": dict(extra or {}),
-        }
-        identity = json.dumps([prompt, row.id, [[use.url, use.scale] for use in uses], wanted], sort_keys=True)
-        folder, name = Path(out).expanduser().absolute(), hashlib.sha256(identity.encode()).hexdigest()[:12]
+        order: dict[str, Any] = {**options, "loras": list(loras), "generator": "together"}
+        name = hashlib.sha256(json.dumps([prompt, seed, order], sort_keys=True).encode()).hexdigest()[:12]
+        folder = Path(out).expanduser().absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        files = {index: folder / f"{name}-{index:03d}.png" for index in range(count)}
-        order = GenerationOrder(
-            id=name,
-            prompt=prompt,
-            base=row,
-            base_path=base_location(row, self.settings.base_paths),
-            loras=tuple(uses),
-            count=count,
-            done=frozenset(index for index, path in files.items() if path.is_file()),
-            **wanted,
-        )
-        if len(order.done) < count:
-            run_now(self._draw(order, files))
-        return list(files.values())
+        files = [folder / f"{name}-{index:03d}.png" for index in range(count)]
+        missing = [index for index in range(count) if not files[index].is_file()]
+        if missing:
+            self._warn(prompt, {**order, "count": len(missing)})
+        # a job a picture, all started before one is waited for: what is missing is drawn and nothing else
+        jobs = {index: self._start(f"{name}-{index}", prompt, {**order, "seed": seed + index}) for index in missing}
+        for index, job in jobs.items():
+            image = self.studio.generations.get(self.studio.wait(job).target).images[0]
+            self.studio.generations.save_image(image.id, files[index])
+        return files
 
-    async def _draw(self, order: Any, files: Mapping[int, Path]) -> None:
-        from limner.generation.metadata import provenance
-        from limner.generation.metadata.pixels import opened
-        from limner.types import ImageRecord
+    def _warn(self, prompt: str, order: dict[str, Any]) -> None:
+        for plan in self.studio.generations.start(prompt, what_if=True, **order).plans:
+            for finding in plan.findings:
+                if finding.severity is Severity.WARNING:
+                    warnings.warn(f"{finding.message} {finding.remedy}".strip(), stacklevel=3)
 
-        refuse((await self._generator.plan(order)).findings, InputRefused)
-        async for drawn in self._generator.draw(order):
-            with opened(drawn.data) as picture:
-                width, height = picture.size
-            record = ImageRecord(
-                prompt=order.prompt,
-                width=width,
-                height=height,
-                steps=order.steps,
-                guidance=order.guidance,
-                seed=drawn.seed,
-                base=order.base.id,
-                generator="together",
-                loras=order.loras,
-                versions={"limner": __version__, **drawn.versions},
-                made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            )
-            signer = self.settings.home if self.settings.sign_images else None
-            write_atomically(files[drawn.index], provenance.seal_image(drawn.data, record, credentials=signer))
+    def _start(self, wish: str, prompt: str, order: dict[str, Any]) -> Job:
+        job = self.studio.jobs.once(wish, lambda: self.studio.generate(prompt, yes=True, **{**order, "count": 1}))
+        job = self.studio.jobs.get(job.target)
+        if job.state.ended and job.state is not JobState.DONE:
+            return self.studio.resume(job, yes=True)
+        return job

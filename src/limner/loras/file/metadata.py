@@ -89,7 +89,6 @@ def lora_metadata(
     dataset_digest: str = "",
     recipe: Mapping[str, object] | None = None,
     licence: str = "",
-    description: str = "",
     resolution: int = 0,
 ) -> dict[str, str]:
     """The metadata of a lora that Limner made: ours under ``limner.``, the common ones under ``modelspec.``.
@@ -109,7 +108,6 @@ def lora_metadata(
         "modelspec.architecture": architecture(base),
         "modelspec.implementation": "https://github.com/huggingface/diffusers",
         "modelspec.title": title,
-        "modelspec.description": description,
         "modelspec.trigger_phrase": trigger,
         "modelspec.license": licence or base.licence_name,
         "modelspec.resolution": f"{size}x{size}",

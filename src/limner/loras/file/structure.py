@@ -37,7 +37,8 @@ FIXED: Mapping[str, int] = MappingProxyType({"time": 256})
 """Sizes that are the same in every base: the numbers that a point in time becomes."""
 
 
-def _attention(*, block: str = "transformer_blocks.{}.attn.") -> tuple[Place, ...]:
+def _attention() -> tuple[Place, ...]:
+    block = "transformer_blocks.{}.attn."
     image = tuple(block + part for part in ("to_q", "to_k", "to_v"))
     text = tuple(block + part for part in ("add_q_proj", "add_k_proj", "add_v_proj"))
     return (

@@ -36,7 +36,7 @@ def login(settings: Settings, vendor: str, token: str) -> Account:
     InputRefused: no such vendor, or no token at all. AccountRefused: the vendor does not accept it. VendorFailed: the
     vendor cannot be asked, so nothing was kept. StorageFailed: it can be kept nowhere.
     """
-    from limner.vendors.secrets.check import ask
+    from limner.vendors.account_check import ask
 
     secret, title = as_token(vendor, token), find_vendor(vendor).title
     try:
@@ -111,7 +111,7 @@ def _unasked(vendor: str, settings: Settings) -> Account:
 
 
 async def _check_all(settings: Settings) -> list[Account]:
-    from limner.vendors.secrets.check import check
+    from limner.vendors.account_check import check
 
     return list(await asyncio.gather(*(check(name, settings) for name in vendors())))
 

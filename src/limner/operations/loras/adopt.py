@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, select
 
@@ -30,9 +29,6 @@ from limner.records import Lora
 from limner.store.models import LoraOriginalRow, LoraRow, SubjectRow
 from limner.types import Base, Finding, LoraFacts, SubjectKind, TensorNaming
 from limner.vendors.http.public_web import PublicWeb
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "Adoption",

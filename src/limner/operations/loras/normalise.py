@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from limner.types import Base, TensorNaming
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["MENDED", "in_our_naming"]
 

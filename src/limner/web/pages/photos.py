@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
+from pydantic import BaseModel
 
 from limner.errors import InputRefused, NotFound
-from limner.options import CaptionEditOptions
 from limner.records import DatasetHealth, PhotoEntry
 from limner.studio import Studio
 from limner.types import Crop, Finding, Severity
@@ -141,8 +141,7 @@ def set_caption(
     return back(f"/subjects/{slug}/photos?{asked}#p-{photo.digest[:12]}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Edit:
+class _Edit(BaseModel):
     """The form of a change of many captions. Spaces at the ends count: a prefix mostly ends in one."""
 
     find: str = ""
@@ -153,45 +152,10 @@ class _Edit:
     whole_words: bool = False
     fill_empty: bool = False
 
-    def options(self) -> CaptionEditOptions:
-        return CaptionEditOptions(
-            find=self.find,
-            replace=self.replace,
-            prefix=self.prefix,
-            suffix=self.suffix,
-            match_case=self.match_case,
-            whole_words=self.whole_words,
-            fill_empty=self.fill_empty,
-        )
-
-
-def _edit_of_query(
-    find: str = "",
-    replace: str = "",
-    prefix: str = "",
-    suffix: str = "",
-    match_case: bool = False,
-    whole_words: bool = False,
-    fill_empty: bool = False,
-) -> _Edit:
-    return _Edit(find, replace, prefix, suffix, match_case, whole_words, fill_empty)
-
-
-def _edit_of_form(
-    find: Annotated[str, Form()] = "",
-    replace: Annotated[str, Form()] = "",
-    prefix: Annotated[str, Form()] = "",
-    suffix: Annotated[str, Form()] = "",
-    match_case: Annotated[bool, Form()] = False,
-    whole_words: Annotated[bool, Form()] = False,
-    fill_empty: Annotated[bool, Form()] = False,
-) -> _Edit:
-    return _Edit(find, replace, prefix, suffix, match_case, whole_words, fill_empty)
-
 
 @router.get("/captions")
 def preview_edit(
-    request: Request, visit: Visit, studio: StudioOf, slug: str, edit: Annotated[_Edit, Depends(_edit_of_query)]
+    request: Request, visit: Visit, studio: StudioOf, slug: str, edit: Annotated[_Edit, Query()]
 ) -> Response:
     """What a change of many captions would do; nothing is changed. Without a change named: the empty form."""
     return _edit_page(request, visit, studio, slug, edit, asked=bool(request.query_params))
@@ -201,7 +165,7 @@ def _edit_page(request: Request, visit: Visitor, studio: Studio, slug: str, edit
     changes, refused = None, None
     if asked:
         try:
-            changes = studio.captions.edit(slug, what_if=True, **edit.options())
+            changes = studio.captions.edit(slug, what_if=True, **edit.model_dump())
         except InputRefused as failure:
             refused = failure
     return page(
@@ -220,12 +184,10 @@ def _edit_page(request: Request, visit: Visitor, studio: Studio, slug: str, edit
 
 
 @router.post("/captions")
-def apply_edit(
-    request: Request, visit: Visit, studio: StudioOf, slug: str, edit: Annotated[_Edit, Depends(_edit_of_form)]
-) -> Response:
+def apply_edit(request: Request, visit: Visit, studio: StudioOf, slug: str, edit: Annotated[_Edit, Form()]) -> Response:
     """Change many captions. The same form sent twice finds nothing left to change."""
     try:
-        done = studio.captions.edit(slug, **edit.options())
+        done = studio.captions.edit(slug, **edit.model_dump())
     except InputRefused:
         return _edit_page(request, visit, studio, slug, edit, asked=True)
     if not done.changes:

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from limner.errors import Conflict, InputRefused, LimnerError, NotFound
-from limner.records import IntakeEntry, Job, PhotoEntry, UploadBatch
+from limner.records import IntakeEntry, Job, PhotoEntry, SubjectProposal, UploadBatch
 from limner.studio import Studio
 from limner.types import Consent, SubjectKind, Verdict
 from limner.web.files.photo_form import take_form
@@ -41,14 +42,27 @@ KINDS = [
 Text = Annotated[str, Form(max_length=LONGEST)]
 
 
-def _form(**said: str) -> dict[str, str]:
-    empty = {"name": "", "slug": "", "kind": "person", "class_word": "", "trigger": "", "statement": STATEMENT}
-    return {**empty, "given_by": "", "consent": "", **said}
+Line = Annotated[str, Field(max_length=LONGEST)]
 
 
-def _proposal(studio: Studio, form: dict[str, str]) -> Any:
-    named = {key: form[key] for key in ("kind", "slug", "trigger", "class_word")}
-    return studio.subjects.propose(form["name"], **named)
+class _Form(BaseModel):
+    """The form of a new subject."""
+
+    name: Line = ""
+    slug: Line = ""
+    kind: Line = "person"
+    class_word: Line = ""
+    trigger: Line = ""
+    consent: Line = ""
+    given_by: Line = ""
+    statement: Line = STATEMENT
+
+    def proposal(self, studio: Studio) -> SubjectProposal | None:
+        """What the names give; None before there is one."""
+        if not (self.name.strip() or self.slug.strip()):
+            return None
+        named = self.model_dump(include={"kind", "slug", "trigger", "class_word"})
+        return studio.subjects.propose(self.name, **named)
 
 
 @router.get("")
@@ -60,67 +74,39 @@ def subjects() -> Response:
 @router.get("/new")
 def new(request: Request, visit: Visit) -> Response:
     """The form for a new subject."""
-    form = _form()
-    return page(request, visit, "pages/subject_new.html", form=form, kinds=KINDS, errors={}, proposal=None)
+    return page(request, visit, "pages/subject_new.html", form=_Form(), kinds=KINDS, errors={}, proposal=None)
 
 
 @router.post("/new/names")
-def names(
-    request: Request,
-    visit: Visit,
-    studio: StudioOf,
-    name: Text = "",
-    kind: Text = "person",
-    slug: Text = "",
-    trigger: Text = "",
-    class_word: Text = "",
-) -> Response:
+def names(request: Request, visit: Visit, studio: StudioOf, form: Annotated[_Form, Form()]) -> Response:
     """What the names in the form would give, while it is filled in."""
-    form = _form(name=name, kind=kind, slug=slug, trigger=trigger, class_word=class_word)
-    proposal = _proposal(studio, form) if name.strip() or slug.strip() else None
-    return page(request, visit, "fragments/subject_names.html", form=form, proposal=proposal, errors={})
+    return page(request, visit, "fragments/subject_names.html", form=form, proposal=form.proposal(studio), errors={})
 
 
 @router.post("/new")
-def add(
-    request: Request,
-    visit: Visit,
-    studio: StudioOf,
-    name: Text = "",
-    kind: Text = "person",
-    slug: Text = "",
-    trigger: Text = "",
-    class_word: Text = "",
-    consent: Text = "",
-    given_by: Text = "",
-    statement: Text = "",
-) -> Response:
+def add(request: Request, visit: Visit, studio: StudioOf, form: Annotated[_Form, Form()]) -> Response:
     """Add a subject, or give the form back as it was filled in."""
-    form = _form(name=name, kind=kind, slug=slug, trigger=trigger, class_word=class_word, consent=consent)
-    form |= {"given_by": given_by, "statement": statement}
-    proposal = _proposal(studio, form)
-    errors = {
-        "name": "" if name.strip() or slug.strip() else "Give it a name.",
-        "slug": proposal.slug_problem,
-        "trigger": proposal.trigger_problem,
-        "class_word": proposal.class_word_problem,
-    }
+    proposal = form.proposal(studio)
+    errors = {"name": "" if proposal else "Give it a name."}
+    if proposal:
+        errors |= {"slug": proposal.slug_problem, "trigger": proposal.trigger_problem}
+        errors["class_word"] = proposal.class_word_problem
     given = None
-    if kind == SubjectKind.PERSON:
-        if consent not in ("given", "later"):
+    if form.kind == SubjectKind.PERSON:
+        if form.consent not in ("given", "later"):
             errors["consent"] = "Say whether this person agreed, or that you record it later."
-        elif consent == "given" and not given_by.strip():
+        elif form.consent == "given" and not form.given_by.strip():
             errors["given_by"] = "Say who agreed."
-        elif consent == "given":
-            given = Consent(statement.strip() or STATEMENT, given_by.strip()[:200], datetime.now(UTC))
+        elif form.consent == "given":
+            given = Consent(form.statement.strip() or STATEMENT, form.given_by.strip()[:200], datetime.now(UTC))
     errors = {field: words for field, words in errors.items() if words}
-    if not errors:
+    if proposal and not errors:
         try:
             subject = studio.subjects.add(
                 proposal.slug,
-                name=name.strip()[:200],
-                kind=kind,
-                class_word=class_word,
+                name=form.name.strip()[:200],
+                kind=form.kind,
+                class_word=form.class_word,
                 trigger=proposal.trigger,
                 consent=given,
             )
@@ -137,7 +123,7 @@ def add(
         form=form,
         kinds=KINDS,
         errors=errors,
-        proposal=proposal if name.strip() or slug.strip() else None,
+        proposal=proposal,
     )
 
 

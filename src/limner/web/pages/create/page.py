@@ -17,13 +17,11 @@ from limner.web.pages.create.form import CreateForm, from_link, from_sent
 from limner.web.pages.create.grid import start_grid
 from limner.web.pages.create.results import Results, results_of, several_of
 from limner.web.pages.create.view import CreateView, view_of
-from limner.web.pages.gallery import compare
 from limner.web.visit import Notice, StudioOf, Visit, back, is_from_elsewhere, is_partial, page, wish_of
 
 __all__ = ["router"]
 
 router = APIRouter()
-router.include_router(compare.router)
 
 GRIDS_SHOWN = 5
 MOST_FOLLOWED = 50

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from limner.errors import InputRefused
 from limner.humanize import spoken
 from limner.records import Image, Wish
-from limner.web.pages.create.links import create_link
+from limner.web.pages.create_link import create_link
 from limner.web.visit import StudioOf, Visit, back, page
 
 __all__ = ["router"]

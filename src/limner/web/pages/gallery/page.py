@@ -15,7 +15,7 @@ from markupsafe import Markup
 from limner.errors import InputRefused
 from limner.records import GalleryFilter, MonthCount
 from limner.studio import Studio
-from limner.web.pages.gallery import image
+from limner.web.pages.gallery import compare, image
 from limner.web.pages.gallery.filter import Asked, FilterOf, query_of
 from limner.web.visit import Notice, StudioOf, Visit, back, page
 
@@ -23,6 +23,7 @@ __all__ = ["router"]
 
 router = APIRouter()
 router.include_router(image.router)
+router.include_router(compare.router)
 
 PAGE = 60
 """Pictures a page and a window: two screens of a large display."""

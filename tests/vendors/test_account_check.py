@@ -11,8 +11,8 @@ import pytest
 from limner.errors import InputRefused
 from limner.records import Account
 from limner.settings import Settings
-from limner.vendors.secrets import check as checking
-from limner.vendors.secrets.check import check
+from limner.vendors import account_check as checking
+from limner.vendors.account_check import check
 from limner.vendors.secrets.redaction import Secret
 from tests.vendors.scripted import Request, Reset, answer, json_answer, scripted
 
