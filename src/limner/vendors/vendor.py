@@ -49,7 +49,7 @@ class Vendor:
     keeps it. ``page`` is where a token is made, ``scope`` says what it must be allowed. ``addresses`` are the settings
     that say where it answers, with its own addresses; the first is the one meant if none is named. ``check`` asks by a
     call that costs nothing whose token it is. ``rate`` calls a second are usual, ``burst`` at once. ``refusals`` are
-    statuses above 499 whose JSON body proves that a paid call was not taken; ``attempts`` is how often a call that may be
+    statuses above 499 whose JSON body proves that a paid call was not taken. ``attempts``: how often a call that may be
     sent again is sent in all.
     """
 
