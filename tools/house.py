@@ -235,7 +235,7 @@ TITLES = {
     "studio": "studio",
     "operations": "operations",
     "datasets": "stages",
-    "flux": "services",
+    "flux": "engine, vendors",
     "catalog": "data",
     "http_server": "plain ground",
 }
