@@ -309,5 +309,5 @@ async def _fetched(fal: FalClient, result: Mapping[str, Any], index: int) -> byt
         except (binascii.Error, ValueError) as failure:
             raise WorkFailed(f"fal's picture {index} is no base64.", remedy="Ask again.", thing=VENDOR) from failure
     with tempfile.TemporaryDirectory(prefix="limner-") as folder:
-        path = await fal.http.download(url, Path(folder) / "picture")
+        path = await fal.download(url, Path(folder) / "picture")
         return await asyncio.to_thread(path.read_bytes)

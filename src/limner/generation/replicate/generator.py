@@ -238,7 +238,7 @@ async def _fetched(client: ReplicateClient, url: str, order: GenerationOrder, in
     """The picture's bytes, whole and decodable. VendorFailed: they are not, however often they are fetched."""
     for left in reversed(range(FETCHES)):
         with tempfile.TemporaryDirectory() as folder:
-            path = await client.download(url, Path(folder) / "picture", most=MOST_PICTURE_BYTES)
+            path = await client.download(url, Path(folder) / "picture", authorised=True, most=MOST_PICTURE_BYTES)
             data = await asyncio.to_thread(path.read_bytes)
         try:
             await asyncio.to_thread(_look_at, data)

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
 import httpx2
@@ -67,7 +67,6 @@ class VendorClient:
         *,
         timeout: float = 60.0,
         attempts: int = ATTEMPTS,
-        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.vendor = vendor
         self.base_url = base_url.rstrip("/")
@@ -80,12 +79,11 @@ class VendorClient:
             # A limit of connections below the vendor's rate times its slowness would hold turns back.
             limits=httpx2.Limits(max_connections=1000, max_keepalive_connections=32, keepalive_expiry=4.0),
             headers={"user-agent": f"limner/{__version__}"},
-            transport=transport,
             follow_redirects=False,
             verify=_trust(),
         )
 
-    async def __aenter__(self) -> VendorClient:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
