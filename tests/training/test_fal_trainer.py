@@ -234,7 +234,7 @@ def test_a_lost_answer_is_found_in_the_list(tmp_path: Path, monkeypatch: pytest.
 
         def impatient() -> Any:
             made = client()
-            made.http.timeout = 0.3
+            made.timeout = 0.3
             return made
 
         monkeypatch.setattr(trainer, "_client", impatient)

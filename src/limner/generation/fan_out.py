@@ -22,7 +22,7 @@ from limner.errors import (
 )
 from limner.generation.generator import Drawn
 
-__all__ = ["Brake", "fan_out"]
+__all__ = ["Brake", "Paint", "fan_out"]
 
 AT_FIRST = 4
 ENOUGH = 3

@@ -38,6 +38,11 @@ class GenerationOrder:
     extra: Mapping[str, Any] = field(default_factory=dict)
     payments: Payments = field(default_factory=Unrecorded)
 
+    @property
+    def used(self) -> tuple[LoraUse, ...]:
+        """The loras that do something."""
+        return tuple(use for use in self.loras if use.scale)
+
     def tag(self, index: int) -> str:
         """The purchase tag of one picture: the same for every generator, so that none draws what another may have."""
         return f"{self.id}-{index}"

@@ -1,17 +1,21 @@
-"""What generators at vendors have in common: saying what they are, checking an order, its price, and its plan."""
+"""What generators at vendors have in common: saying what they are, checking an order, its price, its plan, drawing."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from limner.catalog.hosted import HostedModel, hosted
-from limner.findings import refusal, unmet
+from limner.errors import InputRefused, WorkFailed
+from limner.findings import refusal, refuse, unmet
 from limner.generation.alternatives import elsewhere
 from limner.generation.checks import check_order
-from limner.generation.generator import GenerationOrder
+from limner.generation.fan_out import Brake, Paint, fan_out
+from limner.generation.generator import Drawn, GenerationOrder
+from limner.generation.metadata.pixels import media_type, opened
 from limner.hosted import Hosted
 from limner.money.prices import estimate_pictures
 from limner.settings import Settings
@@ -40,6 +44,11 @@ class HostedGenerator:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+
+    @property
+    def pictures_at_once(self) -> int:
+        """How many pictures are asked for side by side."""
+        return int(self.HOSTED.limits["pictures_at_once"])
 
     def describe(self) -> BackEnd:
         return self.HOSTED.describe(self._settings)
@@ -73,6 +82,54 @@ class HostedGenerator:
         estimate = self.estimate(order if seen.row is row else replace(order, model=seen.row.model))
         return Plan(vendor, seen.model or seen.row.model, seen.calls, estimate, tuple(seen.findings))
 
+    async def draw(self, order: GenerationOrder) -> AsyncIterator[Drawn]:
+        """Draw what is not in ``order.done``, many at once. Cancelled, it still gives what was sent, then stops.
+
+        InputRefused and its kinds: the order, a lora or the content is refused; AccountRefused, OutOfCredit,
+        SpendingRefused; Undecided: a picture may have been paid; WorkFailed. Where only some failed, it says how many.
+        """
+        refuse(await asyncio.to_thread(self.check, order), InputRefused)
+        row = self.row_of(order)
+        assert isinstance(row, HostedModel)  # noqa: S101 - check refuses an order without one
+        left = [index for index in range(order.count) if index not in order.done]
+        brake = Brake()
+        async with (
+            self.painting(order, row, brake) as paint,
+            aclosing(fan_out(left, paint, most=self.pictures_at_once, brake=brake)) as coming,
+        ):
+            async for drawn in coming:
+                yield drawn
+
+    async def drawn(
+        self,
+        order: GenerationOrder,
+        index: int,
+        data: bytes,
+        *,
+        seconds: float,
+        versions: Mapping[str, str],
+        sender: str = "",
+        remedy: str = "Resume, which fetches it again and does not pay twice.",
+    ) -> Drawn:
+        """A picture that came; one of another size than asked for is kept, because it is paid. WorkFailed: it is none.
+
+        ``sender`` is who gave it, where that is not the vendor.
+        """
+
+        def kind() -> str:
+            with opened(data):
+                return media_type(data)
+
+        try:
+            found = await asyncio.to_thread(kind)
+        except InputRefused as failure:
+            raise WorkFailed(
+                f"{sender or self.HOSTED.title} gave {len(data):,} bytes that are no picture: {failure.message}",
+                remedy=remedy,
+                thing=self.HOSTED.vendor,
+            ) from failure
+        return Drawn(index, order.seed + index, data, found, seconds, {"vendor": self.HOSTED.vendor, **versions})
+
     # --- what each does in its own way ----------------------------------------------------------------------------
 
     def row_of(self, order: GenerationOrder) -> HostedModel | Finding:
@@ -87,10 +144,14 @@ class HostedGenerator:
     def seconds(self, row: HostedModel, order: GenerationOrder, left: int, one_by_one: float) -> float:
         """How long the pictures that are left take, if they take so long one by one."""
         del row, order
-        return one_by_one / min(int(self.HOSTED.limits["pictures_at_once"]), max(left, 1))
+        return one_by_one / min(self.pictures_at_once, max(left, 1))
 
     async def foresee(self, order: GenerationOrder, row: HostedModel, found: list[Finding]) -> Foreseen:
         """Ask what is free, where there is a token for it."""
+        raise NotImplementedError
+
+    def painting(self, order: GenerationOrder, row: HostedModel, brake: Brake) -> AbstractAsyncContextManager[Paint]:
+        """How one picture is bought and fetched, for as long as the vendor is connected."""
         raise NotImplementedError
 
 

@@ -184,7 +184,7 @@ class _Brush:
             guidance=order.guidance,
             seed=seed,
             # a lora of scale 0 stays out, so that the picture is the base's to the last bit
-            loras=[(_lora_file(use), use.scale) for use in order.loras if use.scale],
+            loras=[(_lora_file(use), use.scale) for use in order.used],
         )
         seconds = time.perf_counter() - started
         self._go_on()

@@ -18,7 +18,7 @@ from limner.errors import InputRefused
 from limner.settings import Settings
 from limner.vendors.http.answers import Answer
 
-__all__ = ["Request", "TokenReport", "Vendor", "fields", "find_vendor", "mapping", "vendors", "word"]
+__all__ = ["Request", "TokenReport", "Vendor", "fields", "find_vendor", "vendors", "word"]
 
 log = logging.getLogger(__name__)
 
@@ -112,11 +112,6 @@ def find_vendor(name: str) -> Vendor:
         raise InputRefused(
             f"There is no vendor '{name}'.", remedy=f"Known are: {', '.join(vendors())}.", thing=name
         ) from None
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """A part of an answer that should be a JSON object; empty if it is none."""
-    return value if isinstance(value, Mapping) else {}
 
 
 def word(body: Mapping[str, Any], name: str) -> str:

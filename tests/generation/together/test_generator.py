@@ -373,7 +373,7 @@ def test_a_lost_answer_is_asked_about_and_never_sent_again(
         return None
 
     monkeypatch.setattr(bench.checked, "app", losing)
-    monkeypatch.setattr("limner.generation.together.generator.AT_ONCE", 1)
+    monkeypatch.setattr("limner.generation.hosted.HostedGenerator.pictures_at_once", 1)
     got: list[Drawn] = []
     with pytest.raises(Undecided, match="1 of 6 pictures were not drawn"):
         asyncio.run(collect(bench.generator, bench.order(count=6), got))

@@ -147,7 +147,7 @@ def test_a_persons_lora_never_gets_public_without_consent(bench: ServicesBench) 
 def test_a_private_lora_in_a_bucket_is_open_only_while_it_is_drawn(
     s3_bench: ServicesBench, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("limner.generation.together.generator.AT_ONCE", 2)
+    monkeypatch.setattr("limner.generation.hosted.HostedGenerator.pictures_at_once", 2)
     bench = s3_bench
     name = lora(bench, "ann", kind="person")
     bench.run(bench.studio.publications.start(name, hub="s3"))

@@ -49,7 +49,7 @@ def slow_down(bench: ServicesBench, seconds: float) -> None:
 def test_every_paid_picture_of_a_cancelled_fan_out_is_kept(
     bench: ServicesBench, generator: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"limner.generation.{generator}.generator.AT_ONCE", 3)
+    monkeypatch.setattr("limner.generation.hosted.HostedGenerator.pictures_at_once", 3)
     name = bench.import_lora("ink", quick_lora("limner-tiny", 4, b"ink"))
     bench.run(bench.studio.publications.start(name, hub="huggingface", visibility="public"))
     slow_down(bench, 0.3)
@@ -78,7 +78,7 @@ def test_a_stopped_fan_out_is_not_resumed_twice_and_nothing_under_way_is_decided
     bench: ServicesBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two jobs at one generation would take what the other has bought for lost, and ask whether to buy it again."""
-    monkeypatch.setattr("limner.generation.together.generator.AT_ONCE", 3)
+    monkeypatch.setattr("limner.generation.hosted.HostedGenerator.pictures_at_once", 3)
     name = bench.import_lora("ink", quick_lora("limner-tiny", 4, b"ink"))
     bench.run(bench.studio.publications.start(name, hub="huggingface", visibility="public"))
     slow_down(bench, 0.3)
@@ -120,7 +120,7 @@ def test_a_stopped_fan_out_is_not_resumed_twice_and_nothing_under_way_is_decided
 def test_going_on_does_without_what_was_deleted_meanwhile(
     bench: ServicesBench, generator: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"limner.generation.{generator}.generator.AT_ONCE", 3)
+    monkeypatch.setattr("limner.generation.hosted.HostedGenerator.pictures_at_once", 3)
     name = bench.import_lora("ink", quick_lora("limner-tiny", 4, b"ink"))
     bench.run(bench.studio.publications.start(name, hub="huggingface", visibility="public"))
     slow_down(bench, 0.3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -300,26 +300,6 @@ def test_cancelling_passes_through_at_once() -> None:
 
 
 # --- bodies, tokens, words ------------------------------------------------------------------------------------------
-
-
-def test_a_body_that_comes_in_pieces_is_sent_again_only_if_it_can_be_made_again(waits: list[float]) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
-        yield b"one"
-        yield b"two"
-
-    async def run(content: Any) -> tuple[object, list[bytes]]:
-        async with scripted(json_answer(500, {}), json_answer(200, {})) as script, client(script.url) as vendor:
-            try:
-                got: object = (await vendor.request("PUT", "x", content=content)).status
-            except VendorFailed as failure:
-                got = failure
-            return got, [request.body for request in script.requests]
-
-    got, bodies = asyncio.run(run(pieces))
-    assert (got, bodies) == (200, [b"onetwo", b"onetwo"])
-    got, bodies = asyncio.run(run(pieces()))
-    assert isinstance(got, VendorFailed)
-    assert bodies == [b"onetwo"]
 
 
 def test_files_are_sent_whole_each_time(tmp_path: Any, waits: list[float]) -> None:

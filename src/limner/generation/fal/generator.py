@@ -8,7 +8,7 @@ import binascii
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -29,13 +29,11 @@ from limner.errors import (
     VendorRefused,
     WorkFailed,
 )
-from limner.findings import refuse
 from limner.generation.alternatives import elsewhere
 from limner.generation.fal.checks import is_loopback, order_problems
-from limner.generation.fan_out import Brake, fan_out
+from limner.generation.fan_out import Brake, Paint
 from limner.generation.generator import Drawn, GenerationOrder
 from limner.generation.hosted import Foreseen, HostedGenerator, price_pictures, row_problems, words_of
-from limner.generation.vendor_picture import picture_type
 from limner.hosted import Hosted
 from limner.money.payments import Purchase, Receipt, announce
 from limner.settings import Settings
@@ -91,35 +89,20 @@ class FalGenerator(HostedGenerator):
             async with self._client() as fal:
                 found += await _asked(fal, row, order)
         queue, rest = self._settings.fal_queue_url.rstrip("/"), self._settings.fal_rest_url.rstrip("/")
-        body = _body(row, order, order.seed, [use.url or UPLOADED for use in _used(order)])
-        uploads = sum(not use.url for use in _used(order))
+        body = _body(row, order, order.seed, [use.url or UPLOADED for use in order.used])
+        uploads = sum(not use.url for use in order.used)
         calls = [PlannedCall("POST", f"{rest}/storage/auth/token", times=uploads)] if uploads else []
         calls.append(PlannedCall("POST", f"{queue}/{row.model}", body, True, order.count - len(order.done)))
         return Foreseen(found, row, tuple(calls))
 
-    async def draw(self, order: GenerationOrder) -> AsyncIterator[Drawn]:
-        """Draw what is not in ``order.done``, many at once. Cancelled, it still gives what was sent, then stops.
-
-        InputRefused and its kinds: the order, a lora or the content is refused; AccountRefused, OutOfCredit,
-        SpendingRefused; Undecided: a picture may have been paid; WorkFailed. Where only some failed, it says how many.
-        """
-        refuse(self.check(order), InputRefused)
-        row = self.row_of(order)
-        assert isinstance(row, HostedModel)  # noqa: S101 - check refuses an order without one
+    @asynccontextmanager
+    async def painting(self, order: GenerationOrder, row: HostedModel, brake: Brake) -> AsyncIterator[Paint]:
         async with self._client() as fal:
-            places = [await self._address(fal, use) for use in _used(order)]
-            brake = Brake()
-
-            async def paint(index: int) -> Drawn:
-                return await self._picture(fal, row, order, index, places, brake)
-
-            left = [index for index in range(order.count) if index not in order.done]
+            places = [await self._address(fal, use) for use in order.used]
             try:
-                async with aclosing(fan_out(left, paint, most=AT_ONCE, brake=brake)) as coming:
-                    async for drawn in coming:
-                        yield drawn
+                yield lambda index: self._picture(fal, row, order, index, places, brake)
             except (VendorRefused, WorkFailed):
-                for use in _used(order):
+                for use in order.used:
                     self._uploads.pop(use.digest, None)  # it may be gone there: the next order uploads it anew
                 raise
 
@@ -154,16 +137,9 @@ class FalGenerator(HostedGenerator):
                     raise
                 continue
             data = await _fetched(fal, result, index)
-            kind = await asyncio.to_thread(
-                picture_type,
-                data,
-                sender="fal",
-                vendor=VENDOR,
-                remedy="Resume, which fetches it again and does not pay twice.",
-            )
             seconds = time.perf_counter() - started
-            versions = {"vendor": VENDOR, "model": row.model, "request": job.request_id}
-            return Drawn(index, order.seed + index, data, kind, seconds, versions)
+            versions = {"model": row.model, "request": job.request_id}
+            return await self.drawn(order, index, data, seconds=seconds, versions=versions)
         raise AssertionError("unreachable")
 
     async def _bought(
@@ -214,16 +190,11 @@ class FalGenerator(HostedGenerator):
         return open_fal(self._settings, token_for(VENDOR, self._settings))
 
 
-def _used(order: GenerationOrder) -> list[LoraUse]:
-    """The loras that do something."""
-    return [use for use in order.loras if use.scale]
-
-
 def _body(row: HostedModel, order: GenerationOrder, seed: int, places: Sequence[str]) -> dict[str, Any]:
     """The input of one picture, in the model's own words."""
     ours: dict[str, Any] = {
         "prompt": order.prompt,
-        "loras": [{"path": place, "scale": use.scale} for use, place in zip(_used(order), places, strict=True)],
+        "loras": [{"path": place, "scale": use.scale} for use, place in zip(order.used, places, strict=True)],
         "size": {"width": order.width, "height": order.height},
         "steps": order.steps,
         "guidance": order.guidance,
@@ -338,5 +309,5 @@ async def _fetched(fal: FalClient, result: Mapping[str, Any], index: int) -> byt
         except (binascii.Error, ValueError) as failure:
             raise WorkFailed(f"fal's picture {index} is no base64.", remedy="Ask again.", thing=VENDOR) from failure
     with tempfile.TemporaryDirectory(prefix="limner-") as folder:
-        path = await fal.http.download(url, Path(folder) / "picture")
+        path = await fal.download(url, Path(folder) / "picture")
         return await asyncio.to_thread(path.read_bytes)

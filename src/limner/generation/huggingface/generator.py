@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from limner.catalog.hosted import HostedModel
 from limner.errors import (
     AccountRefused,
     ContentRefused,
-    InputRefused,
     LimnerError,
     NotFound,
     OutOfCredit,
     Undecided,
 )
-from limner.findings import refusal, refuse
+from limner.findings import refusal
 from limner.generation.alternatives import elsewhere
 from limner.generation.checks import vendor_error
-from limner.generation.fan_out import Brake, fan_out
+from limner.generation.fan_out import Brake, Paint
 from limner.generation.generator import Drawn, GenerationOrder
 from limner.generation.hosted import Foreseen, HostedGenerator, price_pictures, row_problems, words_of
 from limner.generation.huggingface.checks import extra_problems, main_problems
-from limner.generation.vendor_picture import picture_type
 from limner.hosted import Hosted
 from limner.money.payments import Purchase, Receipt, announce
 from limner.settings import Settings
-from limner.types import Finding, LoraUse, PlannedCall, Reach, Severity
+from limner.types import Finding, PlannedCall, Reach, Severity
 from limner.vendors.huggingface.hub import repo_at, router_url
 from limner.vendors.secrets.tokens import token_for
 
@@ -66,11 +63,10 @@ class HuggingFaceGenerator(HostedGenerator):
         self._hub_url = settings.huggingface_url.rstrip("/")
 
     def problems(self, order: GenerationOrder, row: HostedModel) -> Iterator[Finding]:
-        used = _used(order)
-        if not used:
+        if not order.used:
             message = "Inference Providers draw here with exactly one lora, and the order has none."
             yield refusal("lora-missing", message, elsewhere(order.base, besides=VENDOR))
-        for use in used:
+        for use in order.used:
             if not repo_at(use.url, self._hub_url):
                 message = f"Inference Providers take loras from a public repo of the Hub, and {use.name} is in none."
                 yield refusal("lora-out-of-reach", message, f"limner publish {use.name} --hub huggingface --public")
@@ -97,28 +93,16 @@ class HuggingFaceGenerator(HostedGenerator):
         left = order.count - len(order.done)
         return Foreseen(found, row, (PlannedCall("POST", address, body, costs=True, times=left),))
 
-    async def draw(self, order: GenerationOrder) -> AsyncIterator[Drawn]:
-        """Draw what is not in ``order.done``, many at once. Cancelled, it still gives what was sent, then stops.
-
-        InputRefused and its kinds: the order, the lora or the content is refused; AccountRefused, OutOfCredit,
-        SpendingRefused; Undecided: a picture may have been paid; WorkFailed. Where only some failed, it says how many.
-        """
-        refuse(self.check(order), InputRefused)
+    @asynccontextmanager
+    async def painting(self, order: GenerationOrder, row: HostedModel, brake: Brake) -> AsyncIterator[Paint]:
+        del row  # the Hub says who draws it, and so with which row
         async with self._client() as client:
             problems, chosen = await self._ask(client, order)
             for problem in problems:
                 if problem.severity is Severity.REFUSAL or chosen is None:
                     raise vendor_error(problem, VENDOR)
             assert chosen is not None  # noqa: S101 - else there was a problem
-            brake = Brake()
-
-            async def paint(index: int) -> Drawn:
-                return await self._picture(client, order, index, chosen, brake)
-
-            left = [index for index in range(order.count) if index not in order.done]
-            async with aclosing(fan_out(left, paint, most=AT_ONCE, brake=brake)) as coming:
-                async for drawn in coming:
-                    yield drawn
+            yield lambda index: self._picture(client, order, index, chosen, brake)
 
     async def _picture(
         self,
@@ -163,15 +147,8 @@ class HuggingFaceGenerator(HostedGenerator):
                 thing=tag,
             ) from gone
         seconds = time.perf_counter() - started
-        kind = await asyncio.to_thread(
-            picture_type,
-            data,
-            sender=served.provider,
-            vendor=VENDOR,
-            remedy="Resume, which fetches it again and does not pay twice.",
-        )
-        versions = {"vendor": VENDOR, "provider": served.provider, "model": served.model, "revision": repo.revision}
-        return Drawn(index, order.seed + index, data, kind, seconds, versions)
+        versions = {"provider": served.provider, "model": served.model, "revision": repo.revision}
+        return await self.drawn(order, index, data, seconds=seconds, versions=versions, sender=served.provider)
 
     def _client(self) -> RouterClient:
         from limner.vendors.huggingface.inference_providers import RouterClient
@@ -185,7 +162,7 @@ class HuggingFaceGenerator(HostedGenerator):
         self, client: RouterClient, order: GenerationOrder
     ) -> tuple[list[Finding], tuple[Served, HostedModel, Standing] | None]:
         """Who draws it: the first of the Hub's mapping that the catalog has a row for."""
-        use = _used(order)[0]
+        use = order.used[0]
         try:
             repo = await client.standing(repo_at(use.url, self._hub_url))
         except LimnerError as failure:
@@ -218,18 +195,13 @@ class HuggingFaceGenerator(HostedGenerator):
             "steps": order.steps,
             "guidance": order.guidance,
             "seed": seed,
-            **weights_field(served, self._hub_url, repo.repo, _used(order)[0].scale),
+            **weights_field(served, self._hub_url, repo.repo, order.used[0].scale),
         }
         body = words_of(row, ours) | dict(order.extra)
         if served.provider != "replicate":
             return body
         version = served.model.partition(":")[2]
         return {"input": body, **({"version": version} if version else {})}
-
-
-def _used(order: GenerationOrder) -> list[LoraUse]:
-    """The loras that do something."""
-    return [use for use in order.loras if use.scale]
 
 
 def _choices(rows: Sequence[HostedModel], served: Sequence[Served]) -> Iterator[tuple[Served, HostedModel]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from limner.generation.metadata.infotext import Infotext
-from limner.generation.metadata.values import json_object, number, pairs, words
+from limner.generation.metadata.values import entries, json_object, number, pairs, words
 
 __all__ = ["graph", "workflow"]
 
@@ -82,9 +82,8 @@ def _editor_nodes(found: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The nodes, and those of subgraphs."""
     definitions = found.get("definitions")
     inner = definitions.get("subgraphs") if isinstance(definitions, dict) else None
-    for part in (found, *(inner if isinstance(inner, list) else ())):
-        nodes = part.get("nodes") if isinstance(part, dict) else None
-        yield from (node for node in nodes if isinstance(node, dict)) if isinstance(nodes, list) else ()
+    for part in (found, *entries(inner)):
+        yield from entries(part.get("nodes"))
 
 
 def _inputs(nodes: Mapping[str, Any], name: str) -> Mapping[str, Any]:

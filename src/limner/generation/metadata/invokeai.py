@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from limner.generation.metadata.infotext import Infotext
-from limner.generation.metadata.values import LONGEST, json_object, number, pairs, words
+from limner.generation.metadata.values import LONGEST, entries, json_object, number, pairs, words
 
 __all__ = ["dream", "graph", "metadata", "old_metadata"]
 
@@ -38,11 +38,9 @@ def metadata(text: str) -> Infotext | None:
         settings["Model"] = _name(model)
         settings |= pairs(model, {"hash": "Model hash"})
     loras = []
-    entries = found.get("loras")
-    for entry in entries if isinstance(entries, list) else ():
-        if isinstance(entry, dict):
-            named = entry.get("model") or entry.get("lora") or {}
-            loras.append((_name(named) if isinstance(named, dict) else words(named), number(entry.get("weight"))))
+    for entry in entries(found.get("loras")):
+        named = entry.get("model") or entry.get("lora") or {}
+        loras.append((_name(named) if isinstance(named, dict) else words(named), number(entry.get("weight"))))
     prompt, negative = words(found.get("positive_prompt")), words(found.get("negative_prompt"))
     return Infotext(prompt, negative, settings, tuple(loras))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from limner.generation.metadata.infotext import Infotext
-from limner.generation.metadata.values import json_object, number, pairs, words
+from limner.generation.metadata.values import entries, json_object, number, pairs, words
 
 __all__ = ["civitai", "draw_things", "easy_diffusion", "fooocus", "novelai", "swarmui"]
 
@@ -60,10 +60,10 @@ def fooocus(text: str) -> Infotext | None:
     found = json_object(text)
     if found is None or not found.keys() & {"full_prompt", "metadata_scheme", "prompt_expansion", "performance"}:
         return None
-    entries = found.get("loras")
+    named = found.get("loras")
     loras = [
         (words(entry[0]), number(entry[1]))
-        for entry in (entries if isinstance(entries, list) else ())
+        for entry in (named if isinstance(named, list) else ())
         if isinstance(entry, list) and len(entry) >= 2 and words(entry[0])
     ]
     settings = pairs(found, _FOOOCUS)
@@ -121,11 +121,10 @@ def draw_things(text: str) -> Infotext | None:
     found = json_object(text)
     if found is None or not {"c", "uc"} <= found.keys():
         return None
-    entries = found.get("lora")
     loras = [
         (words(entry.get("model")), number(entry.get("weight")))
-        for entry in (entries if isinstance(entries, list) else ())
-        if isinstance(entry, dict) and words(entry.get("model"))
+        for entry in entries(found.get("lora"))
+        if words(entry.get("model"))
     ]
     return Infotext(words(found.get("c")), words(found.get("uc")), pairs(found, _DRAW_THINGS), tuple(loras))
 

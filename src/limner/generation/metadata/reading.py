@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from limner.generation.metadata import comfyui, infotext, invokeai
 from limner.generation.metadata.infotext import Infotext
@@ -40,22 +40,21 @@ _ASKED = (*(keyword for _, keyword, _ in _KEYED), *_SHARED)
 
 def read(texts: Mapping[str, str]) -> tuple[str, Infotext | None, str]:
     """The program, what its text says, and, where there is a text that nothing here can read, a sentence about that."""
-    for source, keyword, reader in _KEYED[:4]:
-        if (found := reader(texts[keyword]) if keyword in texts else None) is not None:
-            return source, found, ""
-    if (found := easy_diffusion(texts)) is not None:
-        return "easydiffusion", found, ""
-    for keyword in _SHARED:
-        source, found = _shared(texts.get(keyword, ""), by_a_program=keyword == "parameters")
+    for source, found in _readings(texts):
         if found is not None:
-            return source, found, ""
-    for source, keyword, reader in _KEYED[4:]:
-        if (found := reader(texts[keyword]) if keyword in texts else None) is not None:
             return source, found, ""
     unread = [keyword for keyword in _ASKED if texts.get(keyword, "").strip() and keyword not in (COMMENT, "Comment")]
     if unread:
         return "", None, f"It carries a text that cannot be read here ({', '.join(unread)})."
     return "", None, ""
+
+
+def _readings(texts: Mapping[str, str]) -> Iterator[tuple[str, Infotext | None]]:
+    """What each reader makes of the texts, what says more first."""
+    yield from ((source, reader(texts[keyword])) for source, keyword, reader in _KEYED[:4] if keyword in texts)
+    yield "easydiffusion", easy_diffusion(texts)
+    yield from (_shared(texts.get(keyword, ""), by_a_program=keyword == "parameters") for keyword in _SHARED)
+    yield from ((source, reader(texts[keyword])) for source, keyword, reader in _KEYED[4:] if keyword in texts)
 
 
 def _shared(text: str, *, by_a_program: bool) -> tuple[str, Infotext | None]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["LONGEST", "json_object", "number", "pairs", "words"]
+__all__ = ["LONGEST", "entries", "json_object", "number", "pairs", "words"]
 
 LONGEST = 8 * 2**20
 """Characters of a text that are read: the largest graphs of ComfyUI have some megabytes."""
@@ -21,6 +21,11 @@ def json_object(text: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and found else None
+
+
+def entries(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list; none for anything else."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def words(value: Any) -> str:

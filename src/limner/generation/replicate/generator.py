@@ -29,7 +29,7 @@ from limner.generation.fan_out import Brake, fan_out
 from limner.generation.generator import Drawn, GenerationOrder
 from limner.generation.hosted import Foreseen, HostedGenerator, price_pictures, row_problems
 from limner.generation.metadata.pixels import media_type, opened
-from limner.generation.replicate.inputs import AT_ONCE, HOSTED, Way, check_way, choose_way, fill_inputs
+from limner.generation.replicate.inputs import HOSTED, Way, check_way, choose_way, fill_inputs
 from limner.money.payments import Purchase, Receipt, announce
 from limner.money.prices import price_of
 from limner.types import Finding, PlannedCall, Severity
@@ -101,11 +101,7 @@ class ReplicateGenerator(HostedGenerator):
         return Foreseen(found, row, calls, way.model)
 
     async def draw(self, order: GenerationOrder) -> AsyncIterator[Drawn]:
-        """Draw what is not in ``order.done``, many at once. Cancelled, it still gives what was sent, then stops.
-
-        InputRefused and its kinds: the order, a lora or the content is refused; AccountRefused, OutOfCredit,
-        SpendingRefused; Undecided: a picture may have been paid; WorkFailed. Where only some failed, it says how many.
-        """
+        """Draw, and tell the ledger what each picture cost once it is stored. Errors as ``HostedGenerator.draw``."""
         from limner.generation.replicate.lookup import Lookup
 
         way = choose_way(order)
@@ -123,7 +119,7 @@ class ReplicateGenerator(HostedGenerator):
             left = [index for index in range(order.count) if index not in order.done]
             settling: list[asyncio.Task[None]] = []
             try:
-                async with aclosing(fan_out(left, paint, most=AT_ONCE, brake=brake)) as coming:
+                async with aclosing(fan_out(left, paint, most=self.pictures_at_once, brake=brake)) as coming:
                     async for drawn in coming:
                         yield drawn
                         # Only now is it stored. Not waited for here: a wish to stop must reach the pictures under way.
@@ -242,7 +238,7 @@ async def _fetched(client: ReplicateClient, url: str, order: GenerationOrder, in
     """The picture's bytes, whole and decodable. VendorFailed: they are not, however often they are fetched."""
     for left in reversed(range(FETCHES)):
         with tempfile.TemporaryDirectory() as folder:
-            path = await client.download(url, Path(folder) / "picture", most=MOST_PICTURE_BYTES)
+            path = await client.download(url, Path(folder) / "picture", authorised=True, most=MOST_PICTURE_BYTES)
             data = await asyncio.to_thread(path.read_bytes)
         try:
             await asyncio.to_thread(_look_at, data)

@@ -16,7 +16,7 @@ from limner.hosted import Hosted
 from limner.types import Finding, LoraUse, Reach, Severity
 from limner.vendors.replicate.input_schema import InputField, check_inputs, refuse_secrets
 
-__all__ = ["AT_ONCE", "HOSTED", "Way", "check_way", "choose_way", "fill_inputs"]
+__all__ = ["HOSTED", "Way", "check_way", "choose_way", "fill_inputs"]
 
 VENDOR = "replicate"
 AT_ONCE = 32

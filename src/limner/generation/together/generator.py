@@ -6,27 +6,24 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from limner.catalog.hosted import HostedModel
 from limner.errors import (
     AccountRefused,
-    InputRefused,
     LimnerError,
     OutOfCredit,
     Undecided,
     VendorRefused,
 )
-from limner.findings import refuse
 from limner.generation.alternatives import elsewhere
 from limner.generation.checks import vendor_error
-from limner.generation.fan_out import Brake, fan_out
+from limner.generation.fan_out import Brake, Paint
 from limner.generation.generator import Drawn, GenerationOrder
 from limner.generation.hosted import Foreseen, HostedGenerator, price_pictures, row_problems
 from limner.generation.together.checks import address_problems, extra_problems, is_loopback
-from limner.generation.vendor_picture import picture_type
 from limner.hosted import Hosted
 from limner.money.payments import Purchase, Receipt, announce
 from limner.settings import Settings
@@ -100,35 +97,21 @@ class TogetherGenerator(HostedGenerator):
         )
         return Foreseen(found, row, calls)
 
-    async def draw(self, order: GenerationOrder) -> AsyncIterator[Drawn]:
-        """Draw what is not in ``order.done``, many at once. Cancelled, it still gives what was sent, then stops.
-
-        InputRefused and its kinds: the order, a lora or the content is refused; AccountRefused, OutOfCredit,
-        SpendingRefused; Undecided: a picture may have been paid; WorkFailed. Where only some failed, it says how many.
-        """
-        refuse(self.check(order), InputRefused)
+    @asynccontextmanager
+    async def painting(self, order: GenerationOrder, row: HostedModel, brake: Brake) -> AsyncIterator[Paint]:
         async with self._client() as client:
             problems, row = await self._ask(client, order)
             for problem in problems:
                 if problem.severity is Severity.REFUSAL:
                     raise vendor_error(problem, VENDOR)
-            brake = Brake()
-
-            async def paint(index: int) -> Drawn:
-                return await self._picture(client, row, order, index, brake)
-
-            left = [index for index in range(order.count) if index not in order.done]
-            async with aclosing(fan_out(left, paint, most=AT_ONCE, brake=brake)) as coming:
-                async for drawn in coming:
-                    yield drawn
+            yield lambda index: self._picture(client, row, order, index, brake)
 
     async def _picture(
         self, client: TogetherClient, row: HostedModel, order: GenerationOrder, index: int, brake: Brake
     ) -> Drawn:
         from limner.vendors.together.client import Given, ModelGone
 
-        seed = order.seed + index
-        body = self._body(order, row, seed)
+        body = self._body(order, row, order.seed + index)
         started = time.perf_counter()
 
         async def going_out() -> None:
@@ -155,17 +138,17 @@ class TogetherGenerator(HostedGenerator):
             )
         data = await client.fetch(receipt.answer)
         seconds = time.perf_counter() - started
-        kind = await asyncio.to_thread(
-            picture_type,
-            data,
-            sender="Together AI",
-            vendor=VENDOR,
-            remedy="It may have been paid; look at your account there, and ask again.",
-        )
-        versions = {"vendor": VENDOR, "model": row.model}
+        versions = {"model": row.model}
         if receipt.answer.model not in ("", row.model):
             versions["model_answered"] = receipt.answer.model
-        return Drawn(index, seed, data, kind, seconds, versions)
+        return await self.drawn(
+            order,
+            index,
+            data,
+            seconds=seconds,
+            versions=versions,
+            remedy="It may have been paid; look at your account there, and ask again.",
+        )
 
     def _client(self) -> TogetherClient:
         from limner.vendors.together.client import TogetherClient
@@ -234,7 +217,7 @@ class TogetherGenerator(HostedGenerator):
             row.fields.get("guidance", "guidance_scale"): order.guidance,
             **row.fixed,
         }
-        loras = [{"path": use.url, "scale": use.scale} for use in order.loras if use.scale]
+        loras = [{"path": use.url, "scale": use.scale} for use in order.used]
         if loras:
             body["image_loras"] = loras
         if "aspect_ratio" in order.extra:

@@ -164,7 +164,7 @@ class FalTrainer:
                 )
             result = notes["result"]
             try:
-                await fal.http.download(result["url"], weights)
+                await fal.download(result["url"], weights)
             except NotFound as gone:
                 raise NotFound(
                     f"fal no longer has the lora of the training {order.id}.",

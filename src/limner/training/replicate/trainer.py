@@ -299,7 +299,7 @@ async def _fetch(client: ReplicateClient, job: Job, given: Path, weights: Path) 
         )
     for left in reversed(range(FETCHES)):
         try:
-            await client.download(url, given, most=2 * MOST_WEIGHTS)
+            await client.download(url, given, authorised=True, most=2 * MOST_WEIGHTS)
             await asyncio.to_thread(take_weights, given, weights)
         except DamagedArchive:
             if not left:

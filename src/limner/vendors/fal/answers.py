@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from limner.errors import ContentRefused, LimnerError, NotFound, OutOfCredit, VendorRefused, WorkFailed
-from limner.vendors.http.client import message_of
+from limner.vendors.http.answers import as_mapping, message_of
 from limner.vendors.secrets.tokens import redact
 
 __all__ = ["Listed", "State", "Status", "failure_of", "read_listed", "read_status"]
@@ -43,15 +42,13 @@ _STATES: Mapping[str, State] = {
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where a request is: fal's own ``word``, how many wait before it (``position``), how many seconds it ran."""
+    """Where a request is: fal's own ``word``, and how many wait before it (``position``)."""
 
     state: State
     word: str
     position: int | None = None
     logs: tuple[str, ...] = ()
     error: str = ""
-    error_type: str = ""
-    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +56,21 @@ class Listed:
     """One request in the list of past requests."""
 
     request_id: str
-    sent_at: datetime | None = None
-    status_code: int | None = None
     input: Mapping[str, Any] = field(default_factory=dict, repr=False)
     output: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def read_status(body: Any) -> Status:
     """A status answer."""
-    given = body if isinstance(body, Mapping) else {}
+    given = as_mapping(body)
     word = str(given.get("status") or "")
-    position, metrics = given.get("queue_position"), given.get("metrics")
-    seconds = metrics.get("inference_time") if isinstance(metrics, Mapping) else None
+    position = given.get("queue_position")
     return Status(
         state=_STATES.get(word.upper(), State.UNKNOWN),
         word=word or "no status",
         position=position if isinstance(position, int) and not isinstance(position, bool) else None,
         logs=tuple(_lines(given.get("logs"))),
         error=redact(message_of(given.get("error")))[:MOST_WORDS] if given.get("error") else "",
-        error_type=str(given.get("error_type") or ""),
-        seconds=float(seconds) if isinstance(seconds, int | float) and not isinstance(seconds, bool) else None,
     )
 
 
@@ -90,33 +82,11 @@ def _lines(logs: Any) -> list[str]:
 
 def read_listed(items: Any) -> list[Listed]:
     """The entries of a list of past requests that can be read."""
-    found = []
-    for item in items if isinstance(items, list) else ():
-        if not isinstance(item, Mapping) or not isinstance(item.get("request_id"), str):
-            continue
-        code = item.get("status_code")
-        found.append(
-            Listed(
-                item["request_id"],
-                _time(item.get("sent_at") or item.get("started_at")),
-                code if isinstance(code, int) else None,
-                _mapping(item.get("json_input")),
-                _mapping(item.get("json_output")),
-            )
-        )
-    return found
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _time(value: Any) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is not None else None
+    return [
+        Listed(item["request_id"], as_mapping(item.get("json_input")), as_mapping(item.get("json_output")))
+        for item in (items if isinstance(items, list) else ())
+        if isinstance(item, Mapping) and isinstance(item.get("request_id"), str)
+    ]
 
 
 def failure_of(status: int, headers: Mapping[str, str], body: Any, *, final: bool = False) -> LimnerError | None:
@@ -150,7 +120,7 @@ def failure_of(status: int, headers: Mapping[str, str], body: Any, *, final: boo
             remedy="Change what it names.",
             thing="fal",
         )
-    if final or kinds[-1] or isinstance(_mapping(body).get("detail"), list):
+    if final or kinds[-1] or isinstance(as_mapping(body).get("detail"), list):
         # the model's own failure, not that of a machine before it
         return WorkFailed(
             f"The model failed at fal: {words or status}.".replace("..", "."),
@@ -164,7 +134,7 @@ def _details(body: Any) -> tuple[list[str], str]:
     """The types of the errors in a body, and all of them as words: ``steps: input should be at most 10000``."""
     detail = body.get("detail") if isinstance(body, Mapping) else body
     if not isinstance(detail, list):
-        return [str(_mapping(body).get("error_type") or "")], redact(message_of(body))[:MOST_WORDS].rstrip(".")
+        return [str(as_mapping(body).get("error_type") or "")], redact(message_of(body))[:MOST_WORDS].rstrip(".")
     kinds, words = [], []
     for entry in detail:
         if not isinstance(entry, Mapping):

@@ -51,20 +51,13 @@ def open_fal(settings: Settings, token: Callable[[], Secret] | None) -> FalClien
     return FalClient(settings.fal_queue_url, settings.fal_rest_url, settings.fal_api_url, token)
 
 
-class FalClient:
-    """Talks to fal with one key. Open it with ``async with``. ``http`` downloads results, without the key."""
+class FalClient(VendorClient):
+    """Talks to fal with one key. Open it with ``async with``. Results are downloaded without the key."""
 
     def __init__(self, queue_url: str, rest_url: str, api_url: str, token: Callable[[], Secret] | None) -> None:
-        self.http = VendorClient(VENDOR, queue_url, token)
+        super().__init__(VENDOR, queue_url, token)
         self.rest_url = rest_url.rstrip("/")
         self.api_url = api_url.rstrip("/")
-
-    async def __aenter__(self) -> FalClient:
-        await self.http.__aenter__()
-        return self
-
-    async def __aexit__(self, *failure: object) -> None:
-        await self.http.__aexit__(*failure)
 
     # --- the queue ----------------------------------------------------------------------------------------------
 
@@ -82,7 +75,7 @@ class FalClient:
         itself shall not run it again either.
         AnswerLost: it may be in the queue. VendorRefused: it surely is not.
         """
-        answer = await self.http.request(
+        answer = await self.request(
             "POST",
             model,
             json=dict(body),
@@ -91,7 +84,7 @@ class FalClient:
             before=before,
             describe=_described,
         )
-        given = answer.json if isinstance(answer.json, Mapping) else {}
+        given = answer.object
         if not isinstance(given.get("request_id"), str):
             raise AnswerLost(
                 "A paid call was sent to fal and its answer names no request.",
@@ -103,7 +96,7 @@ class FalClient:
     def job(self, model: str, request_id: str, given: Mapping[str, Any] | None = None) -> Job:
         """A request by its id. Where fal's own addresses for it are not at hand they are built as fal's client does."""
         known = given or {}
-        own = f"{self.http.base_url}/{'/'.join(model.split('/')[:2])}/requests/{request_id}"
+        own = f"{self.base_url}/{'/'.join(model.split('/')[:2])}/requests/{request_id}"
         return Job(
             model,
             request_id,
@@ -114,7 +107,7 @@ class FalClient:
 
     async def status(self, job: Job, *, logs: bool = False) -> Status:
         """Where a request is. NotFound: fal does not know it."""
-        answer = await self.http.request(
+        answer = await self.request(
             "GET", self._on_queue(job.status_url), params={"logs": "1"} if logs else None, describe=_described
         )
         return read_status(answer.json)
@@ -126,7 +119,7 @@ class FalClient:
         it no longer. ContentRefused, VendorRefused: the input was refused. WorkFailed: the model failed.
         """
         describe = _failed if failed else _described
-        answer = await self.http.request("GET", self._on_queue(job.response_url), describe=describe)
+        answer = await self.request("GET", self._on_queue(job.response_url), describe=describe)
         if answer.status == 202 or not isinstance(answer.json, Mapping):
             return None
         return answer.json
@@ -134,16 +127,14 @@ class FalClient:
     async def cancel(self, job: Job) -> str:
         """Ask for a request to be stopped; fal's word on it. Harmless where it has ended."""
         try:
-            answer = await self.http.request(
-                "PUT", self._on_queue(job.cancel_url), expect_json=False, describe=_described
-            )
+            answer = await self.request("PUT", self._on_queue(job.cancel_url), expect_json=False, describe=_described)
         except (VendorRefused, NotFound) as refusal:
             return refusal.message
-        return str(answer.json.get("status", "")) if isinstance(answer.json, Mapping) else ""
+        return str(answer.object.get("status", ""))
 
     def _on_queue(self, url: str) -> str:
         """The address, if it is on the queue's own host: the key goes nowhere else."""
-        given, own = urlsplit(url), urlsplit(self.http.base_url)
+        given, own = urlsplit(url), urlsplit(self.base_url)
         if (given.scheme, given.netloc.lower()) != (own.scheme, own.netloc.lower()):
             raise VendorFailed(
                 f"fal's answer leads to {given.netloc or 'no host'}, where your key is not sent.",
@@ -165,8 +156,8 @@ class FalClient:
             params["request_id"] = request_id
         found: list[Listed] = []
         for _ in range(MOST_PAGES if limit >= 100 else 1):
-            answer = await self.http.request("GET", f"{self.api_url}/models/requests/by-endpoint", params=params)
-            body = answer.json if isinstance(answer.json, Mapping) else {}
+            answer = await self.request("GET", f"{self.api_url}/models/requests/by-endpoint", params=params)
+            body = answer.object
             found += read_listed(body.get("items"))
             if not body.get("next_cursor"):
                 break
@@ -192,11 +183,10 @@ class FalClient:
     async def knows_model(self, model: str) -> bool:
         """Whether fal offers a model today. Free."""
         try:
-            answer = await self.http.request("GET", f"{self.api_url}/models", params={"endpoint_id": model})
+            answer = await self.request("GET", f"{self.api_url}/models", params={"endpoint_id": model})
         except NotFound:
             return False
-        body = answer.json if isinstance(answer.json, Mapping) else {}
-        for entry in body.get("models") or ():
+        for entry in answer.object.get("models") or ():
             if isinstance(entry, Mapping) and entry.get("endpoint_id") == model:
                 about = entry.get("metadata")
                 status = about.get("status") if isinstance(about, Mapping) else None
@@ -206,7 +196,7 @@ class FalClient:
     async def forget(self, request_id: str) -> bool:
         """Have fal delete what a request sent and gave. It takes an admin's key; False: it was not allowed."""
         try:
-            await self.http.request(
+            await self.request(
                 "DELETE",
                 f"{self.api_url}/models/requests/{request_id}/payloads",
                 headers={"idempotency-key": f"forget-{request_id}"},
@@ -256,7 +246,7 @@ class FalClient:
 
         count = -(-path.stat().st_size // PART_SIZE)
         parts = await asyncio.gather(*(part(number) for number in range(1, count + 1)))
-        await self.http.request(
+        await self.request(
             "POST",
             f"{whole}/complete",
             json={"parts": parts},
@@ -277,17 +267,17 @@ class FalClient:
         return _text(given, "file_url")
 
     async def _rest(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Mapping[str, Any]:
-        answer = await self.http.request("POST", f"{self.rest_url}/{path}", json=dict(body), headers=headers)
-        return answer.json if isinstance(answer.json, Mapping) else {}
+        answer = await self.request("POST", f"{self.rest_url}/{path}", json=dict(body), headers=headers)
+        return answer.object
 
     async def _cdn(self, method: str, url: str, headers: Mapping[str, str], data: bytes) -> Mapping[str, Any]:
-        answer = await self.http.request(
+        answer = await self.request(
             method, url, headers=headers, content=data, authorised=False, timeout=UPLOAD_SECONDS
         )
-        return answer.json if isinstance(answer.json, Mapping) else {}
+        return answer.object
 
     async def _put(self, url: str, headers: Mapping[str, str], data: bytes) -> Answer:
-        return await self.http.request(
+        return await self.request(
             "PUT", url, headers=headers, content=data, authorised=False, timeout=UPLOAD_SECONDS, expect_json=False
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Answer", "message_of", "read_json"]
+__all__ = ["Answer", "as_mapping", "as_number", "as_text", "message_of", "read_json"]
 
 LONGEST_MESSAGE = 300
 DEEPEST = 6
@@ -26,6 +26,11 @@ class Answer:
     content: bytes = field(repr=False, default=b"")
 
     @property
+    def object(self) -> Mapping[str, Any]:
+        """The JSON object that it is, empty if it is none."""
+        return as_mapping(self.json)
+
+    @property
     def kind(self) -> str:
         """The content type in lower case, without its parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -36,6 +41,21 @@ class Answer:
         return self.json is None and (
             "html" in self.kind or bool(_TAG.match(self.content[:200].decode("latin-1").lstrip()))
         )
+
+
+def as_mapping(value: Any) -> Mapping[str, Any]:
+    """A value that should be an object, empty if it is none."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def as_text(value: Any) -> str:
+    """A value that should be a text, "" if it is none."""
+    return value if isinstance(value, str) else ""
+
+
+def as_number(value: Any) -> float | None:
+    """A value that should be a number, None if it is none; true and false are none."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def read_json(content: bytes, kind: str) -> Any:

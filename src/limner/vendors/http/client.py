@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
 import httpx2
@@ -44,8 +44,6 @@ LONGEST_SENDING = 6 * 3600.0
 REDIRECTS = 5
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 
-Body = bytes | AsyncIterator[bytes] | Callable[[], AsyncIterator[bytes]] | None
-
 
 async def pause(seconds: float) -> None:
     """Wait before the next attempt or turn. Tests put another in its place."""
@@ -66,7 +64,6 @@ class VendorClient:
         *,
         timeout: float = 60.0,
         attempts: int | None = None,
-        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.vendor = vendor
         self.base_url = base_url.rstrip("/")
@@ -79,12 +76,11 @@ class VendorClient:
             # A limit of connections below the vendor's rate times its slowness would hold turns back.
             limits=httpx2.Limits(max_connections=1000, max_keepalive_connections=32, keepalive_expiry=4.0),
             headers={"user-agent": f"limner/{__version__}"},
-            transport=transport,
             follow_redirects=False,
             verify=_trust(),
         )
 
-    async def __aenter__(self) -> VendorClient:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -105,7 +101,7 @@ class VendorClient:
         files: Mapping[str, Any] | None = None,
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-        content: Body = None,
+        content: bytes | None = None,
         paid: bool = False,
         authorised: bool = True,
         timeout: float | None = None,
@@ -116,19 +112,18 @@ class VendorClient:
         """Send, wait as told, send again where that is safe; give the answer of a status below 400.
 
         ``path`` is below the base URL, or a whole URL of the vendor's: the token goes there too unless
-        ``authorised=False``. ``content`` as a function is called for each attempt; an iterator is sent once only.
-        ``describe`` may turn a refusal into an error of its own; redirects are followed for GET where JSON is expected.
+        ``authorised=False``. ``describe`` may turn a refusal into an error of its own; redirects are followed for GET
+        where JSON is expected.
         ``before`` is called when the turn has come, right before each sending; what it raises keeps it from being sent.
         AccountRefused (401, 403), OutOfCredit (402), NotFound (404, 410), VendorRefused (other 4xx), VendorBusy,
         VendorFailed; for a paid call AnswerLost.
         """
-        bodies = {"json": json, "data": data, "files": files, "params": params}
+        bodies = {"json": json, "data": data, "files": files, "params": params, "content": content}
         call = _Call(
             method=method.upper(),
             url=path if "://" in path else f"{self.base_url}/{path.lstrip('/')}",
             headers=headers or {},
             body={name: value for name, value in bodies.items() if value is not None},
-            sending=_Sending(content),
             paid=paid,
             authorised=authorised,
             expect_json=expect_json,
@@ -144,9 +139,10 @@ class VendorClient:
             answer, error = await self._attempt(call, turn)
             if error is None and answer is not None:
                 return answer
-            if not call.sending.repeatable or not isinstance(error, VendorBusy | VendorFailed):
+            if not isinstance(error, VendorBusy | VendorFailed):
                 raise error or AssertionError("an attempt without an outcome")
-            delay = _delay(answer, attempt)
+            said = answer or Answer(0, {}, None)
+            delay = retry_delay(said.status, said.headers, said.json, attempt)
             if delay > MOST_WAIT:
                 raise refusals.asks_too_long(self.vendor, delay)
             again = answer is not None and answer.status == 429
@@ -241,7 +237,6 @@ class VendorClient:
                 headers=headers,
                 timeout=httpx2.Timeout(call.wait, connect=10.0),
                 **call.body,
-                **call.sending.argument(),
             ) as response,
         ):
             if not call.small:
@@ -276,14 +271,6 @@ class VendorClient:
         return {"authorization": f"{self.vendor.scheme} {self._secret.reveal()}"}
 
 
-def _delay(answer: Answer | None, attempt: int) -> float:
-    return (
-        retry_delay(answer.status, answer.headers, answer.json, attempt)
-        if answer
-        else retry_delay(0, {}, None, attempt)
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Call:
     """A request as it was asked for. ``small``: its body is, so that its time can be limited as a whole."""
@@ -292,7 +279,6 @@ class _Call:
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: Mapping[str, Any] = field(repr=False)
-    sending: _Sending
     paid: bool
     authorised: bool
     expect_json: bool
@@ -300,32 +286,6 @@ class _Call:
     before: Callable[[], Awaitable[None]] | None
     wait: float
     small: bool
-
-
-class _Sending:
-    """The body of a request; it knows whether it can be sent another time."""
-
-    def __init__(self, content: Body) -> None:
-        self._content = content
-        self._begun = False
-
-    @property
-    def repeatable(self) -> bool:
-        return not self._begun
-
-    def argument(self) -> dict[str, Any]:
-        if self._content is None:
-            return {}
-        if isinstance(self._content, bytes):
-            return {"content": self._content}
-        if callable(self._content):
-            return {"content": self._content()}
-        return {"content": self._once(self._content)}
-
-    async def _once(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        self._begun = True
-        async for piece in pieces:
-            yield piece
 
 
 def _same_host(one: str, other: str) -> bool:

@@ -91,26 +91,21 @@ class HubAccount:
 
     def ask(self, function: Callable[Given, Result], *args: Given.args, **options: Given.kwargs) -> Result:
         """Call a method of ``api`` that is harmless to repeat; sent again where the hub was busy or the line broke."""
-        for attempt in range(ATTEMPTS):
-            try:
-                return function(*args, **options)
-            except Exception as failure:
-                again = _wait_before_again(failure, attempt)
-                if again is None or attempt + 1 == ATTEMPTS or again > MOST_WAIT:
-                    raise as_limner_error(failure, self.endpoint) from None
-            PAUSE(again)
-        raise AssertionError("unreachable")
+        return self._call(lambda: function(*args, **options), harmless=True)
 
     def tell(self, function: Callable[Given, Result], *args: Given.args, **options: Given.kwargs) -> Result:
         """Call a method of ``api`` that must not be repeated blindly: again only where it surely was not taken.
 
         HubLost: it may have been done.
         """
+        return self._call(lambda: function(*args, **options), harmless=False)
+
+    def _call(self, function: Callable[[], Result], *, harmless: bool) -> Result:
         for attempt in range(ATTEMPTS):
             try:
-                return function(*args, **options)
+                return function()
             except Exception as failure:
-                lost = _may_be_done(failure)
+                lost = not harmless and _may_be_done(failure)
                 again = None if lost else _wait_before_again(failure, attempt)
                 if again is None or attempt + 1 == ATTEMPTS or again > MOST_WAIT:
                     raise as_limner_error(failure, self.endpoint, lost=lost) from None

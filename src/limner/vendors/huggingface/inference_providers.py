@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from limner.errors import AnswerLost, ContentRefused, LimnerError, VendorRefused, WorkFailed
+from limner.vendors.http.answers import as_mapping
 from limner.vendors.http.client import Answer, VendorClient, message_of
 from limner.vendors.huggingface.vendor import VENDOR
 from limner.vendors.secrets.tokens import Secret, redact
@@ -78,10 +79,8 @@ class RouterClient:
     async def standing(self, repo: str) -> Standing:
         """Look a repo up. Free. NotFound: there is none that this token may see."""
         path = f"api/models/{quote(repo)}"
-        files = (await self._hub.request("GET", path, params={"blobs": "true"})).json
-        mapped = (await self._hub.request("GET", path, params={"expand": "inferenceProviderMapping"})).json
-        files = files if isinstance(files, Mapping) else {}
-        mapped = mapped if isinstance(mapped, Mapping) else {}
+        files = (await self._hub.request("GET", path, params={"blobs": "true"})).object
+        mapped = (await self._hub.request("GET", path, params={"expand": "inferenceProviderMapping"})).object
         return Standing(
             repo=str(files.get("id") or repo),
             revision=str(files.get("sha") or ""),
@@ -169,7 +168,7 @@ def _refusal(answer: Answer) -> LimnerError | None:
 
 def _given(body: Any, served: Served) -> Given:
     """The picture of an answer. AnswerLost: the answer holds none, though it may have been drawn and paid."""
-    body = body if isinstance(body, Mapping) else {}
+    body = as_mapping(body)
     if body.get("status") in ("failed", "canceled", "aborted"):
         said = redact(" ".join(str(body.get("error") or "no reason is given").split())[:300])
         kind = ContentRefused if _CONTENT.search(said) else VendorRefused

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from limner.settings import Settings
-from limner.vendors.vendor import Request, TokenReport, Vendor, fields, mapping, word
+from limner.vendors.http.answers import as_mapping
+from limner.vendors.vendor import Request, TokenReport, Vendor, fields, word
 
 __all__ = ["VENDOR"]
 
@@ -20,8 +21,8 @@ SCOPE = (
 
 
 async def _check(request: Request, settings: Settings) -> TokenReport:  # noqa: ARG001
-    body = mapping((await request("GET", "api/whoami-v2")).json)
-    token = mapping(mapping(body.get("auth")).get("accessToken"))
+    body = (await request("GET", "api/whoami-v2")).object
+    token = as_mapping(as_mapping(body.get("auth")).get("accessToken"))
     role, who, remedy = word(token, "role"), word(body, "name"), f"Make one at {PAGE}: {SCOPE}"
     if role in ("write", "god"):
         return TokenReport(who, "write: all repos of the account")
@@ -31,7 +32,7 @@ async def _check(request: Request, settings: Settings) -> TokenReport:  # noqa: 
         )
     if role != "fineGrained":
         return TokenReport(who, role or "not told")
-    allowed = mapping(token.get("fineGrained"))
+    allowed = as_mapping(token.get("fineGrained"))
     writes = sorted(_writable(allowed.get("scoped"), who))
     gated = "and gated bases" if allowed.get("canReadGatedRepos") else "but no gated bases"
     if writes:
@@ -43,9 +44,9 @@ def _writable(scoped: Any, who: str) -> set[str]:
     """The namespaces and repos to which a fine-grained token may write."""
     found = set()
     for entry in scoped if isinstance(scoped, list) else []:
-        rights = mapping(entry).get("permissions")
+        rights = as_mapping(entry).get("permissions")
         if isinstance(rights, list) and any(right in ("repo.write", "repo.content.write") for right in rights):
-            entity = mapping(mapping(entry).get("entity"))
+            entity = as_mapping(as_mapping(entry).get("entity"))
             found.add(word(entity, "name") or (who if word(entity, "type") == "user" else "an organisation"))
     return found
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["Job", "Model", "Upload", "read_job", "read_model", "read_time", "read_upload"]
+from limner.vendors.http.answers import as_mapping, as_number, as_text
+
+__all__ = ["Job", "Model", "Upload", "read_job", "read_model", "read_upload"]
 
 _GOING = frozenset({"starting", "processing", "queued", ""})
 _ENDED = frozenset({"succeeded", "failed", "canceled", "cancelled", "aborted"})
@@ -54,7 +56,6 @@ class Job:
     error: str = ""
     logs: str = ""
     created_at: datetime | None = None
-    started_at: datetime | None = None
     seconds: float | None = None
     removed: bool = False
 
@@ -69,7 +70,7 @@ class Job:
         return self.status in _ENDED or self.status in _GOING
 
 
-def read_time(value: Any) -> datetime | None:
+def _time(value: Any) -> datetime | None:
     """A time as the vendor writes it, None if it is none."""
     if not isinstance(value, str):
         return None
@@ -82,60 +83,49 @@ def read_time(value: Any) -> datetime | None:
 
 def read_job(body: Any) -> Job:
     """A training or prediction out of whatever was answered."""
-    row: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
-    metrics = _mapping(row.get("metrics"))
-    seconds = metrics.get("predict_time")
+    row = as_mapping(body)
     version = row.get("version")
     return Job(
-        id=_text(row.get("id")),
-        status=_text(row.get("status")).lower(),
-        model=_text(row.get("model")),
-        version=_text(version.get("id")) if isinstance(version, Mapping) else _text(version),
-        destination=_text(row.get("destination")),
-        input=_mapping(row.get("input")),
+        id=as_text(row.get("id")),
+        status=as_text(row.get("status")).lower(),
+        model=as_text(row.get("model")),
+        version=as_text(version.get("id")) if isinstance(version, Mapping) else as_text(version),
+        destination=as_text(row.get("destination")),
+        input=as_mapping(row.get("input")),
         output=row.get("output"),
         error=_error_text(row.get("error")),
-        logs=_text(row.get("logs")),
-        created_at=read_time(row.get("created_at")),
-        started_at=read_time(row.get("started_at")),
-        seconds=float(seconds) if isinstance(seconds, int | float) and not isinstance(seconds, bool) else None,
+        logs=as_text(row.get("logs")),
+        created_at=_time(row.get("created_at")),
+        seconds=as_number(as_mapping(row.get("metrics")).get("predict_time")),
         removed=row.get("data_removed") is True,
     )
 
 
 def read_model(row: Mapping[str, Any], name: str) -> Model:
     """A model out of whatever was answered for ``name``."""
-    latest = _mapping(row.get("latest_version"))
-    owner, short = _text(row.get("owner")), _text(row.get("name"))
+    latest = as_mapping(row.get("latest_version"))
+    owner, short = as_text(row.get("owner")), as_text(row.get("name"))
     return Model(
         name=f"{owner}/{short}" if owner and short else name,
-        visibility=_text(row.get("visibility")),
-        version=_text(latest.get("id")),
+        visibility=as_text(row.get("visibility")),
+        version=as_text(latest.get("id")),
         official=row.get("is_official") is True,
-        schema=_mapping(latest.get("openapi_schema")),
+        schema=as_mapping(latest.get("openapi_schema")),
     )
 
 
 def read_upload(body: Any) -> Upload:
     """An uploaded file out of whatever was answered; a size of -1 was not said."""
-    row: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
+    row = as_mapping(body)
     size = row.get("size")
     return Upload(
-        id=_text(row.get("id")),
-        url=_text(_mapping(row.get("urls")).get("get")),
+        id=as_text(row.get("id")),
+        url=as_text(as_mapping(row.get("urls")).get("get")),
         size=size if isinstance(size, int) else -1,
-        sha256=_text(_mapping(row.get("checksums")).get("sha256")).lower(),
-        expires_at=read_time(row.get("expires_at")),
-        metadata=_mapping(row.get("metadata")),
+        sha256=as_text(as_mapping(row.get("checksums")).get("sha256")).lower(),
+        expires_at=_time(row.get("expires_at")),
+        metadata=as_mapping(row.get("metadata")),
     )
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _error_text(value: Any) -> str:

@@ -28,20 +28,12 @@ UPLOAD_SECONDS = 600.0
 MOST_PAGES = 200
 
 
-class ReplicateClient:
+class ReplicateClient(VendorClient):
     """Talks to Replicate with one token. Open it with ``async with``."""
 
     def __init__(self, base_url: str, token: Callable[[], Secret] | None) -> None:
         # Its older SDK wants the host without /v1, its newer one with: both work here.
-        self.base_url = base_url.rstrip("/").removesuffix("/v1")
-        self._client = VendorClient(VENDOR, self.base_url, token)
-
-    async def __aenter__(self) -> ReplicateClient:
-        await self._client.__aenter__()
-        return self
-
-    async def __aexit__(self, *failure: object) -> None:
-        await self._client.__aexit__(*failure)
+        super().__init__(VENDOR, base_url.rstrip("/").removesuffix("/v1"), token)
 
     # --- account and models -----------------------------------------------------------------------------------------
 
@@ -57,7 +49,7 @@ class ReplicateClient:
 
     async def hardware(self) -> list[str]:
         """The names of the machines that a model can be set to."""
-        answer = await self._client.request("GET", "/v1/hardware")
+        answer = await self.request("GET", "/v1/hardware")
         rows = answer.json if isinstance(answer.json, list) else []
         return [str(row["sku"]) for row in rows if isinstance(row, Mapping) and row.get("sku")]
 
@@ -99,7 +91,7 @@ class ReplicateClient:
             "hardware": "gpu-t4" if "gpu-t4" in machines or not machines else machines[0],
         }
         try:
-            await self._client.request("POST", "/v1/models", json=body)
+            await self.request("POST", "/v1/models", json=body)
         except VendorRefused as refused:
             # Taken in the meantime, by ourselves where an answer was lost.
             try:
@@ -127,7 +119,7 @@ class ReplicateClient:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
             size = stream.tell()
             stream.seek(0)
-            answer = await self._client.request(
+            answer = await self.request(
                 "POST",
                 "/v1/files",
                 files={"content": (name, stream, content_type)},
@@ -157,7 +149,7 @@ class ReplicateClient:
     async def delete_file(self, file: str) -> None:
         """Delete a file; harmless if it is gone."""
         try:
-            await self._client.request("DELETE", f"/v1/files/{file}", expect_json=False)
+            await self.request("DELETE", f"/v1/files/{file}", expect_json=False)
         except NotFound:
             return
 
@@ -178,7 +170,7 @@ class ReplicateClient:
         await limiter_for(f"replicate creates {self.base_url}", *CREATES).turn()
 
     async def _create(self, path: str, body: Mapping[str, Any]) -> Job:
-        answer = await self._client.request("POST", path, json=dict(body), paid=True)
+        answer = await self.request("POST", path, json=dict(body), paid=True)
         job = read_job(answer.json)
         if not job.id:
             # It was taken, and only a look at the list can say under which name.
@@ -217,11 +209,8 @@ class ReplicateClient:
 
     async def cancel_training(self, job: str) -> None:
         """Stop a training; harmless if it has ended or is gone."""
-        await self._cancel(f"/v1/trainings/{job}/cancel")
-
-    async def _cancel(self, path: str) -> None:
         try:
-            await self._client.request("POST", path, expect_json=False)
+            await self.request("POST", f"/v1/trainings/{job}/cancel", expect_json=False)
         except (NotFound, VendorRefused):
             return  # it has ended, so there is nothing to stop
 
@@ -232,18 +221,12 @@ class ReplicateClient:
             raise VendorFailed("Replicate gives no secret for webhooks.", remedy="Polling goes on.", thing="replicate")
         return Secret(key)
 
-    async def download(self, url: str, into: Path, *, most: int) -> Path:
-        """Fetch a file of a job. The token goes to the vendor's own address only, and to no other."""
-        own = urlsplit(url)[:2] == urlsplit(self.base_url)[:2]
-        return await self._client.download(url, into, authorised=own, most=most)
-
     # --- answers ----------------------------------------------------------------------------------------------------
 
     async def _get(
         self, path: str, describe: Callable[[Answer], LimnerError | None] | None = None
     ) -> Mapping[str, Any]:
-        answer = await self._client.request("GET", f"/v1/{path}", describe=describe)
-        return answer.json if isinstance(answer.json, Mapping) else {}
+        return (await self.request("GET", f"/v1/{path}", describe=describe)).object
 
     async def _pages(self, path: str, params: Mapping[str, str] | None = None) -> AsyncIterator[Any]:
         """The entries of a list, page by page; a page that names itself as the next ends it."""
@@ -251,7 +234,7 @@ class ReplicateClient:
         following: str | None = path
         while following and following not in seen and len(seen) < MOST_PAGES:
             seen.add(following)
-            answer = await self._client.request("GET", following, params=params if len(seen) == 1 and params else None)
+            answer = await self.request("GET", following, params=params if len(seen) == 1 and params else None)
             page = answer.json if isinstance(answer.json, Mapping) else {"results": answer.json}
             results = page.get("results")
             for row in results if isinstance(results, list) else []:

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from limner.types import Finding, Severity
+from limner.vendors.http.answers import as_mapping, as_number
 
 __all__ = ["InputField", "check_inputs", "input_fields", "refuse_secrets"]
 
@@ -32,13 +33,13 @@ class InputField:
 
 def input_fields(schema: Mapping[str, Any], of: str) -> dict[str, InputField]:
     """The fields of ``TrainingInput`` or ``Input`` by name; empty if the schema does not describe it."""
-    schemas = _mapping(_mapping(schema.get("components")).get("schemas"))
-    described = _mapping(schemas.get(of))
+    schemas = as_mapping(as_mapping(schema.get("components")).get("schemas"))
+    described = as_mapping(schemas.get(of))
     required = described.get("required")
     needed = set(required) if isinstance(required, list) else set()
     return {
         name: _field(name, _whole(row, schemas), name in needed)
-        for name, row in _mapping(described.get("properties")).items()
+        for name, row in as_mapping(described.get("properties")).items()
         if isinstance(row, Mapping)
     }
 
@@ -138,7 +139,7 @@ def _whole(row: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, A
     for part in (*_list(row.get("allOf")), *_list(row.get("anyOf")), row):
         if isinstance(part, Mapping):
             named = str(part.get("$ref", "")).rpartition("/")[2]
-            for source in (part, _mapping(schemas.get(named))):
+            for source in (part, as_mapping(schemas.get(named))):
                 if source.get("type") != "null":
                     whole = {**source, **whole}
     return whole
@@ -153,20 +154,12 @@ def _field(name: str, row: Mapping[str, Any], required: bool) -> InputField:
         name=name,
         kind=kind if isinstance(kind, str) and kind in _WORDS else "",
         required=required,
-        lowest=_number(row.get("minimum")),
-        highest=_number(row.get("maximum")),
+        lowest=as_number(row.get("minimum")),
+        highest=as_number(row.get("maximum")),
         choices=tuple(_list(row.get("enum"))),
         secret=secret,
     )
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

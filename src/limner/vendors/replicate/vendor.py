@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from limner.settings import Settings
-from limner.vendors.vendor import Request, TokenReport, Vendor, fields, mapping, word
+from limner.vendors.vendor import Request, TokenReport, Vendor, fields, word
 
 __all__ = ["VENDOR"]
 
 
 async def _check(request: Request, settings: Settings) -> TokenReport:  # noqa: ARG001
-    body = mapping((await request("GET", "v1/account")).json)
+    body = (await request("GET", "v1/account")).object
     return TokenReport(
         word(body, "username") or word(body, "name"), f"all that the {word(body, 'type') or 'account'} may"
     )

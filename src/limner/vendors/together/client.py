@@ -76,23 +76,16 @@ class Given:
     url: str = ""
 
 
-class TogetherClient:
+class TogetherClient(VendorClient):
     """Talks to Together AI with one token. Open it with ``async with``."""
 
     def __init__(self, base_url: str, token: Callable[[], Secret] | None) -> None:
         # Its own SDK wants the host without /v1, older papers give it with: both work here.
-        self._client = VendorClient(VENDOR, base_url.rstrip("/").removesuffix("/v1"), token)
-
-    async def __aenter__(self) -> TogetherClient:
-        await self._client.__aenter__()
-        return self
-
-    async def __aexit__(self, *failure: object) -> None:
-        await self._client.__aexit__(*failure)
+        super().__init__(VENDOR, base_url.rstrip("/").removesuffix("/v1"), token)
 
     async def models(self) -> dict[str, ListedModel]:
         """What the vendor serves today, by its names. Free; also shows whether the token is good."""
-        answer = await self._client.request("GET", "v1/models")
+        answer = await self.request("GET", "v1/models")
         return {model.id: model for model in _models(answer.json)}
 
     async def generate(self, body: Mapping[str, Any], *, before: Callable[[], Awaitable[None]] | None = None) -> Given:
@@ -102,7 +95,7 @@ class TogetherClient:
         ContentRefused: the content filter said no; ModelGone; VendorRefused: a lora or a value cannot be used;
         AnswerLost: it may have been drawn, and paid.
         """
-        answer = await self._client.request(
+        answer = await self.request(
             "POST",
             "v1/images/generations",
             json=dict(body),
@@ -135,12 +128,12 @@ class TogetherClient:
 
     async def look(self, url: str) -> int:
         """The status that anyone gets at an address, without its contents."""
-        async with self._client.stream(url, headers={"range": "bytes=0-0"}) as response:
+        async with self.stream(url, headers={"range": "bytes=0-0"}) as response:
             return response.status_code
 
     async def _download(self, url: str) -> bytes:
         data = bytearray()
-        async with asyncio.timeout(PICTURE_SECONDS), self._client.stream(url) as response:
+        async with asyncio.timeout(PICTURE_SECONDS), self.stream(url) as response:
             if response.status_code >= 400:
                 raise ValueError(f"status {response.status_code}")
             async for chunk in response.aiter_bytes():
