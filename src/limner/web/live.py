@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,8 +25,9 @@ from limner.errors import LimnerError, NotFound
 from limner.records import Job
 from limner.studio import Studio
 from limner.web.access.doorkeeper import Doorkeeper
+from limner.web.access.identity import visitor_of
 
-__all__ = ["Following", "Sent", "event_stream", "following", "live_of", "working"]
+__all__ = ["Following", "Sent", "event_stream", "following", "live_of", "live_part", "working"]
 
 log = logging.getLogger(__name__)
 
@@ -323,3 +324,23 @@ def event_stream(request: Request, source: AsyncIterator[T], render: Callable[[T
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
+
+
+def live_part(
+    request: Request,
+    template: str,
+    key: Hashable,
+    look: Callable[[], T],
+    ended: Callable[[T], bool],
+    context: Callable[[T], Mapping[str, Any]],
+    works: Callable[[T], bool] | None = None,
+) -> StreamingResponse:
+    """A part of a page, sent whole whenever what is followed has changed: ``template`` with the ``context`` of that."""
+    part = request.app.state.templates.get_template(template)
+    csrf = visitor_of(request).csrf
+
+    def render(now: T) -> str:
+        html: str = part.render(csrf_token=csrf, **context(now))
+        return html
+
+    return event_stream(request, live_of(request).follow(key, look, ended, works), render)

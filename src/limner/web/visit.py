@@ -17,7 +17,18 @@ from starlette.datastructures import FormData
 from limner.studio import Studio
 from limner.web.access.identity import Visitor, visitor_of
 
-__all__ = ["NOTICE_COOKIE", "Notice", "StudioOf", "Visit", "back", "is_from_elsewhere", "is_partial", "page", "wish_of"]
+__all__ = [
+    "NOTICE_COOKIE",
+    "Notice",
+    "Sent",
+    "StudioOf",
+    "Visit",
+    "back",
+    "is_from_elsewhere",
+    "is_partial",
+    "page",
+    "wish_of",
+]
 
 NOTICE_COOKIE = "limner_notice"
 MOST_NOTICE = 2_000
@@ -52,6 +63,14 @@ async def _studio(request: Request, visit: Visit) -> Studio:
 
 StudioOf = Annotated[Studio, Depends(_studio)]
 """The studio as the visitor may see it."""
+
+
+async def _sent(request: Request) -> FormData:
+    return await request.form()
+
+
+Sent = Annotated[FormData, Depends(_sent)]
+"""The form that was sent."""
 
 
 def is_partial(request: Request) -> bool:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fastapi import Request
 from fastapi.responses import Response
 
-from limner.records import Job, JobEvent, WhatIf
+from limner.records import Job, JobEvent
 from limner.web.api.cursors import Cursor, Limit, link_next, place_after, place_of
-from limner.web.api.idempotency import Once
-from limner.web.api.named import JobId, OfSubject, api_router, looked_at, started, written
+from limner.web.api.named import JobId, OfSubject, api_router, started, written
 from limner.web.api.shapes import Page, Resume
-from limner.web.api.spending import WhatIfAsked, refuse_dear
+from limner.web.api.spending import LOOKED_AT, Spending
 from limner.web.live import event_stream, live_of
-from limner.web.visit import StudioOf, Visit
+from limner.web.visit import StudioOf
 
 __all__ = ["router"]
 
@@ -79,24 +79,12 @@ def cancel(response: Response, studio: StudioOf, job: JobId) -> Job:
     status_code=202,
     operation_id="resume_job",
     summary="Go on with a stopped job",
-    responses={200: {"model": WhatIf, "description": "What would be done, with ``what_if``"}},
+    responses=LOOKED_AT,
     response_model=Job,
 )
-def resume(
-    response: Response,
-    visit: Visit,
-    studio: StudioOf,
-    once: Once,
-    job: JobId,
-    wanted: Resume,
-    what_if: WhatIfAsked = False,
-) -> Any:
+def resume(studio: StudioOf, spending: Spending, job: JobId, wanted: Resume) -> Any:
     """From where it stopped, as a new job."""
-    stopped = studio.jobs.get(job)
-    if what_if:
-        return looked_at(studio.runs.resume(stopped, what_if=True))
-    refuse_dear(visit, None, lambda: studio.runs.resume(stopped, what_if=True).estimate)
-    return started(response, once(studio, lambda: studio.runs.resume(stopped, yes=wanted.yes)))
+    return spending(partial(studio.runs.resume, studio.jobs.get(job)), yes=wanted.yes)
 
 
 def _written(job: Job, home: str) -> str:

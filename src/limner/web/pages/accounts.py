@@ -81,9 +81,8 @@ def connect(
 
 
 @router.post("/accounts/{vendor}/disconnect")
-def disconnect(visit: Visit, studio: StudioOf, vendor: str) -> Response:
+def disconnect(studio: StudioOf, vendor: str) -> Response:
     """Forget the token that was kept."""
-    del visit
     _, about = _about(studio, vendor)
     try:
         left = studio.accounts.logout(vendor)

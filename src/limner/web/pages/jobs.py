@@ -9,17 +9,16 @@ from typing import Annotated
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from starlette.datastructures import FormData
 
 from limner.errors import Conflict, ConsentNeeded
 from limner.records import Job, JobEvent
 from limner.studio import Studio
 from limner.types import UNDER_WAY, JobState
 from limner.web.access.identity import Visitor
-from limner.web.live import event_stream, live_of
-from limner.web.visit import Notice, StudioOf, Visit, back, page, wish_of
+from limner.web.live import live_part
+from limner.web.visit import Notice, Sent, StudioOf, Visit, back, page, wish_of
 
 __all__ = ["JobLine", "Running", "line_of", "router", "running"]
 
@@ -51,13 +50,6 @@ STAGES = {
     "generate": "Draw pictures",
     "verify": "Verify everything",
 }
-
-
-async def _sent(request: Request) -> FormData:
-    return await request.form()
-
-
-Sent = Annotated[FormData, Depends(_sent)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,19 +165,15 @@ async def jobs_live(
 ) -> Response:
     """The list of jobs whenever it has changed."""
     state = state if state in TABS else "all"
-    template = request.app.state.templates.get_template("fragments/jobs_list.html")
-
-    def render(lines: list[JobLine]) -> str:
-        html: str = template.render(lines=lines, csrf_token=visit.csrf)
-        return html
-
-    source = live_of(request).follow(
-        ("jobs", visit.owner, subject, state),
-        lambda: _part(studio, subject, state, "").lines,
-        lambda _: False,
-        lambda lines: any(not line.job.state.ended for line in lines),
+    return live_part(
+        request,
+        "fragments/jobs_list.html",
+        key=("jobs", visit.owner, subject, state),
+        look=lambda: _part(studio, subject, state, "").lines,
+        ended=lambda _: False,
+        context=lambda lines: {"lines": lines},
+        works=lambda lines: any(not line.job.state.ended for line in lines),
     )
-    return event_stream(request, source, render)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,25 +210,22 @@ def _page(
 
 
 @router.get("/jobs/{job}/live")
-async def live(request: Request, visit: Visit, studio: StudioOf, job: str) -> Response:
+async def live(request: Request, studio: StudioOf, job: str) -> Response:
     """One job whenever it has changed."""
     found = await asyncio.to_thread(studio.jobs.get, job)
-    template = request.app.state.templates.get_template("fragments/job_live.html")
-
-    def render(view: JobView) -> str:
-        html: str = template.render(view=view, stages=STAGES, csrf_token=visit.csrf)
-        return html
-
-    source = live_of(request).follow(
-        ("job page", found.id), lambda: _view(studio, found.id), lambda view: view.line.job.state.ended
+    return live_part(
+        request,
+        "fragments/job_live.html",
+        key=("job page", found.id),
+        look=lambda: _view(studio, found.id),
+        ended=lambda view: view.line.job.state.ended,
+        context=lambda view: {"view": view, "stages": STAGES},
     )
-    return event_stream(request, source, render)
 
 
 @router.post("/jobs/{job}/cancel")
-def cancel(visit: Visit, studio: StudioOf, job: str) -> Response:
+def cancel(studio: StudioOf, job: str) -> Response:
     """Ask a job to stop at its next safe point."""
-    del visit
     found = studio.cancel(job)
     words = (
         f"The job has ended already: it is {found.state}."

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
@@ -19,7 +19,7 @@ from limner.web.access.identity import Visitor
 from limner.web.files.lora_form import LoraForm
 from limner.web.files.responses import SentFile, made_file
 from limner.web.rendering.markdown import card_html, split_card
-from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page, wish_of
+from limner.web.visit import Notice, Sent, StudioOf, Visit, back, is_partial, page, wish_of
 
 __all__ = ["router"]
 
@@ -32,13 +32,6 @@ FILES = (
 )
 IMPORT_FIELDS = ("source", "subject", "kind", "trigger", "name", "base", "rank", "drop_additions")
 ORIGINALS = {"lokr": "LoKr", "loha": "LoHa"}
-
-
-async def _sent(request: Request) -> FormData:
-    return await request.form()
-
-
-Sent = Annotated[FormData, Depends(_sent)]
 
 
 def _path(lora: Lora) -> str:
@@ -202,9 +195,8 @@ def places(request: Request, visit: Visit, studio: StudioOf, name: str) -> Respo
 
 
 @router.get("/loras/{name}/file")
-def file(visit: Visit, studio: StudioOf, name: str, naming: str = "") -> Response:
+def file(studio: StudioOf, name: str, naming: str = "") -> Response:
     """The weights, in one of the namings."""
-    del visit
     lora = studio.loras.get(name)
     stem = f"{lora.subject}-v{lora.version}"
     if naming in ("", lora.naming):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request
@@ -13,7 +12,7 @@ from limner.records import NewWebhook, WebhookTest
 from limner.studio import Studio
 from limner.web.access import require
 from limner.web.access.identity import Visitor
-from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page
+from limner.web.visit import Notice, Sent, StudioOf, Visit, back, is_partial, page
 
 __all__ = ["router"]
 
@@ -58,19 +57,14 @@ def _page(
 
 
 @router.post("/settings")
-async def change(request: Request, visit: Visit, studio: StudioOf) -> Response:
+def change(request: Request, visit: Visit, studio: StudioOf, sent: Sent) -> Response:
     """Change settings, all of the form or none."""
-    sent = await request.form()
     typed = {name: str(value).strip() for name, value in sent.items() if name not in ("csrf_token", "seen")}
-    return await asyncio.to_thread(_changed, request, visit, studio, typed, str(sent.get("seen", "")))
-
-
-def _changed(request: Request, visit: Visitor, studio: Studio, typed: dict[str, str], seen: str) -> Response:
     now = {one.name: one for one in studio.settings_file.report().settings}
     # What is as it was is not written: a default that nobody chose may change with the next version.
     wanted = {name: value for name, value in typed.items() if name not in now or value != now[name].value}
     try:
-        studio.settings_file.change(wanted, seen=seen)
+        studio.settings_file.change(wanted, seen=str(sent.get("seen", "")))
     except (InputRefused, Conflict, ChangedMeanwhile) as refusal:
         return _page(request, visit, studio, typed=typed, refusal=refusal)
     if not wanted:
@@ -157,11 +151,8 @@ def test_webhook(request: Request, visit: Visit, studio: StudioOf, webhook: str)
 
 
 @router.post("/settings/webhooks/{webhook}/{action}")
-def change_webhook(
-    visit: Visit, studio: StudioOf, webhook: str, action: str, delivery: Annotated[int, Form()] = 0
-) -> Response:
+def change_webhook(studio: StudioOf, webhook: str, action: str, delivery: Annotated[int, Form()] = 0) -> Response:
     """Switch an address on or off, forget it, or deliver a message once more."""
-    del visit
     place = f"/settings/webhooks?show={studio.webhooks.get(webhook).id}"
     if action == "remove":
         gone = studio.webhooks.remove(webhook)

@@ -60,9 +60,8 @@ def _doctor(studio: Studio, live: bool) -> dict[str, Any]:
 
 
 @router.post("/system/verify")
-def verify(visit: Visit, studio: StudioOf) -> Response:
+def verify(studio: StudioOf) -> Response:
     """Begin to read every file of the home again; sent twice it is one job."""
-    del visit
     if not studio.jobs.all(limit=1, states=UNDER_WAY, kind="verify"):
         studio.maintenance.verify()
     return back("/system#verified", Notice("note", READING))

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from starlette.datastructures import FormData
 
 from limner.errors import Conflict, ConsentNeeded, LimnerError, NotFound
 from limner.studio import Studio
-from limner.web.live import event_stream, live_of
+from limner.web.live import live_part
 from limner.web.pages.create.form import CreateForm, from_link, from_sent
 from limner.web.pages.create.grid import start_grid
 from limner.web.pages.create.results import Results, results_of, several_of
 from limner.web.pages.create.view import CreateView, view_of
-from limner.web.visit import Notice, StudioOf, Visit, back, is_from_elsewhere, is_partial, page, wish_of
+from limner.web.visit import Notice, Sent, StudioOf, Visit, back, is_from_elsewhere, is_partial, page, wish_of
 
 __all__ = ["router"]
 
@@ -26,13 +26,6 @@ router = APIRouter()
 GRIDS_SHOWN = 5
 MOST_FOLLOWED = 50
 """Generations that one page follows."""
-
-
-async def _sent(request: Request) -> FormData:
-    return await request.form()
-
-
-Sent = Annotated[FormData, Depends(_sent)]
 
 
 @router.get("/create")
@@ -130,7 +123,6 @@ def prices(request: Request, visit: Visit, studio: StudioOf, sent: Sent) -> Resp
 @router.get("/generations/live")
 async def live(
     request: Request,
-    visit: Visit,
     studio: StudioOf,
     ids: Annotated[list[str], Query(alias="id", min_length=1, max_length=MOST_FOLLOWED)],
 ) -> Response:
@@ -139,19 +131,21 @@ async def live(
     One stream however many they are: a browser has six connections to a server.
     """
     wanted = tuple(sorted({one.generation.id for one in await asyncio.to_thread(several_of, studio, ids)}))
-    template = request.app.state.templates.get_template("fragments/generations_live.html")
     shown: dict[str, Results] = {}
 
-    def render(now: tuple[Results, ...]) -> str:
-        news = [one for one in now if shown.get(one.generation.id) != one]
-        shown.update((one.generation.id, one) for one in news)
-        html: str = template.render(several=news, csrf_token=visit.csrf, question=None)
-        return html
+    def news(now: tuple[Results, ...]) -> dict[str, Any]:
+        several = [one for one in now if shown.get(one.generation.id) != one]
+        shown.update((one.generation.id, one) for one in several)
+        return {"several": several, "question": None}
 
-    source = live_of(request).follow(
-        ("generations", wanted), lambda: several_of(studio, wanted), lambda now: all(one.ended for one in now)
+    return live_part(
+        request,
+        "fragments/generations_live.html",
+        key=("generations", wanted),
+        look=lambda: several_of(studio, wanted),
+        ended=lambda now: all(one.ended for one in now),
+        context=news,
     )
-    return event_stream(request, source, render)
 
 
 @router.get("/generations/{generation}")

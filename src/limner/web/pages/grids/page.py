@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from starlette.datastructures import FormData
 
 from limner.errors import ConsentNeeded, InputRefused, LimnerError
 from limner.records import Grid, Ranking
 from limner.studio import Studio
 from limner.web.access.identity import Visitor
 from limner.web.files.responses import made_file
-from limner.web.live import event_stream, live_of
+from limner.web.live import live_part
 from limner.web.pages.grids.compare_form import CompareForm, read_compare
-from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page, wish_of
+from limner.web.visit import Notice, Sent, StudioOf, Visit, back, is_partial, page, wish_of
 
 __all__ = ["router"]
 
@@ -25,13 +24,6 @@ router = APIRouter()
 
 MOST_SKIPPED = 300
 MOST_LISTED = 30
-
-
-async def _sent(request: Request) -> FormData:
-    return await request.form()
-
-
-Sent = Annotated[FormData, Depends(_sent)]
 
 
 # --- checkpoints of a training ------------------------------------------------------------------------------------
@@ -76,9 +68,8 @@ def _compare(request: Request, visit: Visitor, studio: Studio, form: CompareForm
 
 
 @router.post("/trainings/{training}/pick")
-def pick(visit: Visit, studio: StudioOf, training: str, sent: Sent) -> Response:
+def pick(studio: StudioOf, training: str, sent: Sent) -> Response:
     """Make a checkpoint the subject's next version."""
-    del visit
     step = str(sent.get("step", ""))
     if not step.isdecimal() or len(step) > 9:
         raise InputRefused("Which checkpoint?", remedy="Choose a step.", thing="step")
@@ -140,36 +131,30 @@ def _errors(grid: Grid) -> list[tuple[str, str, int]]:
 
 
 @router.get("/grids/{grid}/live")
-async def live(request: Request, visit: Visit, studio: StudioOf, grid: str) -> Response:
+async def live(request: Request, studio: StudioOf, grid: str) -> Response:
     """The part of a grid's page that changes while it is drawn."""
     first = await asyncio.to_thread(studio.grids.grid, grid)
     context = await asyncio.to_thread(_context, studio, first)
-    template = request.app.state.templates.get_template("fragments/grid_live.html")
-
-    def render(now: Grid) -> str:
-        html: str = template.render(
-            **{**context, "grid": now, "errors": _errors(now)}, csrf_token=visit.csrf, request=request
-        )
-        return html
-
-    source = live_of(request).follow(
-        ("grid", first.id), lambda: studio.grids.grid(first.id), lambda now: now.state.ended
+    return live_part(
+        request,
+        "fragments/grid_live.html",
+        key=("grid", first.id),
+        look=lambda: studio.grids.grid(first.id),
+        ended=lambda now: now.state.ended,
+        context=lambda now: {**context, "grid": now, "errors": _errors(now), "request": request},
     )
-    return event_stream(request, source, render)
 
 
 @router.post("/grids/{grid}/cancel")
-def cancel(visit: Visit, studio: StudioOf, grid: str) -> Response:
+def cancel(studio: StudioOf, grid: str) -> Response:
     """Stop what is not drawn yet."""
-    del visit
     found = studio.grids.cancel(grid)
     return back(f"/grids/{found.id}", Notice("note", "It stops. Pictures that are there stay."))
 
 
 @router.post("/grids/{grid}/delete")
-def delete(visit: Visit, studio: StudioOf, grid: str) -> Response:
+def delete(studio: StudioOf, grid: str) -> Response:
     """Forget a grid; its pictures stay."""
-    del visit
     found = studio.grids.grid(grid)
     studio.grids.delete(found.id)
     to = f"/trainings/{found.training}/compare" if found.training else "/grids"
@@ -177,17 +162,15 @@ def delete(visit: Visit, studio: StudioOf, grid: str) -> Response:
 
 
 @router.get("/grids/{grid}/sheet")
-def sheet(visit: Visit, studio: StudioOf, grid: str) -> Response:
+def sheet(studio: StudioOf, grid: str) -> Response:
     """The whole grid as one labelled picture."""
-    del visit
     found = studio.grids.grid(grid)
     return made_file(lambda folder: studio.grids.sheet(found.id, folder / f"{found.id}.png"), "image/png")
 
 
 @router.get("/grids/{grid}/zip")
-def archive(visit: Visit, studio: StudioOf, grid: str) -> Response:
+def archive(studio: StudioOf, grid: str) -> Response:
     """All pictures of a grid, each named by its cell."""
-    del visit
     found = studio.grids.grid(grid)
     return made_file(lambda folder: studio.grids.archive(found.id, folder / f"{found.id}.zip"), "application/zip")
 

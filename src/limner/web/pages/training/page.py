@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from starlette.datastructures import FormData
 
 from limner.errors import Conflict, ConsentNeeded, LimnerError
 from limner.records import Job, TrainingRun
 from limner.studio import Studio
 from limner.web.access.identity import Visitor
-from limner.web.live import event_stream, live_of
+from limner.web.live import live_part
 from limner.web.pages.training.curves import curve
 from limner.web.pages.training.form import PRESETS, TrainView, form_again, read_form, train_view
-from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page, wish_of
+from limner.web.visit import Notice, Sent, StudioOf, Visit, back, is_partial, page, wish_of
 
 __all__ = ["router"]
 
@@ -26,13 +25,6 @@ router = APIRouter()
 
 LOG_LINES = 200
 MOST_PLANNED = 12
-
-
-async def _sent(request: Request) -> FormData:
-    return await request.form()
-
-
-Sent = Annotated[FormData, Depends(_sent)]
 
 
 # --- before -----------------------------------------------------------------------------------------------------
@@ -134,25 +126,22 @@ def _planned(recipe: Mapping[str, Any], last: int) -> list[int]:
 
 
 @router.get("/trainings/{training}/live")
-async def live(request: Request, visit: Visit, studio: StudioOf, training: str) -> Response:
+async def live(request: Request, studio: StudioOf, training: str) -> Response:
     """The live part of a run's page, sent whole whenever something has changed."""
     run = await asyncio.to_thread(studio.trainings.view, training)
-    template = request.app.state.templates.get_template("fragments/training_live.html")
-
-    def render(now: TrainingRun) -> str:
-        html: str = template.render(**_context(now), csrf_token=visit.csrf, live=True)
-        return html
-
-    source = live_of(request).follow(
-        ("training", run.training.id), lambda: studio.trainings.view(run.training.id), lambda now: now.over
+    return live_part(
+        request,
+        "fragments/training_live.html",
+        key=("training", run.training.id),
+        look=lambda: studio.trainings.view(run.training.id),
+        ended=lambda now: now.over,
+        context=lambda now: _context(now) | {"live": True},
     )
-    return event_stream(request, source, render)
 
 
 @router.get("/trainings/{training}/curves")
-def curves(visit: Visit, studio: StudioOf, training: str, since: int = 0) -> Response:
+def curves(studio: StudioOf, training: str, since: int = 0) -> Response:
     """The points of the curves after a step, for the script that draws them."""
-    del visit
     found = studio.trainings.get(training)
     total = int(found.recipe.get("steps", 0))
     loss, rate = curve(found.losses, total), curve(found.rates, total, smoothed=False)
@@ -165,16 +154,14 @@ def curves(visit: Visit, studio: StudioOf, training: str, since: int = 0) -> Res
 
 
 @router.get("/trainings/{training}/log")
-def log(visit: Visit, studio: StudioOf, training: str) -> Response:
+def log(studio: StudioOf, training: str) -> Response:
     """The end of the trainer's log as a text file."""
-    del visit
     return Response(studio.trainings.log(training), media_type="text/plain; charset=utf-8")
 
 
 @router.post("/trainings/{training}/cancel")
-def cancel(visit: Visit, studio: StudioOf, training: str) -> Response:
+def cancel(studio: StudioOf, training: str) -> Response:
     """Ask a training to stop at its next safe point."""
-    del visit
     found = studio.trainings.get(training)
     job = studio.cancel(found.id)
     if job.state.ended:
