@@ -83,9 +83,15 @@ def is_from_elsewhere(request: Request) -> bool:
     return request.headers.get("sec-fetch-site", "") in ("cross-site", "same-site")
 
 
-def page(request: Request, visit: Visitor, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
-    """Render a template with what every page needs: visitor, CSRF token, the notice left by the last request."""
+def page(
+    request: Request, template: str, *, status: int = 200, visitor: Visitor | None = None, **context: Any
+) -> HTMLResponse:
+    """Render a template with what every page needs: visitor, CSRF token, the notice left by the last request.
+
+    ``visitor`` is that of the request if left out.
+    """
     notice = _taken_notice(request)
+    visit = visitor or visitor_of(request)
     html = request.app.state.templates.get_template(template).render(
         request=request,
         path=request.url.path,

@@ -18,8 +18,8 @@ from limner.money.prices import usd
 from limner.records import Cost, CostSummary
 from limner.studio import Studio
 from limner.web.access import require
-from limner.web.access.identity import Visitor
-from limner.web.visit import Notice, Sent, StudioOf, Visit, back, page
+from limner.web.access.identity import visitor_of
+from limner.web.visit import Notice, Sent, StudioOf, back, page
 
 __all__ = ["router"]
 
@@ -54,14 +54,13 @@ def _chosen(days: str, subject: str) -> Chosen:
 
 
 @router.get("/costs")
-def costs(request: Request, visit: Visit, studio: StudioOf, days: str = "30", subject: str = "") -> Response:
+def costs(request: Request, studio: StudioOf, days: str = "30", subject: str = "") -> Response:
     """What was paid, by day, vendor and subject, with the budgets and what is open."""
-    return _page(request, visit, studio, _chosen(days, subject))
+    return _page(request, studio, _chosen(days, subject))
 
 
 def _page(
     request: Request,
-    visit: Visitor,
     studio: Studio,
     chosen: Chosen,
     *,
@@ -72,7 +71,6 @@ def _page(
     report = studio.settings_file.report()
     return page(
         request,
-        visit,
         "pages/costs.html",
         status=refusal.status if refusal else 200,
         found=found,
@@ -86,7 +84,7 @@ def _page(
         lines=found.entries[:MOST_LINES],
         more=max(0, len(found.entries) - MOST_LINES),
         purchases=studio.payments.open(),
-        may_spend="spend" in visit.scopes,
+        may_spend="spend" in visitor_of(request).scopes,
         settings=[report[name] for name in BUDGETS],
         seen=report.seen,
         typed=typed or {},
@@ -177,7 +175,7 @@ def decide(studio: StudioOf, tag: str, decision: Text = "") -> Response:
 
 
 @router.post("/costs/budgets", dependencies=[Depends(require("admin"))])
-def budgets(request: Request, visit: Visit, studio: StudioOf, sent: Sent) -> Response:
+def budgets(request: Request, studio: StudioOf, sent: Sent) -> Response:
     """Change what may be spent."""
     typed = {name: str(sent[name]).strip() for name in BUDGETS if name in sent}
     now = studio.settings_file.report()
@@ -185,5 +183,5 @@ def budgets(request: Request, visit: Visit, studio: StudioOf, sent: Sent) -> Res
     try:
         studio.settings_file.change(wanted, seen=str(sent.get("seen", "")))
     except LimnerError as refusal:
-        return _page(request, visit, studio, _chosen("30", ""), typed=typed, refusal=refusal)
+        return _page(request, studio, _chosen("30", ""), typed=typed, refusal=refusal)
     return back("/costs#budgets", Notice("note", "The budgets are changed." if wanted else "Nothing was changed."))

@@ -16,7 +16,6 @@ from limner.errors import Conflict, ConsentNeeded
 from limner.records import Job, JobEvent
 from limner.studio import Studio
 from limner.types import UNDER_WAY, JobState
-from limner.web.access.identity import Visitor
 from limner.web.live import live_part
 from limner.web.visit import Notice, Sent, StudioOf, Visit, back, page, wish_of
 
@@ -137,16 +136,13 @@ def _place(before: str) -> tuple[datetime, str] | None:
 
 
 @router.get("/jobs")
-def jobs(
-    request: Request, visit: Visit, studio: StudioOf, state: str = "all", subject: str = "", before: Before = ""
-) -> Response:
+def jobs(request: Request, studio: StudioOf, state: str = "all", subject: str = "", before: Before = "") -> Response:
     """Jobs, newest first; the first part of them is live."""
     state = state if state in TABS else "all"
     part = _part(studio, subject, state, before)
     asked = {"state": state, **({"subject": subject} if subject else {})}
     return page(
         request,
-        visit,
         "pages/jobs.html",
         lines=part.lines,
         older=f"/jobs?{urlencode({**asked, 'before': part.older})}" if part.older else "",
@@ -194,19 +190,25 @@ def _view(studio: Studio, job: str) -> JobView:
 
 
 @router.get("/jobs/{job}")
-def show(request: Request, visit: Visit, studio: StudioOf, job: str) -> Response:
+def show(request: Request, studio: StudioOf, job: str) -> Response:
     """One job with its stages; live while it goes on."""
     view = _view(studio, job)
     if view.line.job.id != job:
         return back(f"/jobs/{view.line.job.id}")
-    return _page(request, visit, view)
+    return _page(request, view)
 
 
-def _page(
-    request: Request, visit: Visitor, view: JobView, *, question: ConsentNeeded | None = None, status: int = 200
-) -> Response:
-    context = {"view": view, "stages": STAGES, "question": question, "wish": uuid4().hex, "nav": "jobs"}
-    return page(request, visit, "pages/job.html", status=status, **context)
+def _page(request: Request, view: JobView, *, question: ConsentNeeded | None = None, status: int = 200) -> Response:
+    return page(
+        request,
+        "pages/job.html",
+        status=status,
+        view=view,
+        stages=STAGES,
+        question=question,
+        wish=uuid4().hex,
+        nav="jobs",
+    )
 
 
 @router.get("/jobs/{job}/live")
@@ -236,13 +238,13 @@ def cancel(studio: StudioOf, job: str) -> Response:
 
 
 @router.post("/jobs/{job}/resume")
-def resume(request: Request, visit: Visit, studio: StudioOf, job: str, sent: Sent) -> Response:
+def resume(request: Request, studio: StudioOf, job: str, sent: Sent) -> Response:
     """Do a stopped job again from where it stopped, as a new job."""
     agreed = sent.get("yes") == "yes"
     try:
         again = studio.jobs.once(wish_of(sent), lambda: studio.resume(job, yes=agreed))
     except ConsentNeeded as question:
-        return _page(request, visit, _view(studio, job), question=question, status=question.status)
+        return _page(request, _view(studio, job), question=question, status=question.status)
     except Conflict as refusal:
         return back(f"/jobs/{job}", Notice("warning", refusal.message, refusal.remedy))
     return back(f"/jobs/{again.id}", None if again.state.ended else Notice("note", "The job goes on."))

@@ -13,11 +13,10 @@ from fastapi.responses import JSONResponse, Response
 from limner.errors import Conflict, ConsentNeeded, LimnerError
 from limner.records import Job, TrainingRun
 from limner.studio import Studio
-from limner.web.access.identity import Visitor
 from limner.web.live import live_part
 from limner.web.pages.training.curves import curve
 from limner.web.pages.training.form import PRESETS, TrainView, form_again, read_form, train_view
-from limner.web.visit import Notice, Sent, StudioOf, Visit, back, is_partial, page, wish_of
+from limner.web.visit import Notice, Sent, StudioOf, back, is_partial, page, wish_of
 
 __all__ = ["router"]
 
@@ -31,60 +30,59 @@ MOST_PLANNED = 12
 
 
 @router.get("/subjects/{slug}/train")
-def train_page(request: Request, visit: Visit, studio: StudioOf, slug: str, again: str = "") -> Response:
+def train_page(request: Request, studio: StudioOf, slug: str, again: str = "") -> Response:
     """What a training could be, and what it would cost; a link fills the form in, or an earlier run: ``again``."""
     form = form_again(studio.trainings.get(again)) if again else read_form(request.query_params)
-    return _train(request, visit, train_view(studio, slug, form))
+    return _train(request, train_view(studio, slug, form))
 
 
 @router.post("/subjects/{slug}/train")
-def train(request: Request, visit: Visit, studio: StudioOf, slug: str, sent: Sent) -> Response:
+def train(request: Request, studio: StudioOf, slug: str, sent: Sent) -> Response:
     """Start a training; or only look at the price, or leave the dataset for the photos, where the form says so."""
     form = read_form(sent)
     if sent.get("do") == "photos":
         form.dataset = ""
     view = train_view(studio, slug, form)
     if sent.get("do") in ("price", "photos"):
-        return _train(request, visit, view)
+        return _train(request, view)
     if view.errors:
-        return _train(request, visit, view, 422)
+        return _train(request, view, 422)
     options = form.options()
     if view.chosen is not None:
         options["trainer"] = view.chosen.trainer
     try:
         job = studio.jobs.once(wish_of(sent), lambda: studio.train(slug, yes=view.agreed, **options))
     except LimnerError as refusal:
-        return _train(request, visit, train_view(studio, slug, form, refusal), refusal.status)
+        return _train(request, train_view(studio, slug, form, refusal), refusal.status)
     return back(f"/trainings/{job.target}")
 
 
 @router.post("/subjects/{slug}/train/offer")
-def offer(request: Request, visit: Visit, studio: StudioOf, slug: str, sent: Sent) -> Response:
+def offer(request: Request, studio: StudioOf, slug: str, sent: Sent) -> Response:
     """The parts of the form that depend on the rest of it: trainers, their price, the button."""
     if not is_partial(request):
-        return _train(request, visit, train_view(studio, slug, read_form(sent)))
-    return page(request, visit, "fragments/train_offer.html", view=train_view(studio, slug, read_form(sent)))
+        return _train(request, train_view(studio, slug, read_form(sent)))
+    return page(request, "fragments/train_offer.html", view=train_view(studio, slug, read_form(sent)))
 
 
-def _train(request: Request, visit: Visitor, view: TrainView, status: int = 200) -> Response:
-    return page(request, visit, "pages/train.html", status=status, view=view, presets=PRESETS, nav="subjects")
+def _train(request: Request, view: TrainView, status: int = 200) -> Response:
+    return page(request, "pages/train.html", status=status, view=view, presets=PRESETS, nav="subjects")
 
 
 # --- a run ------------------------------------------------------------------------------------------------------
 
 
 @router.get("/trainings/{training}")
-def show(request: Request, visit: Visit, studio: StudioOf, training: str) -> Response:
+def show(request: Request, studio: StudioOf, training: str) -> Response:
     """A training: live while it goes on, its record afterwards."""
     run = studio.trainings.view(training)
     if run.training.id != training:
         return back(f"/trainings/{run.training.id}")
-    return _run_page(request, visit, studio, run)
+    return _run_page(request, studio, run)
 
 
 def _run_page(
     request: Request,
-    visit: Visitor,
     studio: Studio,
     run: TrainingRun,
     *,
@@ -93,7 +91,7 @@ def _run_page(
 ) -> Response:
     subject = studio.subjects.get(run.training.subject)
     context = _context(run) | {"subject": subject, "question": question, "wish": uuid4().hex, "nav": "subjects"}
-    return page(request, visit, "pages/training.html", status=status, **context)
+    return page(request, "pages/training.html", status=status, **context)
 
 
 def _context(run: TrainingRun) -> dict[str, Any]:
@@ -170,7 +168,7 @@ def cancel(studio: StudioOf, training: str) -> Response:
 
 
 @router.post("/trainings/{training}/resume")
-def resume(request: Request, visit: Visit, studio: StudioOf, training: str, sent: Sent) -> Response:
+def resume(request: Request, studio: StudioOf, training: str, sent: Sent) -> Response:
     """Go on with a stopped training. Where that is paid anew the page asks first."""
     run = studio.trainings.view(training)
     path = f"/trainings/{run.training.id}"
@@ -184,7 +182,7 @@ def resume(request: Request, visit: Visit, studio: StudioOf, training: str, sent
     try:
         studio.jobs.once(wish_of(sent), go_on)
     except ConsentNeeded as question:
-        return _run_page(request, visit, studio, run, question=question, status=question.status)
+        return _run_page(request, studio, run, question=question, status=question.status)
     except Conflict as refusal:
         return back(path, Notice("warning", refusal.message, refusal.remedy))
     return back(path, Notice("note", "The training goes on."))
