@@ -8,12 +8,17 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["forget_current_folder", "keep_private", "our_environment", "program", "python_module"]
+__all__ = ["forget_current_folder", "keep_private", "our_environment", "program", "python_code", "python_module"]
 
 
 def python_module(module: str, *arguments: str) -> list[str]:
     """The command that runs a module of ours with this Python: ``-P`` leaves the current folder out of its path."""
     return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def python_code(code: str) -> list[str]:
+    """The command that runs a few lines with this Python, as ``python_module``."""
+    return [sys.executable, "-P", "-c", code]
 
 
 def our_environment(*more: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import pytest
 from limner.cli.consent_prompt import with_base
 from limner.errors import BaseUnclear
 from limner.operations.jobs.lifecycle import as_error
-from limner.operations.jobs.queries import failure_of
+from limner.operations.jobs.queries import failure, failure_of
 from limner.records import Job
 from limner.store.models import now
 from limner.types import JobState
@@ -52,11 +52,12 @@ def test_where_nobody_can_be_asked_it_is_an_error(
 
 
 def test_the_candidates_survive_the_worker_and_the_wire() -> None:
-    ended = Job("job_1", "import", "zib", "", JobState.FAILED, None, (), ("import",), {}, as_error(QUESTION), False,
+    error = failure(as_error(QUESTION))
+    ended = Job("job_1", "import", "zib", "", JobState.FAILED, None, (), ("import",), {}, error, False,
                 now(), None, now())  # fmt: skip
-    failure = failure_of(ended)
-    assert isinstance(failure, BaseUnclear)
-    assert (failure.candidates, failure.message) == (("a", "b"), QUESTION.message)
+    raised = failure_of(ended)
+    assert isinstance(raised, BaseUnclear)
+    assert (raised.candidates, raised.message) == (("a", "b"), QUESTION.message)
 
 
 def test_an_import_says_what_it_did_and_what_it_needs_to_know(tmp_path: Path) -> None:

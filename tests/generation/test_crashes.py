@@ -83,7 +83,7 @@ def test_a_generation_that_dies_at_any_moment_draws_only_what_is_missing(bench: 
         bench.run(job)
         assert bench.pixels(job) == wanted, moments.seen
         # a picture is lost only if it was drawn and its file was not yet in place
-        lost = moments.seen[-1] == "before replace"
+        lost = moments.seen[deadly - 1] == "before replace"
         assert len(draws) == 2 + lost, moments.seen
         assert bench.strays() == set()
         assert bench.state(job) is JobState.DONE

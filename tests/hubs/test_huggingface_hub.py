@@ -215,13 +215,15 @@ def test_others_see_only_what_is_public(
     settings: Settings,
 ) -> None:
     publish(hub, pack())
-    monkeypatch.setenv("HF_TOKEN", "hf_of_somebody_else")
     stranger = HuggingFaceHub(settings=settings.model_copy(update={"huggingface_url": hub_server.url}))
-    assert stranger.status("ann/jane").usable_by == "nobody"
-    assert list(stranger.listing()) == []
-    with pytest.raises(LimnerError):
-        publish(stranger, pack(2))
+    with monkeypatch.context() as theirs:
+        theirs.setenv("HF_TOKEN", "hf_of_somebody_else")
+        assert stranger.status("ann/jane").usable_by == "nobody"
+        assert list(stranger.listing()) == []
+        with pytest.raises(LimnerError):
+            publish(stranger, pack(2))
     hub.set_visibility("ann/jane", PUBLIC)
+    monkeypatch.setenv("HF_TOKEN", "hf_of_somebody_else")
     assert "anyone" in stranger.status("ann/jane").usable_by
     with pytest.raises(AccountRefused):
         stranger.set_visibility("ann/jane", PRIVATE)

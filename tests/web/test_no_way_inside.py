@@ -195,8 +195,7 @@ def test_a_name_that_leads_inside_is_refused_though_it_looked_public_before(
     monkeypatch.setattr(public_web.socket, "getaddrinfo", answer)
     status, _ = way(client, f"https://rebind.example:{port}/a.safetensors")
     assert status == 422
-    # The form asks what a picture costs, and what the grid does.
-    assert len(asked) == (2 if way is gridded_by_form else 1)
+    assert len(asked) == 1
     assert trap.asked == []
 
 

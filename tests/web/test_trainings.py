@@ -306,7 +306,7 @@ def test_the_stream_sends_the_whole_and_ends_with_the_run(client: TestClient, re
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.text.startswith("retry: ")
     assert 'id="run-samples"' in answer.text
-    assert answer.text.endswith("event: end\ndata: end\n\n")
+    assert answer.text.endswith("event: end\ndata: end\nid: 2\n\n")
 
 
 def test_curves_are_continued_from_a_step(client: TestClient, rex: Studio) -> None:
@@ -343,7 +343,7 @@ def test_a_training_cancelled_before_it_began_is_over_and_can_be_resumed(client:
     page = client.get(f"/trainings/{training}").text
     assert f"/trainings/{training}/resume" in page
     assert "hx-sse:connect" not in page
-    assert client.get(f"/trainings/{training}/live").text.endswith("event: end\ndata: end\n\n")
+    assert client.get(f"/trainings/{training}/live").text.endswith("event: end\ndata: end\nid: 2\n\n")
     sent = {"csrf_token": token(page), "wish": page.split('name="wish" value="')[1].split('"')[0]}
     assert send(client, f"/trainings/{training}/resume", sent).status_code == 303
     assert rex.trainings.get(training).state is JobState.WAITING

@@ -347,7 +347,7 @@ def test_the_loras_of_a_request_are_kept_to_be_found_by(studio: Studio) -> None:
     )
     with studio._workspace.database.write() as session:
         for _ in range(2):
-            ordering.add_row(session, {"generator": "local"}, order, [])  # type: ignore[arg-type]
+            ordering.add_row(session, SimpleNamespace(generator="local"), order, [])  # type: ignore[arg-type]
         assert set(session.scalars(select(GenerationLoraRow.lora))) == {"zib@v1", "ann/ink"}
 
 

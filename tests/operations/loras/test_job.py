@@ -258,7 +258,7 @@ def test_a_private_repo_of_the_home_is_for_its_admins(
     ):
         with pytest.raises(NotFound):
             ask()
-    assert describe(admin._workspace, "ann/zib")["base"] == "limner-tiny"
+    assert describe(admin._workspace, "ann/zib").base == "limner-tiny"
     assert import_lora(alone._workspace, "ann/zib", subject="hers").name == "hers@v1"
     job = admin.loras.fetch("ann/zib", subject="hers")
     alone.work(idle_seconds=0.0)

@@ -22,7 +22,7 @@ from limner.errors import (
     SpendingRefused,
 )
 from limner.operations.trainings.artifacts import log_file
-from limner.store.models import JobRow, TrainingRow, now
+from limner.store.models import CurvePointRow, JobRow, now
 from limner.types import JobState
 from tests.web.api.conftest import Served
 from tests.web.api.seeded import Seeded
@@ -152,8 +152,7 @@ def test_trainings(client: Client, served: Served, there: Seeded) -> None:
 
 def test_curves_have_a_step_and_a_value_a_point(client: Client, served: Served, there: Seeded) -> None:
     with served.app.state.studio._workspace.database.write() as session:
-        row = session.get_one(TrainingRow, there.training)
-        row.rates = [[1, 0.5]]
+        session.add(CurvePointRow(training=there.training, curve="rate", step=1, value=0.5))
     assert client.get(f"/trainings/{there.training}/losses")["rates"] == [{"step": 1, "value": 0.5}]
 
 

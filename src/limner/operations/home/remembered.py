@@ -18,7 +18,8 @@ __all__ = ["Remembered"]
 
 GOOD_SECONDS = 60.0
 BAD_SECONDS = 30.0
-"""How long an answer is believed, and how long a failure by who only compares: it shall not wait each time."""
+"""How long an answer is believed, and how long a failure or an empty one by who only compares: what was mended since
+is found by who wants it done."""
 
 
 @dataclass(slots=True)
@@ -41,7 +42,8 @@ class _Question:
         """Whether it has to be asked again; what is not answered yet is not asked twice."""
         if self.ended is None:
             return False
-        return time.monotonic() - self.ended >= (good if self.answer.exception() is None else bad)
+        had = self.answer.exception() is None and bool(self.answer.result())
+        return time.monotonic() - self.ended >= (good if had else bad)
 
 
 class Remembered:
@@ -62,7 +64,7 @@ class Remembered:
         """The answer to each question, or the LimnerError that it failed with; without those not answered in time.
 
         All are asked at once, each in a thread that nobody waits for at the end of the process. ``good`` and ``bad``
-        are how many seconds an earlier answer or failure is believed.
+        are how many seconds an earlier answer is believed, and a failure or an empty answer.
         """
         with self._guard:
             self._asked = {key: one for key, one in self._asked.items() if not one.stale(GOOD_SECONDS, BAD_SECONDS)}

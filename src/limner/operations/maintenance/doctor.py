@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from limner.operations.home.worker_lock import worker_lives
 from limner.operations.home.worker_start import last_failure
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs.queries import last_verification
-from limner.processes import our_environment
+from limner.processes import our_environment, python_code
 from limner.records import Check, DoctorReport
 from limner.store.home import open_to_others
 from limner.types import BackEnd
@@ -108,7 +107,7 @@ def _device() -> Check:
 
 def _ask_torch() -> str | None:
     """The GPU that torch finds, "" for none; None: torch cannot be loaded, or says nothing in time."""
-    command = [sys.executable, "-P", "-c", ASK_TORCH]
+    command = python_code(ASK_TORCH)
     try:
         answer = subprocess.run(
             command, env=our_environment(), capture_output=True, text=True, timeout=SECONDS, check=True
