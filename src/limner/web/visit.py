@@ -27,6 +27,7 @@ __all__ = [
     "is_from_elsewhere",
     "is_partial",
     "page",
+    "studio_of",
     "wish_of",
 ]
 
@@ -56,9 +57,15 @@ Visit = Annotated[Visitor, Depends(_visitor)]
 """Who visits; a route that takes it is closed to whom ``access`` does not let in."""
 
 
-async def _studio(request: Request, visit: Visit) -> Studio:
+def studio_of(request: Request) -> Studio:
+    """The studio as the visitor of a request may see it."""
     studio: Studio = request.app.state.studio
-    return studio if visit.owner is None else studio.owned_by(visit.owner)
+    owner = visitor_of(request).owner
+    return studio if owner is None else studio.owned_by(owner)
+
+
+async def _studio(request: Request) -> Studio:
+    return studio_of(request)
 
 
 StudioOf = Annotated[Studio, Depends(_studio)]

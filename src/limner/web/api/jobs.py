@@ -9,7 +9,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from limner.records import Job, JobEvent
-from limner.web.api.cursors import Cursor, Limit, link_next, place_after, place_of
+from limner.web.api.cursors import PartAsked
 from limner.web.api.named import JobId, OfSubject, api_router, started, written
 from limner.web.api.shapes import Page, Resume
 from limner.web.api.spending import LOOKED_AT, Spending
@@ -22,21 +22,9 @@ router = api_router("jobs")
 
 
 @router.get("/jobs", operation_id="list_jobs", summary="List the jobs")
-def jobs(
-    request: Request,
-    response: Response,
-    studio: StudioOf,
-    subject: OfSubject = "",
-    limit: Limit = 50,
-    cursor: Cursor = "",
-) -> Page[Job]:
+def jobs(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> Page[Job]:
     """Of one subject or of all, newest first."""
-    before = place_after(request, cursor) if cursor else None
-    found = studio.jobs.all(subject, limit=limit + 1, before=before)
-    part = found[:limit]
-    after = place_of(request, part[-1].created_at, part[-1].id) if len(found) > limit else None
-    link_next(request, response, after)
-    return Page(list(part), after)
+    return part.fetched(lambda limit, before: studio.jobs.all(subject, limit=limit, before=before))
 
 
 @router.get("/jobs/{job}", operation_id="get_job", summary="See a job")
