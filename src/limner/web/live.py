@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
@@ -25,8 +25,9 @@ from limner.errors import LimnerError, NotFound
 from limner.records import Job
 from limner.studio import Studio
 from limner.web.access.doorkeeper import Doorkeeper
+from limner.web.access.identity import visitor_of
 
-__all__ = ["Following", "Sent", "event_stream", "following", "live_of", "working"]
+__all__ = ["Following", "Sent", "event_stream", "following", "live_of", "live_part", "working"]
 
 log = logging.getLogger(__name__)
 
@@ -256,55 +257,49 @@ def live_of(request: Request) -> Following:
     return live
 
 
-class _Stream(Generic[T]):
+async def _messages(
+    live: Following,
+    source: AsyncIterator[T],
+    render: Callable[[T], str | Sent],
+    let_in: Callable[[], Awaitable[bool]],
+) -> AsyncIterator[bytes]:
     """One reader's stream of messages."""
-
-    def __init__(
-        self,
-        live: Following,
-        source: AsyncIterator[T],
-        render: Callable[[T], str | Sent],
-        let_in: Callable[[], Awaitable[bool]],
-    ) -> None:
-        self._live, self._source, self._render, self._let_in = live, source, render, let_in
-
-    async def __call__(self) -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + MOST_SECONDS
-        number = 0
-        yield format_sse_event(retry=RETRY_MILLISECONDS)
-        coming: asyncio.Future[T] | None = None
-        try:
-            while loop.time() < until:
-                coming = coming or asyncio.ensure_future(anext(self._source))
-                await asyncio.wait({coming}, timeout=HEARTBEAT_SECONDS)
-                if not await self._let_in():
-                    return
-                if not coming.done():
-                    yield format_sse_event(comment="still here")
-                    continue
-                try:
-                    value = coming.result()
-                except StopAsyncIteration:
-                    if not self._live.stopping:
-                        yield Sent(END, END).wire(number + 1)
-                    return
-                except LimnerError as failure:
-                    log.info("a stream ended: %s", failure.code)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + MOST_SECONDS
+    number = 0
+    yield format_sse_event(retry=RETRY_MILLISECONDS)
+    coming: asyncio.Future[T] | None = None
+    try:
+        while loop.time() < until:
+            coming = coming or asyncio.ensure_future(anext(source))
+            await asyncio.wait({coming}, timeout=HEARTBEAT_SECONDS)
+            if not await let_in():
+                return
+            if not coming.done():
+                yield format_sse_event(comment="still here")
+                continue
+            try:
+                value = coming.result()
+            except StopAsyncIteration:
+                if not live.stopping:
                     yield Sent(END, END).wire(number + 1)
-                    return
-                coming = None
-                number += 1
-                sent = await asyncio.to_thread(self._render, value)
-                yield (sent if isinstance(sent, Sent) else Sent(sent)).wire(number)
-        finally:
-            if coming is not None:
-                coming.cancel()
-                # Also what it ended with is taken: the end of a stream that nobody reads any more is no mistake.
-                await asyncio.gather(coming, return_exceptions=True)
-            close = getattr(self._source, "aclose", None)
-            if close is not None:
-                await close()
+                return
+            except LimnerError as failure:
+                log.info("a stream ended: %s", failure.code)
+                yield Sent(END, END).wire(number + 1)
+                return
+            coming = None
+            number += 1
+            sent = await asyncio.to_thread(render, value)
+            yield (sent if isinstance(sent, Sent) else Sent(sent)).wire(number)
+    finally:
+        if coming is not None:
+            coming.cancel()
+            # Also what it ended with is taken: the end of a stream that nobody reads any more is no mistake.
+            await asyncio.gather(coming, return_exceptions=True)
+        close = getattr(source, "aclose", None)
+        if close is not None:
+            await close()
 
 
 def event_stream(request: Request, source: AsyncIterator[T], render: Callable[[T], str | Sent]) -> StreamingResponse:
@@ -319,7 +314,27 @@ def event_stream(request: Request, source: AsyncIterator[T], render: Callable[[T
         return await door.still(request.headers, request.state.visitor)
 
     return StreamingResponse(
-        _Stream(live_of(request), source, render, let_in)(),
+        _messages(live_of(request), source, render, let_in),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
+
+
+def live_part(
+    request: Request,
+    template: str,
+    key: Hashable,
+    look: Callable[[], T],
+    ended: Callable[[T], bool],
+    context: Callable[[T], Mapping[str, Any]],
+    works: Callable[[T], bool] | None = None,
+) -> StreamingResponse:
+    """A part of a page, sent whole whenever what is followed has changed: ``template`` with the ``context`` of that."""
+    part = request.app.state.templates.get_template(template)
+    csrf = visitor_of(request).csrf
+
+    def render(now: T) -> str:
+        html: str = part.render(csrf_token=csrf, **context(now))
+        return html
+
+    return event_stream(request, live_of(request).follow(key, look, ended, works), render)

@@ -107,8 +107,10 @@ def answer(request: Request, failure: LimnerError, status: int | None = None, **
         return Response(without_home(request, bytes(told.body)), status, media_type=PROBLEM)
     visitor = getattr(request.state, "visitor", None) or Visitor()
     if not is_partial(request):
-        return page(request, visitor, "pages/error.html", status=status, failure=failure, status_code=status)
-    answer = page(request, visitor, "fragments/refused.html", status=status, failure=failure, status_code=status)
+        return page(request, "pages/error.html", visitor=visitor, status=status, failure=failure, status_code=status)
+    answer = page(
+        request, "fragments/refused.html", visitor=visitor, status=status, failure=failure, status_code=status
+    )
     # What was asked for stays as it is; the refusal goes where notices are.
     answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = "#notices", "innerHTML"
     return answer

@@ -17,7 +17,19 @@ from starlette.datastructures import FormData
 from limner.studio import Studio
 from limner.web.access.identity import Visitor, visitor_of
 
-__all__ = ["NOTICE_COOKIE", "Notice", "StudioOf", "Visit", "back", "is_from_elsewhere", "is_partial", "page", "wish_of"]
+__all__ = [
+    "NOTICE_COOKIE",
+    "Notice",
+    "Sent",
+    "StudioOf",
+    "Visit",
+    "back",
+    "is_from_elsewhere",
+    "is_partial",
+    "page",
+    "studio_of",
+    "wish_of",
+]
 
 NOTICE_COOKIE = "limner_notice"
 MOST_NOTICE = 2_000
@@ -45,13 +57,27 @@ Visit = Annotated[Visitor, Depends(_visitor)]
 """Who visits; a route that takes it is closed to whom ``access`` does not let in."""
 
 
-async def _studio(request: Request, visit: Visit) -> Studio:
+def studio_of(request: Request) -> Studio:
+    """The studio as the visitor of a request may see it."""
     studio: Studio = request.app.state.studio
-    return studio if visit.owner is None else studio.owned_by(visit.owner)
+    owner = visitor_of(request).owner
+    return studio if owner is None else studio.owned_by(owner)
+
+
+async def _studio(request: Request) -> Studio:
+    return studio_of(request)
 
 
 StudioOf = Annotated[Studio, Depends(_studio)]
 """The studio as the visitor may see it."""
+
+
+async def _sent(request: Request) -> FormData:
+    return await request.form()
+
+
+Sent = Annotated[FormData, Depends(_sent)]
+"""The form that was sent."""
 
 
 def is_partial(request: Request) -> bool:
@@ -64,9 +90,15 @@ def is_from_elsewhere(request: Request) -> bool:
     return request.headers.get("sec-fetch-site", "") in ("cross-site", "same-site")
 
 
-def page(request: Request, visit: Visitor, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
-    """Render a template with what every page needs: visitor, CSRF token, the notice left by the last request."""
+def page(
+    request: Request, template: str, *, status: int = 200, visitor: Visitor | None = None, **context: Any
+) -> HTMLResponse:
+    """Render a template with what every page needs: visitor, CSRF token, the notice left by the last request.
+
+    ``visitor`` is that of the request if left out.
+    """
     notice = _taken_notice(request)
+    visit = visitor or visitor_of(request)
     html = request.app.state.templates.get_template(template).render(
         request=request,
         path=request.url.path,

@@ -30,7 +30,7 @@ from limner.operations.home.workspace import Workspace
 from limner.operations.payments.purchases import StoredPayments, decide
 from limner.settings import Settings
 from limner.types import Reach, Severity
-from limner.vendors.http import client as http
+from limner.vendors.fal.vendor import VENDOR
 from tests.servers.fal_bench import TOKEN, FalBench, open_bench
 from tests.servers.faults import Fault
 
@@ -336,4 +336,4 @@ def test_what_it_says_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     about = FalGenerator(Settings()).describe()
     assert about.reach == (Reach.URL, Reach.FILE)
     assert {"flux1-dev", "flux2-dev", "flux2-klein-4b", "flux2-klein-9b"} <= set(about.bases)
-    assert http.ATTEMPTS > 1
+    assert VENDOR.attempts > 1

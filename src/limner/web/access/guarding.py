@@ -107,7 +107,7 @@ class _Guard:
         if method not in SAFE_METHODS and kind == FORM_TYPE:
             fields = await body.form()
         if self._is_stranger(caller, path):
-            return to_login(Request(scope, body), caller.visitor, fields)
+            return to_login(Request(scope, body), fields)
         for needed in scopes_needed(method, path):
             refuse_without(caller.visitor, needed)
         if caller.bearer and not api and method not in SAFE_METHODS:
@@ -131,7 +131,7 @@ class _Guard:
             named = dict(fields or ())
             failure = AccessRefused("This page was open for too long, or your browser keeps no cookies.")
             place, name = local_path(named.get("next", "")), named.get("name", "")
-            return login_page(request, visitor, status=403, next_page=place, name=name, failure=failure)
+            return login_page(request, status=403, next_page=place, name=name, failure=failure)
         if fields and not api and request.headers.get("hx-request") != "true":
             return form_again(request, visitor, local_path(request.url.path), fields, status=403)
         raise AccessRefused(

@@ -45,7 +45,7 @@ def local_path(address: str) -> str:
     return path if plain and not path.startswith("/login") else "/"
 
 
-def to_login(request: Request, visitor: Visitor, fields: Fields | None) -> Response:
+def to_login(request: Request, fields: Fields | None) -> Response:
     """The way to the login for who has none any more; ``fields`` are those of the form that was sent, if it was one."""
     from limner.web.visit import is_partial
 
@@ -62,7 +62,7 @@ def to_login(request: Request, visitor: Visitor, fields: Fields | None) -> Respo
         place = local_path(str(request.url))
         return RedirectResponse("/login" if place == "/" else f"/login?next={quote(place)}", 303)
     place = local_path(request.headers.get("referer", ""))
-    return login_page(request, visitor, status=401, next_page=place, ended=True, kept=kept_words(fields), to=request)
+    return login_page(request, status=401, next_page=place, ended=True, kept=kept_words(fields), to=request)
 
 
 def kept_words(fields: Fields | None) -> str:
@@ -79,7 +79,6 @@ def _is_kept(name: str) -> bool:
 
 def login_page(
     request: Request,
-    visitor: Visitor,
     *,
     status: int = 200,
     next_page: str = "/",
@@ -95,7 +94,6 @@ def login_page(
 
     return page(
         request,
-        visitor,
         "pages/login.html",
         status=status,
         next_page=next_page,
@@ -114,8 +112,8 @@ def form_again(request: Request, visitor: Visitor, place: str, fields: Fields, *
     shown = [pair for pair in fields if _is_kept(pair[0])]
     return page(
         request,
-        visitor,
         "pages/again.html",
+        visitor=visitor,
         status=status,
         place=place,
         fields=shown,

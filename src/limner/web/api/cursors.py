@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Depends, Query, Request
@@ -16,11 +16,22 @@ from fastapi.responses import Response
 from limner.errors import InputRefused
 from limner.web.api.shapes import Page
 
-__all__ = ["Cursor", "Limit", "PartAsked", "link_next", "place_after", "place_of"]
+__all__ = ["Cursor", "Limit", "Part", "PartAsked", "link_next"]
 
 MOST = 500
 USUAL = 50
 Item = TypeVar("Item")
+Place = tuple[datetime, str]
+
+
+class _Placed(Protocol):
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def id(self) -> str: ...
+
+
+PlacedItem = TypeVar("PlacedItem", bound=_Placed)
 
 Limit = Annotated[int, Query(ge=1, le=MOST, description="The most things in this part.")]
 Cursor = Annotated[str, Query(max_length=1_000, description="Where the part begins: ``next`` of the part before.")]
@@ -52,6 +63,25 @@ class Part:
         following = _write(self._request, key(part[-1])) if len(ordered) > self._limit else None
         link_next(self._request, self._response, following)
         return Page(part, following)
+
+    def fetched(self, fetch: Callable[[int, Place | None], Sequence[PlacedItem]]) -> Page[PlacedItem]:
+        """What ``fetch`` gives, newest first: at most so many, of those before a place."""
+        found = fetch(self._limit + 1, self._before() if self._cursor else None)
+        part = list(found[: self._limit])
+        more = len(found) > self._limit
+        following = _write(self._request, (part[-1].created_at.isoformat(), part[-1].id)) if more else None
+        link_next(self._request, self._response, following)
+        return Page(part, following)
+
+    def _before(self) -> Place:
+        at, name = _read(self._request, self._cursor, width=2)
+        try:
+            found = datetime.fromisoformat(at)
+        except ValueError:
+            raise _unknown() from None
+        if found.tzinfo is None:
+            raise _unknown()
+        return found, name
 
 
 PartAsked = Annotated[Part, Depends()]
@@ -91,20 +121,3 @@ def _unknown() -> InputRefused:
     return InputRefused(
         "This cursor is none of this list's.", remedy="Leave it out to begin at the start.", thing="cursor"
     )
-
-
-def place_of(request: Request, at: datetime, name: str) -> str:
-    """The cursor after a thing that is known by its time and id."""
-    return _write(request, (at.isoformat(), name))
-
-
-def place_after(request: Request, cursor: str) -> tuple[datetime, str]:
-    """The time and id in a cursor of ``place_of``. InputRefused: it is none."""
-    at, name = _read(request, cursor, width=2)
-    try:
-        found = datetime.fromisoformat(at)
-    except ValueError:
-        raise _unknown() from None
-    if found.tzinfo is None:
-        raise _unknown()
-    return found, name

@@ -9,8 +9,7 @@ from fastapi.responses import Response
 
 from limner.records import StoredPicture
 from limner.studio import Studio
-from limner.web.api.route import known
-from limner.web.files.responses import SentFile
+from limner.web.files.responses import SentFile, known
 
 __all__ = ["BYTES", "CARD", "JPEG", "PICTURE", "PNG", "WEBP", "ZIP", "picture_file", "thumbnail_file"]
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Query
-from fastapi.responses import Response
 from pydantic import Field, StrictBool, StrictFloat, StrictInt
 
 from limner.options import GenerateOptions
-from limner.records import Choices, Generation, Job, PromptTemplate, WhatIf, Wish
+from limner.records import Choices, Generation, Job, PromptTemplate, Wish
 from limner.types import SubjectKind
-from limner.web.api.idempotency import Once
-from limner.web.api.path_parameters import GenerationId, api_router, looked_at, started
+from limner.web.api.path_parameters import GenerationId, api_router
 from limner.web.api.shapes import MOST_INT, Amount, Body
-from limner.web.api.spending import WhatIfAsked, refuse_dear
-from limner.web.visit import StudioOf, Visit
+from limner.web.api.spending import LOOKED_AT, Spending
+from limner.web.visit import StudioOf
 
 __all__ = ["PictureWish", "picture_options", "router"]
 
@@ -71,22 +70,14 @@ class StartedGeneration:
     status_code=202,
     operation_id="start_generation",
     summary="Draw pictures",
-    responses={200: {"model": WhatIf, "description": "What would be done, with ``what_if``"}},
+    responses=LOOKED_AT,
     response_model=StartedGeneration,
 )
-def start(
-    response: Response, visit: Visit, studio: StudioOf, once: Once, wanted: GenerateWish, what_if: WhatIfAsked = False
-) -> Any:
+def start(studio: StudioOf, spending: Spending, wanted: GenerateWish) -> Any:
     """With one or several loras, or none. Follow the job that it gives."""
-    options = picture_options(wanted)
-    if what_if:
-        return looked_at(studio.generations.start(wanted.prompt, what_if=True, **options))
-    refuse_dear(
-        visit, wanted.max_cost, lambda: studio.generations.start(wanted.prompt, what_if=True, **options).estimate
-    )
-    job = started(response, once(studio, lambda: studio.generations.start(wanted.prompt, yes=wanted.yes, **options)))
-    made = studio.generations.get(job.target)
-    return StartedGeneration(job=job, generation=made)
+    start: Any = partial(studio.generations.start, wanted.prompt, **picture_options(wanted))
+    job = spending(start, yes=wanted.yes, max_cost=wanted.max_cost)
+    return StartedGeneration(job, studio.generations.get(job.target)) if isinstance(job, Job) else job
 
 
 @router.post("/generation-choices", operation_id="compare_generators", summary="Compare the generators for a wish")

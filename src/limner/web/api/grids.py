@@ -11,7 +11,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt
 from limner.errors import NotFound
 from limner.records import Grid, GridAxis, GridPlan, Pair, Ranking, Vote
 from limner.web.api import files
-from limner.web.api.cursors import Cursor, Limit, link_next, place_after, place_of
+from limner.web.api.cursors import Cursor, Limit, Part
 from limner.web.api.generations import PictureWish, picture_options
 from limner.web.api.idempotency import Once
 from limner.web.api.path_parameters import GridId, api_router, looked_at
@@ -65,12 +65,8 @@ def grids(
     training: Annotated[str, Query(max_length=80, description="Only those of this training.")] = "",
 ) -> Page[Grid]:
     """Newest first."""
-    before = place_after(request, cursor) if cursor else None
-    found = studio.grids.list(training, limit=limit + 1, before=before)
-    part = found[:limit]
-    after = place_of(request, part[-1].created_at, part[-1].id) if len(found) > limit else None
-    link_next(request, response, after)
-    return Page(list(part), after)
+    part = Part(request, response, limit, cursor)
+    return part.fetched(lambda most, before: studio.grids.list(training, limit=most, before=before))
 
 
 @router.post(

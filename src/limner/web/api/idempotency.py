@@ -18,6 +18,7 @@ from limner.errors import Conflict, InputRefused
 from limner.records import Job, KeptAnswer
 from limner.studio import Studio
 from limner.web.problems import PROBLEM, problem
+from limner.web.visit import studio_of
 
 __all__ = ["Once", "answer_once"]
 
@@ -64,7 +65,7 @@ async def answer_once(
     # A look costs nothing and keeps nothing: the same key is for the wish itself.
     if not key or request.query_params.get("what_if", "").lower() in ("true", "1", "on", "yes"):
         return await do()
-    answers = _studio(request).answers
+    answers = studio_of(request).answers
     query = "&".join(sorted(request.url.query.split("&"))).encode()
     route = f"{request.method} {request.url.path}"
     # In tus a request says by its headers what it is about.
@@ -97,9 +98,3 @@ def _without_secret(request: Request) -> KeptAnswer:
         thing=request.url.path,
     )
     return KeptAnswer(told.status, {"content-type": PROBLEM}, bytes(problem(told).body))
-
-
-def _studio(request: Request) -> Studio:
-    studio: Studio = request.app.state.studio
-    owner = request.state.visitor.owner
-    return studio if owner is None else studio.owned_by(owner)

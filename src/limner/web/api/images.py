@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
@@ -18,16 +19,14 @@ from limner.records import (
     Job,
     MonthCount,
     Reproduction,
-    WhatIf,
     Wish,
 )
 from limner.web.api import files
 from limner.web.api.cursors import Cursor, Limit, link_next
-from limner.web.api.idempotency import Once
-from limner.web.api.path_parameters import ImageNumber, ThumbnailWidth, api_router, looked_at, started
+from limner.web.api.path_parameters import ImageNumber, ThumbnailWidth, api_router
 from limner.web.api.shapes import MOST_INT, Body, Counted, Page, Resume, only_text
-from limner.web.api.spending import WhatIfAsked, refuse_dear
-from limner.web.visit import StudioOf, Visit
+from limner.web.api.spending import LOOKED_AT, Spending
+from limner.web.visit import StudioOf
 from limner.wire import Data
 
 __all__ = ["router"]
@@ -198,24 +197,12 @@ def wish(studio: StudioOf, image: ImageNumber) -> Wish:
     status_code=202,
     operation_id="reproduce_image",
     summary="Draw a picture again from its own provenance",
-    responses={200: {"model": WhatIf, "description": "What would be done, with ``what_if``"}},
+    responses=LOOKED_AT,
     response_model=Job,
 )
-def reproduce(
-    response: Response,
-    visit: Visit,
-    studio: StudioOf,
-    once: Once,
-    image: ImageNumber,
-    wanted: Resume,
-    what_if: WhatIfAsked = False,
-) -> Any:
+def reproduce(studio: StudioOf, spending: Spending, image: ImageNumber, wanted: Resume) -> Any:
     """Then ask whether it came out the same, with the job that this gives."""
-    path = studio.gallery.picture(image).path
-    if what_if:
-        return looked_at(studio.generations.reproduce(path, what_if=True))
-    refuse_dear(visit, None, lambda: studio.generations.reproduce(path, what_if=True).estimate)
-    return started(response, once(studio, lambda: studio.generations.reproduce(path, yes=wanted.yes)))
+    return spending(partial(studio.generations.reproduce, studio.gallery.picture(image).path), yes=wanted.yes)
 
 
 @router.get(

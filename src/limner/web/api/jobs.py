@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fastapi import Request
 from fastapi.responses import Response
 
-from limner.records import Job, JobEvent, WhatIf
-from limner.web.api.cursors import Cursor, Limit, link_next, place_after, place_of
-from limner.web.api.idempotency import Once
-from limner.web.api.path_parameters import JobId, OfSubject, api_router, looked_at, started, written
+from limner.records import Job, JobEvent
+from limner.web.api.cursors import PartAsked
+from limner.web.api.path_parameters import JobId, OfSubject, api_router, started, written
 from limner.web.api.shapes import Page, Resume
-from limner.web.api.spending import WhatIfAsked, refuse_dear
+from limner.web.api.spending import LOOKED_AT, Spending
 from limner.web.live import event_stream, live_of
-from limner.web.visit import StudioOf, Visit
+from limner.web.visit import StudioOf
 
 __all__ = ["router"]
 
@@ -22,21 +22,9 @@ router = api_router("jobs")
 
 
 @router.get("/jobs", operation_id="list_jobs", summary="List the jobs")
-def jobs(
-    request: Request,
-    response: Response,
-    studio: StudioOf,
-    subject: OfSubject = "",
-    limit: Limit = 50,
-    cursor: Cursor = "",
-) -> Page[Job]:
+def jobs(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> Page[Job]:
     """Of one subject or of all, newest first."""
-    before = place_after(request, cursor) if cursor else None
-    found = studio.jobs.all(subject, limit=limit + 1, before=before)
-    part = found[:limit]
-    after = place_of(request, part[-1].created_at, part[-1].id) if len(found) > limit else None
-    link_next(request, response, after)
-    return Page(list(part), after)
+    return part.fetched(lambda limit, before: studio.jobs.all(subject, limit=limit, before=before))
 
 
 @router.get("/jobs/{job}", operation_id="get_job", summary="See a job")
@@ -79,24 +67,12 @@ def cancel(response: Response, studio: StudioOf, job: JobId) -> Job:
     status_code=202,
     operation_id="resume_job",
     summary="Go on with a stopped job",
-    responses={200: {"model": WhatIf, "description": "What would be done, with ``what_if``"}},
+    responses=LOOKED_AT,
     response_model=Job,
 )
-def resume(
-    response: Response,
-    visit: Visit,
-    studio: StudioOf,
-    once: Once,
-    job: JobId,
-    wanted: Resume,
-    what_if: WhatIfAsked = False,
-) -> Any:
+def resume(studio: StudioOf, spending: Spending, job: JobId, wanted: Resume) -> Any:
     """From where it stopped, as a new job."""
-    stopped = studio.jobs.get(job)
-    if what_if:
-        return looked_at(studio.runs.resume(stopped, what_if=True))
-    refuse_dear(visit, None, lambda: studio.runs.resume(stopped, what_if=True).estimate)
-    return started(response, once(studio, lambda: studio.runs.resume(stopped, yes=wanted.yes)))
+    return spending(partial(studio.runs.resume, studio.jobs.get(job)), yes=wanted.yes)
 
 
 def _written(job: Job, home: str) -> str:

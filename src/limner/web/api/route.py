@@ -20,9 +20,10 @@ from starlette.types import Message
 from limner.errors import ChangedMeanwhile, InputRefused
 from limner.web.api.bodies import read_strictly, refuse_unstorable
 from limner.web.api.idempotency import answer_once
+from limner.web.files.responses import known
 from limner.web.problems import without_home
 
-__all__ = ["ApiRoute", "is_match", "known"]
+__all__ = ["ApiRoute", "is_match"]
 
 MOST_TAGS = 500
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -81,12 +82,6 @@ def _refuse_address(request: Request) -> None:
 
 
 # --- ETags --------------------------------------------------------------------------------------------------------
-
-
-def known(request: Request, tag: str) -> bool:
-    """Whether who asks has this already, by If-None-Match."""
-    named = request.headers.get("if-none-match", "")
-    return named.strip() == "*" or tag in {one.strip().removeprefix("W/") for one in named.split(",")}
 
 
 def is_match(wanted: str, tag: str) -> bool:

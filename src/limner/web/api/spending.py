@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Depends, Query
+from fastapi.responses import Response
 
 from limner.errors import AccessRefused, SpendingRefused
+from limner.records import Job, WhatIf
 from limner.types import Estimate
 from limner.web.access import Visitor
+from limner.web.api.idempotency import Once
+from limner.web.api.path_parameters import looked_at, started
+from limner.web.visit import StudioOf, Visit
 
-__all__ = ["WhatIfAsked", "refuse_dear"]
+__all__ = ["LOOKED_AT", "Spending", "WhatIfAsked", "refuse_dear"]
+
+LOOKED_AT: dict[int | str, dict[str, Any]] = {
+    200: {"model": WhatIf, "description": "What would be done, with ``what_if``"}
+}
+"""What else a route answers that may cost."""
 
 WhatIfAsked = Annotated[
     bool, Query(description="Only say what would be done and what it costs; nothing is sent that costs.")
@@ -36,3 +46,23 @@ def refuse_dear(visit: Visitor, max_cost: Decimal | None, estimate: Callable[[],
             remedy="Raise max_cost, or ask for less; ?what_if=true says what it is made of.",
             thing="max_cost",
         )
+
+
+class _Spending:
+    """Starts a job that may cost: only looks at it with ``what_if``; refuses it where it is too dear; once a key."""
+
+    def __init__(
+        self, response: Response, visit: Visit, studio: StudioOf, once: Once, what_if: WhatIfAsked = False
+    ) -> None:
+        self._response, self._visit, self._studio, self._once, self._what_if = response, visit, studio, once, what_if
+
+    def __call__(self, start: Callable[..., Any], *, yes: bool, max_cost: Decimal | None = None) -> Job | Response:
+        """The job of ``start(yes=...)``, or the answer that says what ``start(what_if=True)`` does."""
+        if self._what_if:
+            return looked_at(start(what_if=True))
+        refuse_dear(self._visit, max_cost, lambda: start(what_if=True).estimate)
+        return started(self._response, self._once(self._studio, lambda: start(yes=yes)))
+
+
+Spending = Annotated[_Spending, Depends(_Spending)]
+"""What a route starts a job with that may cost."""

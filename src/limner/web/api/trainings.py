@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Query, Request
@@ -19,11 +20,9 @@ from limner.records import (
     TrainingChoices,
     TrainingRun,
     TrainingSampleEntry,
-    WhatIf,
 )
 from limner.web.api import files
 from limner.web.api.cursors import PartAsked
-from limner.web.api.idempotency import Once
 from limner.web.api.path_parameters import (
     OfSubject,
     Position,
@@ -31,12 +30,11 @@ from limner.web.api.path_parameters import (
     ThumbnailWidth,
     TrainingId,
     api_router,
-    looked_at,
     started,
 )
 from limner.web.api.shapes import Amount, Body, Page, Resume
-from limner.web.api.spending import WhatIfAsked, refuse_dear
-from limner.web.visit import StudioOf, Visit
+from limner.web.api.spending import LOOKED_AT, Spending
+from limner.web.visit import StudioOf
 
 __all__ = ["router"]
 
@@ -99,24 +97,14 @@ def trainings(studio: StudioOf, part: PartAsked, subject: OfSubject = "") -> Pag
     status_code=202,
     operation_id="start_training",
     summary="Train a lora",
-    responses={200: {"model": WhatIf, "description": "What would be done, with ``what_if``"}},
+    responses=LOOKED_AT,
     response_model=StartedTraining,
 )
-def start(
-    response: Response, visit: Visit, studio: StudioOf, once: Once, wanted: TrainWish, what_if: WhatIfAsked = False
-) -> Any:
+def start(studio: StudioOf, spending: Spending, wanted: TrainWish) -> Any:
     """Freezes the photos if no dataset is named, and trains. Follow the job that it gives."""
-    options = _options(wanted)
-    if what_if:
-        return looked_at(studio.trainings.start(wanted.subject, what_if=True, **options))
-
-    def estimate() -> Any:
-        return studio.trainings.start(wanted.subject, what_if=True, **options).estimate
-
-    refuse_dear(visit, wanted.max_cost, estimate)
-    job = started(response, once(studio, lambda: studio.trainings.start(wanted.subject, yes=wanted.yes, **options)))
-    training = studio.trainings.get(job.target)
-    return StartedTraining(job=job, training=training)
+    start: Any = partial(studio.trainings.start, wanted.subject, **_options(wanted))
+    job = spending(start, yes=wanted.yes, max_cost=wanted.max_cost)
+    return StartedTraining(job, studio.trainings.get(job.target)) if isinstance(job, Job) else job
 
 
 @router.post("/training-choices", operation_id="compare_trainers", summary="Compare the trainers for a training")
@@ -234,23 +222,12 @@ def cancel(response: Response, studio: StudioOf, training: TrainingId) -> Job:
     status_code=202,
     operation_id="resume_training",
     summary="Go on with a training",
-    responses={200: {"model": WhatIf, "description": "What would be done, with ``what_if``"}},
+    responses=LOOKED_AT,
     response_model=Job,
 )
-def resume(
-    response: Response,
-    visit: Visit,
-    studio: StudioOf,
-    once: Once,
-    training: TrainingId,
-    wanted: Resume,
-    what_if: WhatIfAsked = False,
-) -> Any:
+def resume(studio: StudioOf, spending: Spending, training: TrainingId, wanted: Resume) -> Any:
     """From its last checkpoint, or anew, at its price, where a vendor keeps none."""
-    if what_if:
-        return looked_at(studio.trainings.resume(training, what_if=True))
-    refuse_dear(visit, None, lambda: studio.trainings.resume(training, what_if=True).estimate)
-    return started(response, once(studio, lambda: studio.trainings.resume(training, yes=wanted.yes)))
+    return spending(partial(studio.trainings.resume, training), yes=wanted.yes)
 
 
 def _options(wanted: TrainWish) -> TrainOptions:

@@ -15,7 +15,13 @@ from starlette.types import Message, Receive, Scope, Send
 
 from limner.errors import InputRefused
 
-__all__ = ["SentFile", "made_file"]
+__all__ = ["SentFile", "known", "made_file"]
+
+
+def known(request: Request, tag: str) -> bool:
+    """Whether who asks has this already, by If-None-Match."""
+    named = request.headers.get("if-none-match", "")
+    return named.strip() == "*" or tag in {one.strip().removeprefix("W/") for one in named.split(",")}
 
 
 class SentFile(FileResponse):

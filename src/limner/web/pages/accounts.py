@@ -12,8 +12,7 @@ from limner.records import Account
 from limner.studio import Studio
 from limner.vendors.vendor import Vendor, vendors
 from limner.web.access import require
-from limner.web.access.identity import Visitor
-from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page
+from limner.web.visit import Notice, StudioOf, back, is_partial, page
 
 __all__ = ["router"]
 
@@ -28,14 +27,13 @@ def _about(studio: Studio, vendor: str, *, live: bool = False) -> tuple[Account,
 
 
 @router.get("/accounts")
-def accounts(request: Request, visit: Visit, studio: StudioOf) -> Response:
+def accounts(request: Request, studio: StudioOf) -> Response:
     """All vendors, connected or not."""
-    return _page(request, visit, studio)
+    return _page(request, studio)
 
 
 def _page(
     request: Request,
-    visit: Visitor,
     studio: Studio,
     *,
     tested: Account | None = None,
@@ -45,7 +43,6 @@ def _page(
     found = [tested if tested and tested.vendor == one.vendor else one for one in studio.accounts.all()]
     return page(
         request,
-        visit,
         "pages/accounts.html",
         status=refusal.status if refusal else 200,
         accounts=[(one, vendors()[one.vendor]) for one in found],
@@ -56,24 +53,24 @@ def _page(
 
 
 @router.post("/accounts/{vendor}/test")
-def test(request: Request, visit: Visit, studio: StudioOf, vendor: str) -> Response:
+def test(request: Request, studio: StudioOf, vendor: str) -> Response:
     """Ask the vendor, by a call that costs nothing, whether the token is good."""
     account, about = _about(studio, vendor, live=True)
     if is_partial(request):
-        return page(request, visit, "fragments/account.html", account=account, about=about)
-    return _page(request, visit, studio, tested=account)
+        return page(request, "fragments/account.html", account=account, about=about)
+    return _page(request, studio, tested=account)
 
 
 @router.post("/accounts/{vendor}/connect")
 def connect(
-    request: Request, visit: Visit, studio: StudioOf, vendor: str, token: Annotated[str, Form(max_length=10_000)] = ""
+    request: Request, studio: StudioOf, vendor: str, token: Annotated[str, Form(max_length=10_000)] = ""
 ) -> Response:
     """Try a token, and keep it in the keyring of the system."""
     _, about = _about(studio, vendor)
     try:
         made = studio.accounts.login(vendor, token)
     except LimnerError as refusal:
-        return _page(request, visit, studio, refusal=refusal, vendor=vendor)
+        return _page(request, studio, refusal=refusal, vendor=vendor)
     who = f" as {made.who}" if made.who else ""
     if made.problem:
         return back("/accounts", Notice("warning", made.problem, made.remedy))
@@ -81,9 +78,8 @@ def connect(
 
 
 @router.post("/accounts/{vendor}/disconnect")
-def disconnect(visit: Visit, studio: StudioOf, vendor: str) -> Response:
+def disconnect(studio: StudioOf, vendor: str) -> Response:
     """Forget the token that was kept."""
-    del visit
     _, about = _about(studio, vendor)
     try:
         left = studio.accounts.logout(vendor)

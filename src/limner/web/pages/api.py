@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from limner.web.visit import Visit, page
+from limner.web.visit import page
 
 __all__ = ["router"]
 
@@ -16,12 +16,12 @@ router = APIRouter()
 
 
 @router.get("/api")
-def docs(request: Request, visit: Visit) -> Response:
+def docs(request: Request) -> Response:
     """Every operation with its parameters, bodies and answers."""
     document = request.app.openapi()
     groups = [(tag["name"], tag["description"], _operations(document, tag["name"])) for tag in document["tags"]]
     host = request.headers.get("host", "127.0.0.1")
-    return page(request, visit, "pages/api.html", info=document["info"], groups=groups, host=host)
+    return page(request, "pages/api.html", info=document["info"], groups=groups, host=host)
 
 
 def _operations(document: dict[str, Any], tag: str) -> list[dict[str, Any]]:

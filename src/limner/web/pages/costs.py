@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -19,8 +18,8 @@ from limner.money.prices import usd
 from limner.records import Cost, CostSummary
 from limner.studio import Studio
 from limner.web.access import require
-from limner.web.access.identity import Visitor
-from limner.web.visit import Notice, StudioOf, Visit, back, page
+from limner.web.access.identity import visitor_of
+from limner.web.visit import Notice, Sent, StudioOf, back, page
 
 __all__ = ["router"]
 
@@ -55,14 +54,13 @@ def _chosen(days: str, subject: str) -> Chosen:
 
 
 @router.get("/costs")
-def costs(request: Request, visit: Visit, studio: StudioOf, days: str = "30", subject: str = "") -> Response:
+def costs(request: Request, studio: StudioOf, days: str = "30", subject: str = "") -> Response:
     """What was paid, by day, vendor and subject, with the budgets and what is open."""
-    return _page(request, visit, studio, _chosen(days, subject))
+    return _page(request, studio, _chosen(days, subject))
 
 
 def _page(
     request: Request,
-    visit: Visitor,
     studio: Studio,
     chosen: Chosen,
     *,
@@ -73,7 +71,6 @@ def _page(
     report = studio.settings_file.report()
     return page(
         request,
-        visit,
         "pages/costs.html",
         status=refusal.status if refusal else 200,
         found=found,
@@ -87,7 +84,7 @@ def _page(
         lines=found.entries[:MOST_LINES],
         more=max(0, len(found.entries) - MOST_LINES),
         purchases=studio.payments.open(),
-        may_spend="spend" in visit.scopes,
+        may_spend="spend" in visitor_of(request).scopes,
         settings=[report[name] for name in BUDGETS],
         seen=report.seen,
         typed=typed or {},
@@ -148,9 +145,8 @@ def _day(cost: Cost) -> date:
 
 
 @router.get("/costs/export")
-def export(visit: Visit, studio: StudioOf, days: str = "30", subject: str = "", kind: str = "csv") -> Response:
+def export(studio: StudioOf, days: str = "30", subject: str = "", kind: str = "csv") -> Response:
     """Every single cost of the range, as a file for spreadsheets or programs."""
-    del visit
     chosen = _chosen(days, subject)
     suffix = ".json" if kind == "json" else ".csv"
     text = export_text(studio.payments.costs(chosen.subject, days=chosen.number), suffix)
@@ -163,9 +159,8 @@ def export(visit: Visit, studio: StudioOf, days: str = "30", subject: str = "", 
 
 
 @router.post("/costs/purchases/{tag}", dependencies=[Depends(require("spend"))])
-def decide(visit: Visit, studio: StudioOf, tag: str, decision: Text = "") -> Response:
+def decide(studio: StudioOf, tag: str, decision: Text = "") -> Response:
     """Say what became of a purchase."""
-    del visit
     try:
         decided = studio.payments.decide(tag, decision)
     except (Conflict, InputRefused) as refusal:
@@ -180,18 +175,13 @@ def decide(visit: Visit, studio: StudioOf, tag: str, decision: Text = "") -> Res
 
 
 @router.post("/costs/budgets", dependencies=[Depends(require("admin"))])
-async def budgets(request: Request, visit: Visit, studio: StudioOf) -> Response:
+def budgets(request: Request, studio: StudioOf, sent: Sent) -> Response:
     """Change what may be spent."""
-    sent = await request.form()
     typed = {name: str(sent[name]).strip() for name in BUDGETS if name in sent}
-    return await asyncio.to_thread(_changed, request, visit, studio, typed, str(sent.get("seen", "")))
-
-
-def _changed(request: Request, visit: Visitor, studio: Studio, typed: dict[str, str], seen: str) -> Response:
     now = studio.settings_file.report()
     wanted = {name: value for name, value in typed.items() if value != now[name].value}
     try:
-        studio.settings_file.change(wanted, seen=seen)
+        studio.settings_file.change(wanted, seen=str(sent.get("seen", "")))
     except LimnerError as refusal:
-        return _page(request, visit, studio, _chosen("30", ""), typed=typed, refusal=refusal)
+        return _page(request, studio, _chosen("30", ""), typed=typed, refusal=refusal)
     return back("/costs#budgets", Notice("note", "The budgets are changed." if wanted else "Nothing was changed."))

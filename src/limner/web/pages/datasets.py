@@ -11,10 +11,9 @@ from fastapi.responses import Response
 
 from limner.errors import InputRefused, NotFound
 from limner.studio import Studio
-from limner.web.access.identity import Visitor
 from limner.web.files.responses import made_file
 from limner.web.rendering.templates import plural
-from limner.web.visit import Notice, StudioOf, Visit, back, page
+from limner.web.visit import Notice, StudioOf, back, page
 
 __all__ = ["LAYOUTS", "router"]
 
@@ -31,14 +30,13 @@ LAYOUTS = (
 
 
 @router.get("/datasets")
-def datasets(request: Request, visit: Visit, studio: StudioOf, slug: str) -> Response:
+def datasets(request: Request, studio: StudioOf, slug: str) -> Response:
     """The frozen datasets of a subject, the newest first, and the form that freezes another."""
-    return _page(request, visit, studio, slug)
+    return _page(request, studio, slug)
 
 
 def _page(
     request: Request,
-    visit: Visitor,
     studio: Studio,
     slug: str,
     *,
@@ -48,7 +46,6 @@ def _page(
     subject = studio.subjects.get(slug)
     return page(
         request,
-        visit,
         "pages/datasets.html",
         status=422 if refused else 200,
         nav="subjects",
@@ -65,7 +62,6 @@ def _page(
 @router.post("/datasets")
 def freeze(
     request: Request,
-    visit: Visit,
     studio: StudioOf,
     slug: str,
     base: Annotated[str, Form()] = "",
@@ -78,11 +74,11 @@ def freeze(
         size = int(resolution) if resolution.strip() else None
     except ValueError:
         wrong = InputRefused(f"The resolution '{resolution[:20]}' is not a number.", remedy="Leave it empty.")
-        return _page(request, visit, studio, slug, typed=typed, refused=wrong)
+        return _page(request, studio, slug, typed=typed, refused=wrong)
     try:
         dataset = studio.datasets.freeze(slug, base=base, resolution=size, allow_few=allow_few)
     except InputRefused as refused:
-        return _page(request, visit, studio, slug, typed=typed, refused=refused)
+        return _page(request, studio, slug, typed=typed, refused=refused)
     words = f"Frozen: {plural(dataset.photos, 'photo')} at {dataset.resolution} px."
     return back(f"/subjects/{slug}/datasets#d-{dataset.digest[:12]}", Notice("note", words))
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from limner.web.pages.jobs import running
-from limner.web.visit import Notice, StudioOf, Visit, back, page
+from limner.web.visit import Notice, StudioOf, back, page
 
 __all__ = ["router"]
 
@@ -14,10 +14,10 @@ router = APIRouter()
 
 
 @router.get("/")
-def home(request: Request, visit: Visit, studio: StudioOf) -> Response:
+def home(request: Request, studio: StudioOf) -> Response:
     """The subjects as cards."""
     cards = studio.subjects.cards()
-    return page(request, visit, "pages/home.html", cards=cards, running=running(studio))
+    return page(request, "pages/home.html", cards=cards, running=running(studio))
 
 
 @router.post("/demo")

@@ -9,17 +9,15 @@ from typing import Annotated
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from starlette.datastructures import FormData
 
 from limner.errors import Conflict, ConsentNeeded
 from limner.records import Job, JobEvent
 from limner.studio import Studio
 from limner.types import UNDER_WAY, JobState
-from limner.web.access.identity import Visitor
-from limner.web.live import event_stream, live_of
-from limner.web.visit import Notice, StudioOf, Visit, back, page, wish_of
+from limner.web.live import live_part
+from limner.web.visit import Notice, Sent, StudioOf, Visit, back, page, wish_of
 
 __all__ = ["JobLine", "Running", "line_of", "router", "running"]
 
@@ -51,13 +49,6 @@ STAGES = {
     "generate": "Draw pictures",
     "verify": "Verify everything",
 }
-
-
-async def _sent(request: Request) -> FormData:
-    return await request.form()
-
-
-Sent = Annotated[FormData, Depends(_sent)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +136,13 @@ def _place(before: str) -> tuple[datetime, str] | None:
 
 
 @router.get("/jobs")
-def jobs(
-    request: Request, visit: Visit, studio: StudioOf, state: str = "all", subject: str = "", before: Before = ""
-) -> Response:
+def jobs(request: Request, studio: StudioOf, state: str = "all", subject: str = "", before: Before = "") -> Response:
     """Jobs, newest first; the first part of them is live."""
     state = state if state in TABS else "all"
     part = _part(studio, subject, state, before)
     asked = {"state": state, **({"subject": subject} if subject else {})}
     return page(
         request,
-        visit,
         "pages/jobs.html",
         lines=part.lines,
         older=f"/jobs?{urlencode({**asked, 'before': part.older})}" if part.older else "",
@@ -173,19 +161,15 @@ async def jobs_live(
 ) -> Response:
     """The list of jobs whenever it has changed."""
     state = state if state in TABS else "all"
-    template = request.app.state.templates.get_template("fragments/jobs_list.html")
-
-    def render(lines: list[JobLine]) -> str:
-        html: str = template.render(lines=lines, csrf_token=visit.csrf)
-        return html
-
-    source = live_of(request).follow(
-        ("jobs", visit.owner, subject, state),
-        lambda: _part(studio, subject, state, "").lines,
-        lambda _: False,
-        lambda lines: any(not line.job.state.ended for line in lines),
+    return live_part(
+        request,
+        "fragments/jobs_list.html",
+        key=("jobs", visit.owner, subject, state),
+        look=lambda: _part(studio, subject, state, "").lines,
+        ended=lambda _: False,
+        context=lambda lines: {"lines": lines},
+        works=lambda lines: any(not line.job.state.ended for line in lines),
     )
-    return event_stream(request, source, render)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,41 +190,44 @@ def _view(studio: Studio, job: str) -> JobView:
 
 
 @router.get("/jobs/{job}")
-def show(request: Request, visit: Visit, studio: StudioOf, job: str) -> Response:
+def show(request: Request, studio: StudioOf, job: str) -> Response:
     """One job with its stages; live while it goes on."""
     view = _view(studio, job)
     if view.line.job.id != job:
         return back(f"/jobs/{view.line.job.id}")
-    return _page(request, visit, view)
+    return _page(request, view)
 
 
-def _page(
-    request: Request, visit: Visitor, view: JobView, *, question: ConsentNeeded | None = None, status: int = 200
-) -> Response:
-    context = {"view": view, "stages": STAGES, "question": question, "wish": uuid4().hex, "nav": "jobs"}
-    return page(request, visit, "pages/job.html", status=status, **context)
+def _page(request: Request, view: JobView, *, question: ConsentNeeded | None = None, status: int = 200) -> Response:
+    return page(
+        request,
+        "pages/job.html",
+        status=status,
+        view=view,
+        stages=STAGES,
+        question=question,
+        wish=uuid4().hex,
+        nav="jobs",
+    )
 
 
 @router.get("/jobs/{job}/live")
-async def live(request: Request, visit: Visit, studio: StudioOf, job: str) -> Response:
+async def live(request: Request, studio: StudioOf, job: str) -> Response:
     """One job whenever it has changed."""
     found = await asyncio.to_thread(studio.jobs.get, job)
-    template = request.app.state.templates.get_template("fragments/job_live.html")
-
-    def render(view: JobView) -> str:
-        html: str = template.render(view=view, stages=STAGES, csrf_token=visit.csrf)
-        return html
-
-    source = live_of(request).follow(
-        ("job page", found.id), lambda: _view(studio, found.id), lambda view: view.line.job.state.ended
+    return live_part(
+        request,
+        "fragments/job_live.html",
+        key=("job page", found.id),
+        look=lambda: _view(studio, found.id),
+        ended=lambda view: view.line.job.state.ended,
+        context=lambda view: {"view": view, "stages": STAGES},
     )
-    return event_stream(request, source, render)
 
 
 @router.post("/jobs/{job}/cancel")
-def cancel(visit: Visit, studio: StudioOf, job: str) -> Response:
+def cancel(studio: StudioOf, job: str) -> Response:
     """Ask a job to stop at its next safe point."""
-    del visit
     found = studio.cancel(job)
     words = (
         f"The job has ended already: it is {found.state}."
@@ -251,13 +238,13 @@ def cancel(visit: Visit, studio: StudioOf, job: str) -> Response:
 
 
 @router.post("/jobs/{job}/resume")
-def resume(request: Request, visit: Visit, studio: StudioOf, job: str, sent: Sent) -> Response:
+def resume(request: Request, studio: StudioOf, job: str, sent: Sent) -> Response:
     """Do a stopped job again from where it stopped, as a new job."""
     agreed = sent.get("yes") == "yes"
     try:
         again = studio.jobs.once(wish_of(sent), lambda: studio.resume(job, yes=agreed))
     except ConsentNeeded as question:
-        return _page(request, visit, _view(studio, job), question=question, status=question.status)
+        return _page(request, _view(studio, job), question=question, status=question.status)
     except Conflict as refusal:
         return back(f"/jobs/{job}", Notice("warning", refusal.message, refusal.remedy))
     return back(f"/jobs/{again.id}", None if again.state.ended else Notice("note", "The job goes on."))

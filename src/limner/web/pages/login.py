@@ -11,7 +11,7 @@ from limner.errors import AccessRefused, Conflict, InputRefused, LimnerError, To
 from limner.records import NewToken
 from limner.studio import Studio
 from limner.web.access.doorkeeper import Doorkeeper
-from limner.web.access.identity import require
+from limner.web.access.identity import require, visitor_of
 from limner.web.access.refusing import form_again, local_path, login_page
 from limner.web.access.throttle import client_address
 from limner.web.visit import Notice, StudioOf, Visit, back, page
@@ -45,13 +45,12 @@ Door = Annotated[Doorkeeper, Depends(_door)]
 def login(request: Request, visit: Visit, door: Door, next: str = "/") -> Response:  # noqa: A002
     if visit.user or not door.login:
         return back(local_path(next))
-    return login_page(request, visit, next_page=local_path(next))
+    return login_page(request, next_page=local_path(next))
 
 
 @router.post("/login")
 def log_in(
     request: Request,
-    visit: Visit,
     door: Door,
     name: Text = "",
     password: Text = "",
@@ -72,7 +71,6 @@ def log_in(
         failure = failure or AccessRefused("The name or the password is wrong.", remedy="Check both, then try again.")
         made = login_page(
             request,
-            visit,
             status=failure.status,
             next_page=place,
             ended=bool(kept),
@@ -123,25 +121,23 @@ def log_out(request: Request, visit: Visit, door: Door, everywhere: Text = "") -
 
 def _users_page(
     request: Request,
-    visit: Visit,
     studio: Studio,
     *,
     status: int = 200,
     name: str = "",
     error: LimnerError | None = None,
 ) -> Response:
-    return page(request, visit, "pages/users.html", status=status, users=studio.members.users(), name=name, error=error)
+    return page(request, "pages/users.html", status=status, users=studio.members.users(), name=name, error=error)
 
 
 @router.get("/settings/users", dependencies=[Depends(require("admin"))])
-def users(request: Request, visit: Visit, studio: StudioOf) -> Response:
-    return _users_page(request, visit, studio)
+def users(request: Request, studio: StudioOf) -> Response:
+    return _users_page(request, studio)
 
 
 @router.post("/settings/users", dependencies=[Depends(require("admin"))])
 def add_user(
     request: Request,
-    visit: Visit,
     studio: StudioOf,
     door: Door,
     name: Text = "",
@@ -151,7 +147,7 @@ def add_user(
     try:
         made = studio.members.add(name.strip(), password, admin=bool(admin))
     except (InputRefused, Conflict) as refused:
-        return _users_page(request, visit, studio, status=refused.status, name=name, error=refused)
+        return _users_page(request, studio, status=refused.status, name=name, error=refused)
     door.forget_all()
     return back("/settings/users", Notice("note", f"Added the user {made.name}."))
 
@@ -200,7 +196,6 @@ def change_password(request: Request, visit: Visit, door: Door, old: Text = "", 
 
 def _tokens_page(
     request: Request,
-    visit: Visit,
     studio: Studio,
     *,
     status: int = 200,
@@ -212,12 +207,11 @@ def _tokens_page(
 ) -> Response:
     return page(
         request,
-        visit,
         "pages/tokens.html",
         status=status,
         tokens=studio.members.tokens(),
         made=made,
-        scopes=[entry for entry in SCOPE_WORDS if entry[0] in visit.scopes],
+        scopes=[entry for entry in SCOPE_WORDS if entry[0] in visitor_of(request).scopes],
         chosen=["read", "write"] if chosen is None else chosen,
         name=name,
         days=days,
@@ -227,8 +221,8 @@ def _tokens_page(
 
 
 @router.get("/settings/tokens")
-def tokens(request: Request, visit: Visit, studio: StudioOf) -> Response:
-    return _tokens_page(request, visit, studio)
+def tokens(request: Request, studio: StudioOf) -> Response:
+    return _tokens_page(request, studio)
 
 
 @router.post("/settings/tokens")
@@ -249,11 +243,9 @@ def add_token(
             raise InputRefused("That is no number of days.", remedy="Choose when it expires.", thing="days")
         made = studio.members.add_token(name, scopes=wanted, days=int(days) if days else None)
     except InputRefused as refused:
-        return _tokens_page(
-            request, visit, studio, status=refused.status, name=name, chosen=wanted, days=days, error=refused
-        )
+        return _tokens_page(request, studio, status=refused.status, name=name, chosen=wanted, days=days, error=refused)
     # Shown by the answer itself, not after a redirect: then its words would have to be kept somewhere.
-    return _tokens_page(request, visit, studio, status=201, made=made)
+    return _tokens_page(request, studio, status=201, made=made)
 
 
 @router.post("/settings/tokens/{token}/remove")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
@@ -15,11 +15,10 @@ from limner.errors import BaseUnclear, InputRefused, LimnerError
 from limner.records import Job, Lora
 from limner.studio import Studio
 from limner.types import SubjectKind, TensorNaming, Visibility
-from limner.web.access.identity import Visitor
 from limner.web.files.lora_form import LoraForm
 from limner.web.files.responses import SentFile, made_file
 from limner.web.rendering.markdown import card_html, split_card
-from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page, wish_of
+from limner.web.visit import Notice, Sent, StudioOf, back, is_partial, page, wish_of
 
 __all__ = ["router"]
 
@@ -34,13 +33,6 @@ IMPORT_FIELDS = ("source", "subject", "kind", "trigger", "name", "base", "rank",
 ORIGINALS = {"lokr": "LoKr", "loha": "LoHa"}
 
 
-async def _sent(request: Request) -> FormData:
-    return await request.form()
-
-
-Sent = Annotated[FormData, Depends(_sent)]
-
-
 def _path(lora: Lora) -> str:
     return f"/loras/{lora.name}"
 
@@ -49,17 +41,14 @@ def _path(lora: Lora) -> str:
 
 
 @router.get("/loras")
-def list_all(
-    request: Request, visit: Visit, studio: StudioOf, subject: str = "", source: str = "", base: str = ""
-) -> Response:
+def list_all(request: Request, studio: StudioOf, subject: str = "", source: str = "", base: str = "") -> Response:
     """All versions, newest first, and a form to import one, which ``source`` and ``base`` fill."""
     known = {"kind": SubjectKind.STYLE, "subject": subject, "source": source[:2000], "base": base[:100]}
-    return _list(request, visit, studio, "" if source else subject, form=dict.fromkeys(IMPORT_FIELDS, "") | known)
+    return _list(request, studio, "" if source else subject, form=dict.fromkeys(IMPORT_FIELDS, "") | known)
 
 
 def _list(
     request: Request,
-    visit: Visitor,
     studio: Studio,
     subject: str = "",
     *,
@@ -71,7 +60,6 @@ def _list(
         places.setdefault(one.lora, []).append(one.hub)
     return page(
         request,
-        visit,
         "pages/loras.html",
         status=refusal.status if refusal else 200,
         loras=studio.loras.all(subject),
@@ -89,7 +77,7 @@ def _list(
 
 
 @router.post("/loras/import")
-async def import_one(request: Request, visit: Visit, studio: StudioOf) -> Response:
+async def import_one(request: Request, studio: StudioOf) -> Response:
     """Adopt a LoRA from a file that is sent along, the Hub or an https address."""
     sent = LoraForm(studio)
 
@@ -103,7 +91,7 @@ async def import_one(request: Request, visit: Visit, studio: StudioOf) -> Respon
             return back(f"/jobs/{job.id}")
         made = await run_in_threadpool(_imported, studio, form(), sent.file)
     except LimnerError as refusal:
-        return await run_in_threadpool(_list, request, visit, studio, form=form(), refusal=refusal)
+        return await run_in_threadpool(_list, request, studio, form=form(), refusal=refusal)
     finally:
         await run_in_threadpool(sent.discard)
     return back(_path(made), Notice("note", f"{made.name} is here: {made.base}, rank {made.rank}."))
@@ -133,17 +121,16 @@ def _options(form: dict[str, str]) -> dict[str, Any]:
 
 
 @router.get("/loras/{name}")
-def show(request: Request, visit: Visit, studio: StudioOf, name: str, check: bool = False) -> Response:
+def show(request: Request, studio: StudioOf, name: str, check: bool = False) -> Response:
     """A version: what it is, where it came from, its files, its card, where it is published."""
     lora = studio.loras.get(name)
     if lora.name != name:
         return back(_path(lora))
-    return _page(request, visit, studio, lora, check=check)
+    return _page(request, studio, lora, check=check)
 
 
 def _page(
     request: Request,
-    visit: Visitor,
     studio: Studio,
     lora: Lora,
     *,
@@ -158,7 +145,6 @@ def _page(
     places = [one for one in studio.publications.all(lora.subject) if one.lora == lora.name]
     return page(
         request,
-        visit,
         "pages/lora.html",
         status=refusal.status if refusal else 200,
         lora=lora,
@@ -189,7 +175,7 @@ def _newest(places: list[Any]) -> list[Any]:
 
 
 @router.get("/loras/{name}/places")
-def places(request: Request, visit: Visit, studio: StudioOf, name: str) -> Response:
+def places(request: Request, studio: StudioOf, name: str) -> Response:
     """Whether its publications are ready, as the hubs say now."""
     lora = studio.loras.get(name)
     if not is_partial(request):
@@ -197,14 +183,13 @@ def places(request: Request, visit: Visit, studio: StudioOf, name: str) -> Respo
     try:
         health = studio.publications.status(lora.name)
     except LimnerError as failure:
-        return page(request, visit, "fragments/refused.html", failure=failure)
-    return page(request, visit, "fragments/lora_health.html", health=health)
+        return page(request, "fragments/refused.html", failure=failure)
+    return page(request, "fragments/lora_health.html", health=health)
 
 
 @router.get("/loras/{name}/file")
-def file(visit: Visit, studio: StudioOf, name: str, naming: str = "") -> Response:
+def file(studio: StudioOf, name: str, naming: str = "") -> Response:
     """The weights, in one of the namings."""
-    del visit
     lora = studio.loras.get(name)
     stem = f"{lora.subject}-v{lora.version}"
     if naming in ("", lora.naming):
@@ -219,19 +204,19 @@ def file(visit: Visit, studio: StudioOf, name: str, naming: str = "") -> Respons
 
 
 @router.post("/loras/{name}/card")
-def card(request: Request, visit: Visit, studio: StudioOf, name: str, sent: Sent) -> Response:
+def card(request: Request, studio: StudioOf, name: str, sent: Sent) -> Response:
     """Keep the owner's own words for the card; or only show what they would look like."""
     lora = studio.loras.get(name)
     words = str(sent.get("words", ""))
     try:
         kept = studio.publications.set_card(lora.name, words)
     except LimnerError as refusal:
-        return _page(request, visit, studio, lora, refusal=refusal, at="card", form={"words": words})
+        return _page(request, studio, lora, refusal=refusal, at="card", form={"words": words})
     return back(f"{_path(kept)}#card", Notice("note", "The card is kept. It goes out with the next publication."))
 
 
 @router.post("/loras/{name}/publish")
-def publish(request: Request, visit: Visit, studio: StudioOf, name: str, sent: Sent) -> Response:
+def publish(request: Request, studio: StudioOf, name: str, sent: Sent) -> Response:
     """Publish this version with its card and samples."""
     lora = studio.loras.get(name)
     form = {key: str(sent.get(key, ""))[:200].strip() for key in ("hub", "repo", "visibility")}
@@ -243,7 +228,7 @@ def publish(request: Request, visit: Visit, studio: StudioOf, name: str, sent: S
             ),
         )
     except LimnerError as refusal:
-        return _page(request, visit, studio, lora, refusal=refusal, at="publish", form=form)
+        return _page(request, studio, lora, refusal=refusal, at="publish", form=form)
     return back(f"/jobs/{job.id}")
 
 
@@ -255,7 +240,7 @@ def _visibility(word: str) -> Visibility:
 
 
 @router.post("/loras/{name}/visibility")
-def visibility(request: Request, visit: Visit, studio: StudioOf, name: str, sent: Sent) -> Response:
+def visibility(request: Request, studio: StudioOf, name: str, sent: Sent) -> Response:
     """Open or close the repos that it was published in."""
     lora = studio.loras.get(name)
     try:
@@ -263,29 +248,29 @@ def visibility(request: Request, visit: Visit, studio: StudioOf, name: str, sent
             lora.name, _visibility(str(sent.get("visibility", ""))), hub=str(sent.get("hub", ""))
         )
     except LimnerError as refusal:
-        return _page(request, visit, studio, lora, refusal=refusal, at="places")
+        return _page(request, studio, lora, refusal=refusal, at="places")
     words = ", ".join(f"{repo} on {hub} is {now}" for hub, repo, now in seen)
     return back(f"{_path(lora)}#places", Notice("note", f"{words} now."))
 
 
 @router.post("/loras/{name}/unpublish")
-def unpublish(request: Request, visit: Visit, studio: StudioOf, name: str, sent: Sent) -> Response:
+def unpublish(request: Request, studio: StudioOf, name: str, sent: Sent) -> Response:
     """Delete the repos that it was published in, with all versions in them."""
     lora = studio.loras.get(name)
     try:
         gone = studio.publications.unpublish(lora.name, hub=str(sent.get("hub", "")))
     except LimnerError as refusal:
-        return _page(request, visit, studio, lora, refusal=refusal, at="places")
+        return _page(request, studio, lora, refusal=refusal, at="places")
     words = ", ".join(f"{repo} on {hub}" for hub, repo in gone)
     return back(f"{_path(lora)}#places", Notice("note", f"Deleted {words}."))
 
 
 @router.post("/loras/{name}/delete")
-def delete(request: Request, visit: Visit, studio: StudioOf, name: str, sent: Sent) -> Response:
+def delete(request: Request, studio: StudioOf, name: str, sent: Sent) -> Response:
     """Delete this version; pictures made with it stay."""
     lora = studio.loras.get(name)
     try:
         studio.publications.delete_lora(lora.name, unpublish=sent.get("unpublish") == "yes")
     except LimnerError as refusal:
-        return _page(request, visit, studio, lora, refusal=refusal, at="delete")
+        return _page(request, studio, lora, refusal=refusal, at="delete")
     return back("/loras", Notice("note", f"{lora.name} is deleted. Pictures made with it stay."))

@@ -15,9 +15,8 @@ from limner.errors import InputRefused, NotFound
 from limner.records import DatasetHealth, PhotoEntry
 from limner.studio import Studio
 from limner.types import Crop, Finding, Severity
-from limner.web.access.identity import Visitor
 from limner.web.pages import datasets
-from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page
+from limner.web.visit import Notice, StudioOf, back, is_partial, page
 
 __all__ = ["router"]
 
@@ -38,13 +37,13 @@ class _Row:
 
 
 @router.get("/photos")
-def check(request: Request, visit: Visit, studio: StudioOf, slug: str, show: str = "all", base: str = "") -> Response:
+def check(request: Request, studio: StudioOf, slug: str, show: str = "all", base: str = "") -> Response:
     """The photos of a subject with what is to be said of them, and their captions to be edited in place."""
-    return _check_page(request, visit, studio, slug, show=show, base=base)
+    return _check_page(request, studio, slug, show=show, base=base)
 
 
 def _check_page(
-    request: Request, visit: Visitor, studio: Studio, slug: str, *, show: str, base: str, status: int = 200, **more: Any
+    request: Request, studio: Studio, slug: str, *, show: str, base: str, status: int = 200, **more: Any
 ) -> Response:
     subject = studio.subjects.get(slug)
     health = studio.photos.health(slug, base=base)
@@ -52,7 +51,6 @@ def _check_page(
     chosen = _chosen(health, show)
     return page(
         request,
-        visit,
         "pages/photos.html",
         status=status,
         nav="subjects",
@@ -111,7 +109,6 @@ def _rows(photos: Sequence[PhotoEntry], health: DatasetHealth, chosen: set[str] 
 @router.post("/photos/{digest}/caption")
 def set_caption(
     request: Request,
-    visit: Visit,
     studio: StudioOf,
     slug: str,
     digest: str,
@@ -127,14 +124,14 @@ def set_caption(
     except InputRefused as refused:
         if is_partial(request):
             row = _Row(photo, ())
-            return page(request, visit, "fragments/caption_said.html", status=422, row=row, refused=refused)
+            return page(request, "fragments/caption_said.html", status=422, row=row, refused=refused)
         typed = {"typed": {photo.digest: caption}, "errors": {photo.digest: refused}}
         if whole:
-            return _photo_page(request, visit, studio, slug, photo.digest, status=422, **typed)
-        return _check_page(request, visit, studio, slug, show=show, base=base, status=422, **typed)
+            return _photo_page(request, studio, slug, photo.digest, status=422, **typed)
+        return _check_page(request, studio, slug, show=show, base=base, status=422, **typed)
     if is_partial(request):
         row = _Row(photo, studio.photos.findings(slug, photo.digest))
-        return page(request, visit, "fragments/caption_said.html", row=row, refused=None)
+        return page(request, "fragments/caption_said.html", row=row, refused=None)
     if whole:
         return back(f"/subjects/{slug}/photos/{photo.digest}", Notice("note", "The caption is saved."))
     asked = urlencode({"show": show, **({"base": base} if base else {})})
@@ -154,14 +151,12 @@ class _Edit(BaseModel):
 
 
 @router.get("/captions")
-def preview_edit(
-    request: Request, visit: Visit, studio: StudioOf, slug: str, edit: Annotated[_Edit, Query()]
-) -> Response:
+def preview_edit(request: Request, studio: StudioOf, slug: str, edit: Annotated[_Edit, Query()]) -> Response:
     """What a change of many captions would do; nothing is changed. Without a change named: the empty form."""
-    return _edit_page(request, visit, studio, slug, edit, asked=bool(request.query_params))
+    return _edit_page(request, studio, slug, edit, asked=bool(request.query_params))
 
 
-def _edit_page(request: Request, visit: Visitor, studio: Studio, slug: str, edit: _Edit, *, asked: bool) -> Response:
+def _edit_page(request: Request, studio: Studio, slug: str, edit: _Edit, *, asked: bool) -> Response:
     changes, refused = None, None
     if asked:
         try:
@@ -170,7 +165,6 @@ def _edit_page(request: Request, visit: Visitor, studio: Studio, slug: str, edit
             refused = failure
     return page(
         request,
-        visit,
         "pages/caption_edit.html",
         status=422 if refused else 200,
         nav="subjects",
@@ -184,12 +178,12 @@ def _edit_page(request: Request, visit: Visitor, studio: Studio, slug: str, edit
 
 
 @router.post("/captions")
-def apply_edit(request: Request, visit: Visit, studio: StudioOf, slug: str, edit: Annotated[_Edit, Form()]) -> Response:
+def apply_edit(request: Request, studio: StudioOf, slug: str, edit: Annotated[_Edit, Form()]) -> Response:
     """Change many captions. The same form sent twice finds nothing left to change."""
     try:
         done = studio.captions.edit(slug, **edit.model_dump())
     except InputRefused:
-        return _edit_page(request, visit, studio, slug, edit, asked=True)
+        return _edit_page(request, studio, slug, edit, asked=True)
     if not done.changes:
         return back(f"/subjects/{slug}/photos", Notice("note", "No caption had to be changed."))
     return back(f"/subjects/{slug}/photos", Notice("note", f"{_captions(len(done.changes))} changed."))
@@ -225,13 +219,13 @@ def _captions(count: int) -> str:
 
 
 @router.get("/photos/{digest}")
-def one_photo(request: Request, visit: Visit, studio: StudioOf, slug: str, digest: str) -> Response:
+def one_photo(request: Request, studio: StudioOf, slug: str, digest: str) -> Response:
     """One photo: large, with its crop, its caption, and what intake said."""
-    return _photo_page(request, visit, studio, slug, digest)
+    return _photo_page(request, studio, slug, digest)
 
 
 def _photo_page(
-    request: Request, visit: Visitor, studio: Studio, slug: str, digest: str, *, status: int = 200, **more: Any
+    request: Request, studio: Studio, slug: str, digest: str, *, status: int = 200, **more: Any
 ) -> Response:
     photo = studio.photos.get(slug, digest)
     digests = [one.digest for one in studio.photos.all(slug)]
@@ -240,7 +234,6 @@ def _photo_page(
     (proposed,) = studio.photos.proposed_crops(slug, [photo.digest])
     return page(
         request,
-        visit,
         "pages/photo.html",
         status=status,
         nav="subjects",
@@ -261,7 +254,6 @@ def _photo_page(
 @router.post("/photos/{digest}/crop")
 def set_crop(
     request: Request,
-    visit: Visit,
     studio: StudioOf,
     slug: str,
     digest: str,
@@ -281,7 +273,7 @@ def set_crop(
     try:
         studio.photos.set_crop(slug, digest, _crop(typed))
     except InputRefused as refused:
-        return _photo_page(request, visit, studio, slug, digest, status=422, typed_crop=typed, crop_error=refused)
+        return _photo_page(request, studio, slug, digest, status=422, typed_crop=typed, crop_error=refused)
     return back(here, Notice("note", "The crop is saved."))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request
@@ -12,8 +11,7 @@ from limner.errors import ChangedMeanwhile, Conflict, InputRefused, LimnerError,
 from limner.records import NewWebhook, WebhookTest
 from limner.studio import Studio
 from limner.web.access import require
-from limner.web.access.identity import Visitor
-from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page
+from limner.web.visit import Notice, Sent, StudioOf, back, is_partial, page
 
 __all__ = ["router"]
 
@@ -30,14 +28,13 @@ USUAL = ("job.done", "job.failed", "job.cancelled")
 
 
 @router.get("/settings")
-def settings(request: Request, visit: Visit, studio: StudioOf) -> Response:
+def settings(request: Request, studio: StudioOf) -> Response:
     """All settings by their groups."""
-    return _page(request, visit, studio)
+    return _page(request, studio)
 
 
 def _page(
     request: Request,
-    visit: Visitor,
     studio: Studio,
     *,
     typed: dict[str, str] | None = None,
@@ -46,7 +43,6 @@ def _page(
     report = studio.settings_file.report()
     return page(
         request,
-        visit,
         "pages/settings.html",
         status=refusal.status if refusal else 200,
         report=report,
@@ -58,21 +54,16 @@ def _page(
 
 
 @router.post("/settings")
-async def change(request: Request, visit: Visit, studio: StudioOf) -> Response:
+def change(request: Request, studio: StudioOf, sent: Sent) -> Response:
     """Change settings, all of the form or none."""
-    sent = await request.form()
     typed = {name: str(value).strip() for name, value in sent.items() if name not in ("csrf_token", "seen")}
-    return await asyncio.to_thread(_changed, request, visit, studio, typed, str(sent.get("seen", "")))
-
-
-def _changed(request: Request, visit: Visitor, studio: Studio, typed: dict[str, str], seen: str) -> Response:
     now = {one.name: one for one in studio.settings_file.report().settings}
     # What is as it was is not written: a default that nobody chose may change with the next version.
     wanted = {name: value for name, value in typed.items() if name not in now or value != now[name].value}
     try:
-        studio.settings_file.change(wanted, seen=seen)
+        studio.settings_file.change(wanted, seen=str(sent.get("seen", "")))
     except (InputRefused, Conflict, ChangedMeanwhile) as refusal:
-        return _page(request, visit, studio, typed=typed, refusal=refusal)
+        return _page(request, studio, typed=typed, refusal=refusal)
     if not wanted:
         return back("/settings", Notice("note", "Nothing was changed."))
     later = [now[name].title for name in wanted if now[name].restart]
@@ -84,14 +75,13 @@ def _changed(request: Request, visit: Visitor, studio: Studio, typed: dict[str, 
 
 
 @router.get("/settings/webhooks")
-def webhooks(request: Request, visit: Visit, studio: StudioOf, show: str = "") -> Response:
+def webhooks(request: Request, studio: StudioOf, show: str = "") -> Response:
     """The addresses that are told of jobs; with the messages of the one that is shown."""
-    return _webhooks(request, visit, studio, show=show)
+    return _webhooks(request, studio, show=show)
 
 
 def _webhooks(
     request: Request,
-    visit: Visitor,
     studio: Studio,
     *,
     status: int = 200,
@@ -107,7 +97,6 @@ def _webhooks(
     shown = next((one for one in found if one.id == show), None)
     return page(
         request,
-        visit,
         "pages/webhooks.html",
         status=refusal.status if refusal else status,
         webhooks=found,
@@ -127,7 +116,6 @@ def _webhooks(
 @router.post("/settings/webhooks")
 def add_webhook(
     request: Request,
-    visit: Visit,
     studio: StudioOf,
     url: Annotated[str, Form(max_length=4_000)] = "",
     events: Annotated[list[str] | None, Form()] = None,
@@ -136,32 +124,29 @@ def add_webhook(
     try:
         made = studio.webhooks.add(url, events or [])
     except (InputRefused, Conflict, VendorFailed) as refusal:
-        return _webhooks(request, visit, studio, url=url, chosen=events or [], refusal=refusal)
+        return _webhooks(request, studio, url=url, chosen=events or [], refusal=refusal)
     # Shown by the answer itself: after a redirect it would have to be kept somewhere.
-    return _webhooks(request, visit, studio, status=201, made=made)
+    return _webhooks(request, studio, status=201, made=made)
 
 
 @router.post("/settings/webhooks/{webhook}/secret")
-def secret(request: Request, visit: Visit, studio: StudioOf, webhook: str) -> Response:
+def secret(request: Request, studio: StudioOf, webhook: str) -> Response:
     """Show the secret again."""
-    return _webhooks(request, visit, studio, show=webhook, secret=studio.webhooks.secret(webhook))
+    return _webhooks(request, studio, show=webhook, secret=studio.webhooks.secret(webhook))
 
 
 @router.post("/settings/webhooks/{webhook}/test")
-def test_webhook(request: Request, visit: Visit, studio: StudioOf, webhook: str) -> Response:
+def test_webhook(request: Request, studio: StudioOf, webhook: str) -> Response:
     """Send a test message now."""
     tested = studio.webhooks.test(webhook)
     if is_partial(request):
-        return page(request, visit, "fragments/webhook_tested.html", tested=tested)
-    return _webhooks(request, visit, studio, show=webhook, tested=tested)
+        return page(request, "fragments/webhook_tested.html", tested=tested)
+    return _webhooks(request, studio, show=webhook, tested=tested)
 
 
 @router.post("/settings/webhooks/{webhook}/{action}")
-def change_webhook(
-    visit: Visit, studio: StudioOf, webhook: str, action: str, delivery: Annotated[int, Form()] = 0
-) -> Response:
+def change_webhook(studio: StudioOf, webhook: str, action: str, delivery: Annotated[int, Form()] = 0) -> Response:
     """Switch an address on or off, forget it, or deliver a message once more."""
-    del visit
     place = f"/settings/webhooks?show={studio.webhooks.get(webhook).id}"
     if action == "remove":
         gone = studio.webhooks.remove(webhook)

@@ -15,9 +15,9 @@ router = APIRouter()
 
 
 @router.get("/styleguide")
-def styleguide(request: Request, visit: Visit) -> HTMLResponse:
+def styleguide(request: Request) -> HTMLResponse:
     """Every part that the pages are made of."""
-    return page(request, visit, "pages/styleguide.html", now=datetime.now(UTC) - timedelta(minutes=3))
+    return page(request, "pages/styleguide.html", now=datetime.now(UTC) - timedelta(minutes=3))
 
 
 @router.post("/styleguide")

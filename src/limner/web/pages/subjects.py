@@ -19,7 +19,7 @@ from limner.types import Consent, SubjectKind, Verdict
 from limner.web.files.photo_form import take_form
 from limner.web.live import live_of
 from limner.web.pages.jobs import running
-from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page
+from limner.web.visit import Notice, StudioOf, back, is_partial, page
 
 __all__ = ["router"]
 
@@ -72,19 +72,19 @@ def subjects() -> Response:
 
 
 @router.get("/new")
-def new(request: Request, visit: Visit) -> Response:
+def new(request: Request) -> Response:
     """The form for a new subject."""
-    return page(request, visit, "pages/subject_new.html", form=_Form(), kinds=KINDS, errors={}, proposal=None)
+    return page(request, "pages/subject_new.html", form=_Form(), kinds=KINDS, errors={}, proposal=None)
 
 
 @router.post("/new/names")
-def names(request: Request, visit: Visit, studio: StudioOf, form: Annotated[_Form, Form()]) -> Response:
+def names(request: Request, studio: StudioOf, form: Annotated[_Form, Form()]) -> Response:
     """What the names in the form would give, while it is filled in."""
-    return page(request, visit, "fragments/subject_names.html", form=form, proposal=form.proposal(studio), errors={})
+    return page(request, "fragments/subject_names.html", form=form, proposal=form.proposal(studio), errors={})
 
 
 @router.post("/new")
-def add(request: Request, visit: Visit, studio: StudioOf, form: Annotated[_Form, Form()]) -> Response:
+def add(request: Request, studio: StudioOf, form: Annotated[_Form, Form()]) -> Response:
     """Add a subject, or give the form back as it was filled in."""
     proposal = form.proposal(studio)
     errors = {"name": "" if proposal else "Give it a name."}
@@ -117,7 +117,6 @@ def add(request: Request, visit: Visit, studio: StudioOf, form: Annotated[_Form,
             return back(f"/subjects/{subject.slug}", Notice("warning", said) if said else None)
     return page(
         request,
-        visit,
         "pages/subject_new.html",
         status=422,
         form=form,
@@ -128,7 +127,7 @@ def add(request: Request, visit: Visit, studio: StudioOf, form: Annotated[_Form,
 
 
 @router.get("/{slug}")
-def subject(request: Request, visit: Visit, studio: StudioOf, slug: str, report: str = "") -> Response:
+def subject(request: Request, studio: StudioOf, slug: str, report: str = "") -> Response:
     """A subject: photos and what was said of them, and what was made of it."""
     found, photos = studio.subjects.get(slug), studio.photos.all(slug)
     intakes = studio.jobs.all(slug, limit=20, kind="intake")
@@ -136,7 +135,6 @@ def subject(request: Request, visit: Visit, studio: StudioOf, slug: str, report:
     entries = studio.photos.report(slug, intakes[0].id if intakes else "")
     return page(
         request,
-        visit,
         "pages/subject.html",
         subject=found,
         photos=photos,
@@ -171,7 +169,7 @@ def _report(entries: list[IntakeEntry], photos: list[PhotoEntry], *, whole: bool
 
 
 @router.get("/{slug}/intake/{job}")
-async def intake(request: Request, visit: Visit, studio: StudioOf, slug: str, job: str) -> Response:
+async def intake(request: Request, studio: StudioOf, slug: str, job: str) -> Response:
     """How far an intake is; asked for once a second while it runs, and answered early when it ends."""
     found = await run_in_threadpool(studio.jobs.get, job)
     if found.subject != slug:
@@ -182,7 +180,7 @@ async def intake(request: Request, visit: Visit, studio: StudioOf, slug: str, jo
         async with asyncio.timeout(PATIENCE):
             async for newer in live_of(request).job(job):
                 found = newer
-    return page(request, visit, "fragments/intake.html", job=found, slug=slug)
+    return page(request, "fragments/intake.html", job=found, slug=slug)
 
 
 @router.post("/{slug}/drop")
@@ -254,17 +252,16 @@ def consent(
 
 
 @router.get("/{slug}/erase")
-def erase_form(request: Request, visit: Visit, studio: StudioOf, slug: str) -> Response:
+def erase_form(request: Request, studio: StudioOf, slug: str) -> Response:
     """What erasing would take along, before it is done."""
-    return _erase_page(request, visit, studio, slug)
+    return _erase_page(request, studio, slug)
 
 
 def _erase_page(
-    request: Request, visit: Visit, studio: Studio, slug: str, *, typed: str = "", error: str = "", keep: bool = False
+    request: Request, studio: Studio, slug: str, *, typed: str = "", error: str = "", keep: bool = False
 ) -> Response:
     return page(
         request,
-        visit,
         "pages/subject_erase.html",
         status=422 if error else 200,
         subject=studio.subjects.get(slug),
@@ -276,7 +273,7 @@ def _erase_page(
 
 
 @router.post("/{slug}/erase")
-def erase(request: Request, visit: Visit, studio: StudioOf, slug: str, typed: Text = "", keep: Text = "") -> Response:
+def erase(request: Request, studio: StudioOf, slug: str, typed: Text = "", keep: Text = "") -> Response:
     """Erase a subject everywhere; say what was erased and what could not be. The same again shows the same."""
     try:
         studio.subjects.get(slug)
@@ -286,18 +283,18 @@ def erase(request: Request, visit: Visit, studio: StudioOf, slug: str, typed: Te
         return back(f"/subjects/{slug}/erased")
     if typed.strip() != slug:
         said = f"Type {slug} to erase it."
-        return _erase_page(request, visit, studio, slug, typed=typed, error=said, keep=bool(keep))
+        return _erase_page(request, studio, slug, typed=typed, error=said, keep=bool(keep))
     try:
         studio.erasure.erase(slug, publications=not keep)
     except Conflict as busy:
-        return _erase_page(request, visit, studio, slug, typed=typed, error=str(busy), keep=bool(keep))
+        return _erase_page(request, studio, slug, typed=typed, error=str(busy), keep=bool(keep))
     return back(f"/subjects/{slug}/erased")
 
 
 @router.get("/{slug}/erased")
-def erased(request: Request, visit: Visit, studio: StudioOf, slug: str) -> Response:
+def erased(request: Request, studio: StudioOf, slug: str) -> Response:
     """What was erased, and what could not be; kept for a while, since somebody has to see to that."""
     reports = studio.erasure.all(slug)
     if not reports:
         raise NotFound(f"There is no report of an erasure of '{slug[:64]}'.", remedy="Reports are kept for 30 days.")
-    return page(request, visit, "pages/subject_erased.html", erasure=reports[0])
+    return page(request, "pages/subject_erased.html", erasure=reports[0])

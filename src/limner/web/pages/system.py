@@ -14,7 +14,7 @@ from limner._version import __version__
 from limner.studio import Studio
 from limner.types import UNDER_WAY
 from limner.web.access import require
-from limner.web.visit import Notice, StudioOf, Visit, back, page
+from limner.web.visit import Notice, StudioOf, back, page
 
 __all__ = ["router"]
 
@@ -25,11 +25,10 @@ READING = "Every file is being read again; the page of jobs shows how far it is.
 
 
 @router.get("/system")
-def system(request: Request, visit: Visit, studio: StudioOf, live: bool = False, whole: bool = False) -> Response:
+def system(request: Request, studio: StudioOf, live: bool = False, whole: bool = False) -> Response:
     """The disk, the files and the log, at once; what the doctor says comes after it, or with it if ``whole``."""
     return page(
         request,
-        visit,
         "pages/system.html",
         live=live,
         whole=whole,
@@ -45,9 +44,9 @@ def system(request: Request, visit: Visit, studio: StudioOf, live: bool = False,
 
 
 @router.get("/system/checks")
-def checks(request: Request, visit: Visit, studio: StudioOf, live: bool = False) -> Response:
+def checks(request: Request, studio: StudioOf, live: bool = False) -> Response:
     """What is installed, used and missing, and how to get it; ``live`` asks the vendors too."""
-    return page(request, visit, "fragments/doctor.html", live=live, **_doctor(studio, live))
+    return page(request, "fragments/doctor.html", live=live, **_doctor(studio, live))
 
 
 def _doctor(studio: Studio, live: bool) -> dict[str, Any]:
@@ -60,9 +59,8 @@ def _doctor(studio: Studio, live: bool) -> dict[str, Any]:
 
 
 @router.post("/system/verify")
-def verify(visit: Visit, studio: StudioOf) -> Response:
+def verify(studio: StudioOf) -> Response:
     """Begin to read every file of the home again; sent twice it is one job."""
-    del visit
     if not studio.jobs.all(limit=1, states=UNDER_WAY, kind="verify"):
         studio.maintenance.verify()
     return back("/system#verified", Notice("note", READING))

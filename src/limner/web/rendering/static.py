@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -16,9 +15,10 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-__all__ = ["FOLDER", "mount"]
+from limner.web.rendering.templates import STATIC, STATIC_PATH
 
-FOLDER = Path(str(files("limner.web") / "static"))
+__all__ = ["mount"]
+
 YEAR = 31_536_000
 TEXTS = (".css", ".js", ".svg")
 
@@ -49,4 +49,4 @@ def _gzipped(path: Path, _tag: str) -> bytes:
 
 def mount(app: FastAPI) -> None:
     """Serve ``/static``."""
-    app.mount("/static", _Immutable(directory=FOLDER), name="static")
+    app.mount(STATIC_PATH, _Immutable(directory=STATIC), name="static")

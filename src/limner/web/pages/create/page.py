@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from starlette.datastructures import FormData
 
 from limner.errors import Conflict, ConsentNeeded, LimnerError, NotFound
 from limner.studio import Studio
-from limner.web.live import event_stream, live_of
+from limner.web.live import live_part
 from limner.web.pages.create.form import CreateForm, from_link, from_sent
 from limner.web.pages.create.grid import start_grid
 from limner.web.pages.create.results import Results, results_of, several_of
 from limner.web.pages.create.view import CreateView, view_of
-from limner.web.visit import Notice, StudioOf, Visit, back, is_from_elsewhere, is_partial, page, wish_of
+from limner.web.visit import Notice, Sent, StudioOf, back, is_from_elsewhere, is_partial, page, wish_of
 
 __all__ = ["router"]
 
@@ -28,15 +28,8 @@ MOST_FOLLOWED = 50
 """Generations that one page follows."""
 
 
-async def _sent(request: Request) -> FormData:
-    return await request.form()
-
-
-Sent = Annotated[FormData, Depends(_sent)]
-
-
 @router.get("/create")
-def create(request: Request, visit: Visit, studio: StudioOf) -> Response:
+def create(request: Request, studio: StudioOf) -> Response:
     """The form, as a link fills it in; with the pictures of the generation that it came from."""
     form = from_link(studio, request.query_params)
     came_from = request.query_params.get("from", "")
@@ -46,40 +39,40 @@ def create(request: Request, visit: Visit, studio: StudioOf) -> Response:
             shown = results_of(studio, came_from)
         except NotFound:
             shown = None
-    return _form_page(request, visit, studio, view_of(studio, form, look=not is_from_elsewhere(request)), shown=shown)
+    return _form_page(request, studio, view_of(studio, form, look=not is_from_elsewhere(request)), shown=shown)
 
 
 @router.post("/create")
-def start(request: Request, visit: Visit, studio: StudioOf, sent: Sent) -> Response:
+def start(request: Request, studio: StudioOf, sent: Sent) -> Response:
     """Start a generation; or only look at the prices, where the form says so."""
     form = from_sent(sent)
     if sent.get("do") == "price":
-        return _form_page(request, visit, studio, view_of(studio, form))
+        return _form_page(request, studio, view_of(studio, form))
     view = view_of(studio, form)
     if view.errors:
-        return _form_page(request, visit, studio, view, status=422)
+        return _form_page(request, studio, view, status=422)
     if sent.get("do") == "grid":
-        return _grid(request, visit, studio, view, wish_of(sent))
+        return _grid(request, studio, view, wish_of(sent))
     try:
         options = form.options(view.base)
         job = studio.jobs.once(wish_of(sent), lambda: studio.generate(form.prompt, yes=view.agreed, **options))
     except LimnerError as refused:
         view = view_of(studio, form, refused)
-        return _form_page(request, visit, studio, view, status=refused.status)
+        return _form_page(request, studio, view, status=refused.status)
     if not is_partial(request):
         return back(f"/generations/{job.target}")
     # What else is drawn on the page is followed by the same stream.
     following = [job.target, *map(str, sent.getlist("following"))][:MOST_FOLLOWED]
-    return _started(request, visit, studio, form, job.target, following)
+    return _started(request, studio, form, job.target, following)
 
 
-def _grid(request: Request, visit: Visit, studio: Studio, view: CreateView, wish: str) -> Response:
+def _grid(request: Request, studio: Studio, view: CreateView, wish: str) -> Response:
     """Draw the form's wish as a grid, or say why not and what it would cost."""
     try:
         grid = start_grid(studio, view.grid, view.form.prompt, view.wanted, wish)
     except LimnerError as refused:
         view.grid.error = refused.message if isinstance(refused, ConsentNeeded) else str(refused)
-        return _form_page(request, visit, studio, view, status=refused.status)
+        return _form_page(request, studio, view, status=refused.status)
     if is_partial(request):
         return Response(headers={"HX-Redirect": f"/grids/{grid}"})
     return back(f"/grids/{grid}")
@@ -87,7 +80,6 @@ def _grid(request: Request, visit: Visit, studio: Studio, view: CreateView, wish
 
 def _form_page(
     request: Request,
-    visit: Visit,
     studio: Studio,
     view: CreateView,
     *,
@@ -97,7 +89,7 @@ def _form_page(
     recent = studio.generations.images(limit=12) if shown is None else []
     template = "fragments/create_form.html" if is_partial(request) else "pages/create.html"
     grids = studio.grids.list(limit=GRIDS_SHOWN) if not is_partial(request) else ()
-    answer = page(request, visit, template, status=status, view=view, results=shown, recent=recent, grids=grids)
+    answer = page(request, template, status=status, view=view, results=shown, recent=recent, grids=grids)
     if is_partial(request):
         # What is refused takes the form's place; the pictures below it stay.
         answer.headers["HX-Retarget"] = "#create-form"
@@ -105,23 +97,21 @@ def _form_page(
     return answer
 
 
-def _started(
-    request: Request, visit: Visit, studio: Studio, form: CreateForm, generation: str, ids: list[str]
-) -> Response:
+def _started(request: Request, studio: Studio, form: CreateForm, generation: str, ids: list[str]) -> Response:
     """The new generation for the top of the results, and a form that is ready for the next wish."""
     shown = results_of(studio, generation)
     following = CreateForm().wish
     form.seed = str(shown.generation.seed) if form.lock else ""
-    answer = page(request, visit, "fragments/create_started.html", results=shown, form=form, wish=following, ids=ids)
+    answer = page(request, "fragments/create_started.html", results=shown, form=form, wish=following, ids=ids)
     kept = {"from": generation} if form.lock else {"from": generation, "vary": "seed"}
     answer.headers["HX-Push-Url"] = f"/create?{urlencode(kept)}"
     return answer
 
 
 @router.post("/create/choices")
-def prices(request: Request, visit: Visit, studio: StudioOf, sent: Sent) -> Response:
+def prices(request: Request, studio: StudioOf, sent: Sent) -> Response:
     """The parts of the form that depend on the rest of it: loras that go together, shapes, generators, the price."""
-    return page(request, visit, "fragments/create_parts.html", view=view_of(studio, from_sent(sent)))
+    return page(request, "fragments/create_parts.html", view=view_of(studio, from_sent(sent)))
 
 
 # --- a generation -----------------------------------------------------------------------------------------------
@@ -130,7 +120,6 @@ def prices(request: Request, visit: Visit, studio: StudioOf, sent: Sent) -> Resp
 @router.get("/generations/live")
 async def live(
     request: Request,
-    visit: Visit,
     studio: StudioOf,
     ids: Annotated[list[str], Query(alias="id", min_length=1, max_length=MOST_FOLLOWED)],
 ) -> Response:
@@ -139,37 +128,41 @@ async def live(
     One stream however many they are: a browser has six connections to a server.
     """
     wanted = tuple(sorted({one.generation.id for one in await asyncio.to_thread(several_of, studio, ids)}))
-    template = request.app.state.templates.get_template("fragments/generations_live.html")
     shown: dict[str, Results] = {}
 
-    def render(now: tuple[Results, ...]) -> str:
-        news = [one for one in now if shown.get(one.generation.id) != one]
-        shown.update((one.generation.id, one) for one in news)
-        html: str = template.render(several=news, csrf_token=visit.csrf, question=None)
-        return html
+    def news(now: tuple[Results, ...]) -> dict[str, Any]:
+        several = [one for one in now if shown.get(one.generation.id) != one]
+        shown.update((one.generation.id, one) for one in several)
+        return {"several": several, "question": None}
 
-    source = live_of(request).follow(
-        ("generations", wanted), lambda: several_of(studio, wanted), lambda now: all(one.ended for one in now)
+    return live_part(
+        request,
+        "fragments/generations_live.html",
+        key=("generations", wanted),
+        look=lambda: several_of(studio, wanted),
+        ended=lambda now: all(one.ended for one in now),
+        context=news,
     )
-    return event_stream(request, source, render)
 
 
 @router.get("/generations/{generation}")
-def show(request: Request, visit: Visit, studio: StudioOf, generation: str) -> Response:
+def show(request: Request, studio: StudioOf, generation: str) -> Response:
     """The pictures of one request, live while it is drawn."""
     found = results_of(studio, generation)
     if found.generation.id != generation:
         return back(f"/generations/{found.generation.id}")
-    return _generation_page(request, visit, studio, found)
+    return _generation_page(request, studio, found)
 
 
 def _generation_page(
-    request: Request, visit: Visit, studio: Studio, found: Results, *, question: LimnerError | None = None
+    request: Request, studio: Studio, found: Results, *, question: LimnerError | None = None
 ) -> Response:
     """The page of a generation, with a question that is open."""
     grids = studio.grids.list(generation=found.generation.id)
-    context = {"results": found, "question": question, "grids": grids, "heading": False}
-    return page(request, visit, "pages/generation.html", status=402 if question else 200, **context)
+    status = 402 if question else 200
+    return page(
+        request, "pages/generation.html", status=status, results=found, question=question, grids=grids, heading=False
+    )
 
 
 @router.post("/generations/{generation}/cancel")
@@ -184,7 +177,7 @@ def cancel(request: Request, studio: StudioOf, generation: str, sent: Sent) -> R
 
 
 @router.post("/generations/{generation}/resume")
-def resume(request: Request, visit: Visit, studio: StudioOf, generation: str, sent: Sent) -> Response:
+def resume(request: Request, studio: StudioOf, generation: str, sent: Sent) -> Response:
     """Draw what is not drawn yet."""
     found = results_of(studio, generation)
     if found.job is None:
@@ -194,7 +187,7 @@ def resume(request: Request, visit: Visit, studio: StudioOf, generation: str, se
         try:
             studio.jobs.once(wish_of(sent), lambda: studio.resume(stopped, yes=bool(sent.get("yes"))))
         except ConsentNeeded as question:
-            return _generation_page(request, visit, studio, found, question=question)
+            return _generation_page(request, studio, found, question=question)
         except Conflict as refusal:
             return back(f"/generations/{found.generation.id}", Notice("warning", refusal.message, refusal.remedy))
     return back(f"/generations/{found.generation.id}")

@@ -9,15 +9,16 @@ from limner.errors import InputRefused, LimnerError
 from limner.options import GenerateOptions
 from limner.records import Choice, Choices, Lora, PromptTemplate, Subject
 from limner.studio import Studio
-from limner.types import Base, Estimate, Finding
+from limner.types import Base, Estimate, Finding, Severity
 from limner.web.pages.create.form import CreateForm
 from limner.web.pages.create.grid import GridForm, GridView, grid_view
 from limner.web.pages.create.sizes import Size, sizes
 
-__all__ = ["CreateView", "LoraRow", "Option", "view_of"]
+__all__ = ["CreateView", "LoraRow", "view_of"]
 
 FIELD_OF = {"count": "count", "loras": "loras", "address": "address", "consent_above": "yes", "wish": "wish"}
 """Which field an error's thing belongs to, where it names one."""
+NONE_OF_THEM = Finding("no-generator", Severity.REFUSAL, "None of them can draw this.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,38 +32,9 @@ class LoraRow:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A generator, or an order of several, to choose. ``yes`` is what its checkbox sends where a yes is needed."""
-
-    value: str
-    title: str
-    summary: str
-    choice: Choice | None
-    cost: Decimal
-    certain: bool
-    seconds: float | None
-    usable: bool
-    asks: bool
-
-    @property
-    def told(self) -> str:
-        """With which model, and who gets to see what."""
-        if self.choice is None:
-            return self.summary
-        sees = self.choice.sees.removeprefix("no photos; ")
-        model = f"{self.choice.model}. " if self.choice.model else ""
-        return f"{model}{sees[:1].upper()}{sees[1:]}."
-
-    @property
-    def yes(self) -> str:
-        """The yes to this generator at this price, and to no other."""
-        return f"{self.value}={self.cost:f}"
-
-
 @dataclass(slots=True)
 class CreateView:
-    """Everything that the templates of the Create page need."""
+    """Everything that the templates of the Create page need. ``options``: each generator, and each order of several."""
 
     form: CreateForm
     base: Base
@@ -72,16 +44,16 @@ class CreateView:
     kinds: set[str]
     bases: list[Base]
     choices: Choices | None = None
-    options: list[Option] = field(default_factory=list)
+    options: list[Choice] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
     refused: LimnerError | None = None
     looked: bool = True
     grid: GridView = field(default_factory=lambda: GridView(GridForm()))
 
     @property
-    def picked(self) -> Option | None:
+    def picked(self) -> Choice | None:
         """The generator that is chosen, or would be."""
-        return next((one for one in self.options if one.value == self.form.generator), None)
+        return next((one for one in self.options if one.generator == self.form.generator), None)
 
     @property
     def estimate(self) -> Estimate:
@@ -106,7 +78,19 @@ class CreateView:
     @property
     def agreed(self) -> bool:
         """Whether the user said yes to the generator that is chosen, at the price that it has now."""
-        return self.picked is not None and self.picked.yes in self.form.yes
+        return self.picked is not None and self.yes_to(self.picked) in self.form.yes
+
+    @staticmethod
+    def yes_to(option: Choice) -> str:
+        """The yes to this generator at this price, and to no other."""
+        return f"{option.generator}={option.cost:f}"
+
+    @staticmethod
+    def told(option: Choice) -> str:
+        """With which model, and who gets to see what."""
+        sees = option.sees.removeprefix("no photos; ")
+        model = f"{option.model}. " if option.model else ""
+        return f"{model}{sees[:1].upper()}{sees[1:]}."
 
 
 NOT_LOOKED_AT = "A page elsewhere sent you here with this address, so it was not looked at. Draw, if you know it."
@@ -206,41 +190,31 @@ def _rows(form: CreateForm, loras: list[Lora], subjects: dict[str, Subject], bas
     return sorted(rows, key=lambda row: order.get(row.lora.name, len(order)))
 
 
-def _options(studio: Studio, form: CreateForm, choices: Choices) -> list[Option]:
-    found = [
-        Option(
-            value=one.generator,
-            title=one.title,
-            summary=one.summary,
-            choice=one,
-            cost=one.cost,
-            certain=one.certain,
-            seconds=one.seconds,
-            usable=one.usable,
-            asks=one.asks and one.usable,
-        )
-        for one in choices.choices
-    ]
+def _options(studio: Studio, form: CreateForm, choices: Choices) -> list[Choice]:
+    found = list(choices.choices)
     for order in dict.fromkeys((form.generator, studio.settings.generator)):
         if "," in order:
             found.insert(0, _several(order, found))
     return found
 
 
-def _several(order: str, options: list[Option]) -> Option:
+def _several(order: str, options: list[Choice]) -> Choice:
     """Several generators of which the next is tried where one cannot: at most as dear as the dearest of them."""
     names = [name.strip() for name in order.split(",") if name.strip()]
-    able = [one for one in options if one.value in names and one.usable]
+    able = [one for one in options if one.generator in names and one.usable]
     dearest = max(able, key=lambda one: (one.cost, not one.certain), default=None)
-    return Option(
-        value=order,
-        title=", then ".join(next((one.title for one in options if one.value == name), name) for name in names),
+    return Choice(
+        generator=order,
+        title=", then ".join(next((one.title for one in options if one.generator == name), name) for name in names),
         summary="In this order: the next is tried where one cannot draw.",
-        choice=None,
+        vendor="",
+        model="",
         cost=Decimal(0) if dearest is None else dearest.cost,
         certain=dearest is not None and all(one.certain for one in able),
         seconds=None,
-        usable=bool(able),
+        note="",
+        sees="",
+        refusals=() if able else (NONE_OF_THEM,),
         asks=any(one.asks for one in able),
     )
 
@@ -248,8 +222,8 @@ def _several(order: str, options: list[Option]) -> Option:
 def _choose(studio: Studio, view: CreateView) -> None:
     """Keep the generator that was chosen; else the usual one, or the best that can draw this."""
     form = view.form
-    if any(one.value == form.generator for one in view.options):
+    if any(one.generator == form.generator for one in view.options):
         return
-    usable = [one.value for one in view.options if one.usable]
+    usable = [one.generator for one in view.options if one.usable]
     usual = studio.settings.generator
     form.generator = usual if usual in usable else next(iter(usable), usual)

@@ -11,7 +11,7 @@ from limner.errors import InputRefused
 from limner.humanize import spoken
 from limner.records import Image, Wish
 from limner.web.pages.create_link import create_link
-from limner.web.visit import StudioOf, Visit, back, page
+from limner.web.visit import StudioOf, back, page
 
 __all__ = ["router"]
 
@@ -19,7 +19,7 @@ router = APIRouter()
 
 
 @router.get("/compare")
-def compare(request: Request, visit: Visit, studio: StudioOf) -> Response:
+def compare(request: Request, studio: StudioOf) -> Response:
     """Two pictures, named by ``a`` and ``b``, or by two boxes ``pick`` that were ticked."""
     query = request.query_params
     named = query.getlist("pick") or [query[name] for name in ("a", "b") if name in query]
@@ -33,7 +33,6 @@ def compare(request: Request, visit: Visit, studio: StudioOf) -> Response:
     rows = [(title, told[0][title], told[1][title]) for title in told[0]]
     return page(
         request,
-        visit,
         "pages/compare_two.html",
         pair=pair,
         different=[row for row in rows if row[1] != row[2]],

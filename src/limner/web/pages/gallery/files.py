@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse, Response
 
 from limner.records import StoredPicture
 from limner.studio import Studio
+from limner.web.files.responses import known
 from limner.web.visit import StudioOf
 
 __all__ = ["router"]
@@ -86,7 +87,7 @@ async def _whole(request: Request, find: Find, version: str, download: bool = Fa
     # What a browser would not show as a picture is never opened in the page's own name.
     how = "attachment" if download or not picture.shown else "inline"
     headers["Content-Disposition"] = f'{how}; filename="{picture.name}"'
-    if _known(request, tag):
+    if known(request, tag):
         return Response(status_code=304, headers=headers)
     kind = picture.media_type if picture.shown else "application/octet-stream"
     return FileResponse(picture.path, headers=headers, media_type=kind)
@@ -101,7 +102,7 @@ async def _small(request: Request, studio: Studio, find: Find, width: int, versi
     picture, data = await anyio.to_thread.run_sync(look)
     tag = f'"{picture.digest}-{width}"'
     headers = _headers(picture, version, tag)
-    if _known(request, tag):
+    if known(request, tag):
         return Response(status_code=304, headers=headers)
     if data is None:
         # Waiting here holds no thread, and who scrolled on meanwhile is not drawn for.
@@ -120,11 +121,6 @@ def _headers(picture: StoredPicture, version: str, tag: str) -> dict[str, str]:
         "X-Content-Type-Options": "nosniff",
         "Cross-Origin-Resource-Policy": "same-origin",
     }
-
-
-def _known(request: Request, tag: str) -> bool:
-    named = request.headers.get("if-none-match", "")
-    return tag in {one.strip().removeprefix("W/") for one in named.split(",")}
 
 
 def _drawing(request: Request) -> CapacityLimiter:

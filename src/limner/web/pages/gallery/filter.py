@@ -68,7 +68,7 @@ def query_of(wanted: GalleryFilter, **more: Any) -> str:
     return urlencode({name: value for name, value in parts.items() if value != ""})
 
 
-def _asked(request: Request) -> Asked:
+async def _asked(request: Request) -> Asked:
     typed = {name: value[:LONGEST].strip() for name, value in request.query_params.items()}
     errors: dict[str, str] = {}
 
@@ -108,9 +108,5 @@ def _zone(name: str) -> tzinfo:
         return UTC
 
 
-async def _read(request: Request) -> Asked:
-    return _asked(request)
-
-
-FilterOf = Annotated[Asked, Depends(_read)]
+FilterOf = Annotated[Asked, Depends(_asked)]
 """The filter of a request's query."""

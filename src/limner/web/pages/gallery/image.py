@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from limner.records import ImageDetail
 from limner.web.pages.gallery.filter import FilterOf
-from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page
+from limner.web.visit import Notice, StudioOf, back, is_partial, page
 
 __all__ = ["router"]
 
@@ -35,15 +35,12 @@ def _links(found: ImageDetail, query: str) -> dict[str, Any]:
 
 
 @router.get("/images/{number}")
-def image(
-    request: Request, visit: Visit, studio: StudioOf, asked: FilterOf, number: Number, file: bool = False
-) -> Response:
+def image(request: Request, studio: StudioOf, asked: FilterOf, number: Number, file: bool = False) -> Response:
     """The page of one picture, with its neighbours under the filter that it was found by."""
     found = studio.gallery.detail(number, asked.wanted)
     said = studio.gallery.inspect(number) if file else None
     return page(
         request,
-        visit,
         "pages/image.html",
         found=found,
         image=found,
@@ -54,13 +51,12 @@ def image(
 
 
 @router.get("/images/{number}/details")
-def details(request: Request, visit: Visit, studio: StudioOf, asked: FilterOf, number: Number) -> Response:
+def details(request: Request, studio: StudioOf, asked: FilterOf, number: Number) -> Response:
     """How a picture was made and what can be done with it, for the lightbox."""
     found = studio.gallery.detail(number, asked.wanted)
     links = _links(found, asked.query)
     return page(
         request,
-        visit,
         "fragments/image_details.html",
         found=found,
         image=found,
@@ -72,11 +68,11 @@ def details(request: Request, visit: Visit, studio: StudioOf, asked: FilterOf, n
 
 
 @router.get("/images/{number}/file")
-def file_says(request: Request, visit: Visit, studio: StudioOf, number: Number) -> Response:
+def file_says(request: Request, studio: StudioOf, number: Number) -> Response:
     """What the file says of itself, and whether that holds."""
     if not is_partial(request):
         return back(f"/images/{number}?file=1")
-    return page(request, visit, "fragments/image_file.html", said=studio.gallery.inspect(number))
+    return page(request, "fragments/image_file.html", said=studio.gallery.inspect(number))
 
 
 @router.get("/images/{number}/share")
@@ -106,12 +102,10 @@ def favourite(
 
 
 @router.get("/images/{number}/delete")
-def ask_delete(request: Request, visit: Visit, studio: StudioOf, asked: FilterOf, number: Number) -> Response:
+def ask_delete(request: Request, studio: StudioOf, asked: FilterOf, number: Number) -> Response:
     """Ask before a picture is erased, where no script can."""
     studio.gallery.picture(number)
-    return page(
-        request, visit, "pages/gallery_delete.html", numbers=[number], here=f"/images/{number}", query=asked.query
-    )
+    return page(request, "pages/gallery_delete.html", numbers=[number], here=f"/images/{number}", query=asked.query)
 
 
 @router.post("/images/{number}/delete")

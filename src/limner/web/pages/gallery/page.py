@@ -15,9 +15,10 @@ from markupsafe import Markup
 from limner.errors import InputRefused
 from limner.records import GalleryFilter, MonthCount
 from limner.studio import Studio
+from limner.web.access.identity import visitor_of
 from limner.web.pages.gallery import compare, image
 from limner.web.pages.gallery.filter import Asked, FilterOf, query_of
-from limner.web.visit import Notice, StudioOf, Visit, back, page
+from limner.web.visit import Notice, StudioOf, back, page
 
 __all__ = ["router"]
 
@@ -39,14 +40,14 @@ _kept: OrderedDict[Hashable, Markup] = OrderedDict()
 _guard = threading.Lock()
 
 
-def _body(request: Request, visit: Visit, studio: Studio, asked: Asked, cursor: str) -> Markup:
+def _body(request: Request, studio: Studio, asked: Asked, cursor: str) -> Markup:
     """What the page shows, drawn: the same for all who may see the same, so it is drawn once for them."""
     gallery = studio.gallery
     # Looking whether anything changed costs a tenth of looking at everything.
     typed = () if not asked.errors else tuple(sorted(asked.typed.items()))
     key = (
         str(studio.settings.home),
-        visit.owner,
+        visitor_of(request).owner,
         asked.query,
         str(asked.wanted.zone),
         typed,
@@ -98,9 +99,9 @@ def _rail(request: Request, months: tuple[MonthCount, ...], wanted: GalleryFilte
 
 
 @router.get("/gallery")
-def gallery(request: Request, visit: Visit, studio: StudioOf, asked: FilterOf, cursor: str = "") -> Response:
+def gallery(request: Request, studio: StudioOf, asked: FilterOf, cursor: str = "") -> Response:
     """The gallery's page: its first pictures, or those from a cursor on."""
-    return page(request, visit, "pages/gallery.html", body=_body(request, visit, studio, asked, cursor[:100]))
+    return page(request, "pages/gallery.html", body=_body(request, studio, asked, cursor[:100]))
 
 
 @router.get("/gallery/window")
@@ -143,7 +144,6 @@ def ids(
 @router.post("/gallery/chosen")
 def chosen(
     request: Request,
-    visit: Visit,
     studio: StudioOf,
     asked: FilterOf,
     do: Annotated[str, Form()],
@@ -169,7 +169,7 @@ def chosen(
         words = "marked as favourites" if do == "favourite" else "no longer favourites"
         return back(here, Notice("note", f"{_pictures(count)} {'is' if count == 1 else 'are'} {words}."))
     if do == "delete":
-        return page(request, visit, "pages/gallery_delete.html", numbers=numbers, here=here, query=asked.query)
+        return page(request, "pages/gallery_delete.html", numbers=numbers, here=here, query=asked.query)
     if do == "delete-surely":
         return back(here, Notice("note", f"{_pictures(studio.gallery.delete(numbers))} erased."))
     if do != "zip":

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from starlette.datastructures import FormData
 
 from limner.errors import ConsentNeeded, InputRefused, LimnerError
 from limner.records import Grid, Ranking
 from limner.studio import Studio
-from limner.web.access.identity import Visitor
 from limner.web.files.responses import made_file
-from limner.web.live import event_stream, live_of
+from limner.web.live import live_part
 from limner.web.pages.grids.compare_form import CompareForm, read_compare
-from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page, wish_of
+from limner.web.visit import Notice, Sent, StudioOf, back, is_partial, page, wish_of
 
 __all__ = ["router"]
 
@@ -27,58 +25,48 @@ MOST_SKIPPED = 300
 MOST_LISTED = 30
 
 
-async def _sent(request: Request) -> FormData:
-    return await request.form()
-
-
-Sent = Annotated[FormData, Depends(_sent)]
-
-
 # --- checkpoints of a training ------------------------------------------------------------------------------------
 
 
 @router.get("/trainings/{training}/compare")
-def compare_page(request: Request, visit: Visit, studio: StudioOf, training: str) -> Response:
+def compare_page(request: Request, studio: StudioOf, training: str) -> Response:
     """Which checkpoints, strengths, prompts and seed to compare; and what that costs."""
     found = studio.trainings.get(training)
     if found.id != training:
         return back(f"/trainings/{found.id}/compare")
-    return _compare(request, visit, studio, CompareForm.first(studio, found))
+    return _compare(request, studio, CompareForm.first(studio, found))
 
 
 @router.post("/trainings/{training}/compare")
-def compare(request: Request, visit: Visit, studio: StudioOf, training: str, sent: Sent) -> Response:
+def compare(request: Request, studio: StudioOf, training: str, sent: Sent) -> Response:
     """Start a comparison; or only look at the price, where the form says so."""
     form = read_compare(sent, CompareForm.first(studio, studio.trainings.get(training)))
     if sent.get("do") == "price":
-        return _compare(request, visit, studio, form)
+        return _compare(request, studio, form)
     try:
         grid = form.start(studio, yes=sent.get("yes") == "yes", wish=wish_of(sent))
     except ConsentNeeded as question:
         form.question = question.message
-        return _compare(request, visit, studio, form, question.status)
+        return _compare(request, studio, form, question.status)
     except LimnerError as refusal:
         form.refuse(refusal)
-        return _compare(request, visit, studio, form, refusal.status)
+        return _compare(request, studio, form, refusal.status)
     return back(f"/grids/{grid.id}")
 
 
-def _compare(request: Request, visit: Visitor, studio: Studio, form: CompareForm, status: int = 200) -> Response:
+def _compare(request: Request, studio: Studio, form: CompareForm, status: int = 200) -> Response:
     if not form.refused:
         form.look_at_price(studio)
     if is_partial(request):
-        return page(request, visit, "fragments/compare_price.html", status=200, form=form)
+        return page(request, "fragments/compare_price.html", status=200, form=form)
     grids = studio.grids.list(form.training.id)
     subject = studio.subjects.get(form.training.subject)
-    return page(
-        request, visit, "pages/compare.html", status=status, form=form, grids=grids, subject=subject, nav="subjects"
-    )
+    return page(request, "pages/compare.html", status=status, form=form, grids=grids, subject=subject, nav="subjects")
 
 
 @router.post("/trainings/{training}/pick")
-def pick(visit: Visit, studio: StudioOf, training: str, sent: Sent) -> Response:
+def pick(studio: StudioOf, training: str, sent: Sent) -> Response:
     """Make a checkpoint the subject's next version."""
-    del visit
     step = str(sent.get("step", ""))
     if not step.isdecimal() or len(step) > 9:
         raise InputRefused("Which checkpoint?", remedy="Choose a step.", thing="step")
@@ -90,27 +78,25 @@ def pick(visit: Visit, studio: StudioOf, training: str, sent: Sent) -> Response:
 
 
 @router.get("/grids")
-def grids(request: Request, visit: Visit, studio: StudioOf, before: str = "") -> Response:
+def grids(request: Request, studio: StudioOf, before: str = "") -> Response:
     """The grids, newest first; those older than the one named by ``before``."""
     last = studio.grids.grid(before) if before else None
     found = studio.grids.list(limit=MOST_LISTED + 1, before=(last.created_at, last.id) if last else None)
     shown = found[:MOST_LISTED]
     older = f"/grids?before={shown[-1].id}" if len(found) > MOST_LISTED else ""
-    return page(
-        request, visit, "pages/grids.html", grids=shown, older=older, newest="/grids" if before else "", nav="create"
-    )
+    return page(request, "pages/grids.html", grids=shown, older=older, newest="/grids" if before else "", nav="create")
 
 
 # --- a grid -------------------------------------------------------------------------------------------------------
 
 
 @router.get("/grids/{grid}")
-def show(request: Request, visit: Visit, studio: StudioOf, grid: str) -> Response:
+def show(request: Request, studio: StudioOf, grid: str) -> Response:
     """A grid with its pictures, and what the votes say."""
     found = studio.grids.grid(grid)
     if found.id != grid:
         return back(f"/grids/{found.id}")
-    return page(request, visit, "pages/grid.html", **_context(studio, found), nav=_nav(found))
+    return page(request, "pages/grid.html", **_context(studio, found), nav=_nav(found))
 
 
 def _nav(grid: Grid) -> str:
@@ -140,36 +126,30 @@ def _errors(grid: Grid) -> list[tuple[str, str, int]]:
 
 
 @router.get("/grids/{grid}/live")
-async def live(request: Request, visit: Visit, studio: StudioOf, grid: str) -> Response:
+async def live(request: Request, studio: StudioOf, grid: str) -> Response:
     """The part of a grid's page that changes while it is drawn."""
     first = await asyncio.to_thread(studio.grids.grid, grid)
     context = await asyncio.to_thread(_context, studio, first)
-    template = request.app.state.templates.get_template("fragments/grid_live.html")
-
-    def render(now: Grid) -> str:
-        html: str = template.render(
-            **{**context, "grid": now, "errors": _errors(now)}, csrf_token=visit.csrf, request=request
-        )
-        return html
-
-    source = live_of(request).follow(
-        ("grid", first.id), lambda: studio.grids.grid(first.id), lambda now: now.state.ended
+    return live_part(
+        request,
+        "fragments/grid_live.html",
+        key=("grid", first.id),
+        look=lambda: studio.grids.grid(first.id),
+        ended=lambda now: now.state.ended,
+        context=lambda now: {**context, "grid": now, "errors": _errors(now), "request": request},
     )
-    return event_stream(request, source, render)
 
 
 @router.post("/grids/{grid}/cancel")
-def cancel(visit: Visit, studio: StudioOf, grid: str) -> Response:
+def cancel(studio: StudioOf, grid: str) -> Response:
     """Stop what is not drawn yet."""
-    del visit
     found = studio.grids.cancel(grid)
     return back(f"/grids/{found.id}", Notice("note", "It stops. Pictures that are there stay."))
 
 
 @router.post("/grids/{grid}/delete")
-def delete(visit: Visit, studio: StudioOf, grid: str) -> Response:
+def delete(studio: StudioOf, grid: str) -> Response:
     """Forget a grid; its pictures stay."""
-    del visit
     found = studio.grids.grid(grid)
     studio.grids.delete(found.id)
     to = f"/trainings/{found.training}/compare" if found.training else "/grids"
@@ -177,17 +157,15 @@ def delete(visit: Visit, studio: StudioOf, grid: str) -> Response:
 
 
 @router.get("/grids/{grid}/sheet")
-def sheet(visit: Visit, studio: StudioOf, grid: str) -> Response:
+def sheet(studio: StudioOf, grid: str) -> Response:
     """The whole grid as one labelled picture."""
-    del visit
     found = studio.grids.grid(grid)
     return made_file(lambda folder: studio.grids.sheet(found.id, folder / f"{found.id}.png"), "image/png")
 
 
 @router.get("/grids/{grid}/zip")
-def archive(visit: Visit, studio: StudioOf, grid: str) -> Response:
+def archive(studio: StudioOf, grid: str) -> Response:
     """All pictures of a grid, each named by its cell."""
-    del visit
     found = studio.grids.grid(grid)
     return made_file(lambda folder: studio.grids.archive(found.id, folder / f"{found.id}.zip"), "application/zip")
 
@@ -196,15 +174,13 @@ def archive(visit: Visit, studio: StudioOf, grid: str) -> Response:
 
 
 @router.get("/grids/{grid}/vote")
-def vote_page(
-    request: Request, visit: Visit, studio: StudioOf, grid: str, skipped: str = "", said: str = ""
-) -> Response:
+def vote_page(request: Request, studio: StudioOf, grid: str, skipped: str = "", said: str = "") -> Response:
     """Two pictures to choose between. What they are is told after the vote."""
-    return _vote(request, visit, studio, studio.grids.grid(grid), _pairs(skipped), said)
+    return _vote(request, studio, studio.grids.grid(grid), _pairs(skipped), said)
 
 
 @router.post("/grids/{grid}/vote")
-def vote(request: Request, visit: Visit, studio: StudioOf, grid: str, sent: Sent) -> Response:
+def vote(request: Request, studio: StudioOf, grid: str, sent: Sent) -> Response:
     """Take a vote, a skip or an undo, and show the next pair."""
     found = studio.grids.grid(grid)
     skipped = _pairs(str(sent.get("skipped", "")))
@@ -221,14 +197,12 @@ def vote(request: Request, visit: Visit, studio: StudioOf, grid: str, sent: Sent
         studio.grids.vote(found.id, winner, loser, after=after)
         said = "voted"
     if is_partial(request):
-        return _vote(request, visit, studio, studio.grids.grid(found.id), skipped, said)
+        return _vote(request, studio, studio.grids.grid(found.id), skipped, said)
     words = ",".join(f"{one}-{other}" for one, other in skipped)
     return back(f"/grids/{found.id}/vote?said={said}{f'&skipped={words}' if words else ''}")
 
 
-def _vote(
-    request: Request, visit: Visitor, studio: Studio, grid: Grid, skipped: list[tuple[int, int]], said: str
-) -> Response:
+def _vote(request: Request, studio: Studio, grid: Grid, skipped: list[tuple[int, int]], said: str) -> Response:
     pair = studio.grids.next_pair(grid.id, skipped=skipped)
     votes = studio.grids.votes(grid.id)
     context: dict[str, Any] = {
@@ -241,7 +215,7 @@ def _vote(
         "decided": _decided(studio.grids.ranking(grid.id)) if votes else "",
     }
     template = "fragments/vote.html" if is_partial(request) else "pages/vote.html"
-    return page(request, visit, template, **context, nav=_nav(grid))
+    return page(request, template, **context, nav=_nav(grid))
 
 
 def _decided(rankings: tuple[Ranking, ...]) -> str:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from starlette.datastructures import FormData
 
 from limner.errors import Conflict, ConsentNeeded, LimnerError
 from limner.records import Job, TrainingRun
 from limner.studio import Studio
-from limner.web.access.identity import Visitor
-from limner.web.live import event_stream, live_of
+from limner.web.live import live_part
 from limner.web.pages.training.curves import curve
 from limner.web.pages.training.form import PRESETS, TrainView, form_again, read_form, train_view
-from limner.web.visit import Notice, StudioOf, Visit, back, is_partial, page, wish_of
+from limner.web.visit import Notice, Sent, StudioOf, back, is_partial, page, wish_of
 
 __all__ = ["router"]
 
@@ -28,71 +26,63 @@ LOG_LINES = 200
 MOST_PLANNED = 12
 
 
-async def _sent(request: Request) -> FormData:
-    return await request.form()
-
-
-Sent = Annotated[FormData, Depends(_sent)]
-
-
 # --- before -----------------------------------------------------------------------------------------------------
 
 
 @router.get("/subjects/{slug}/train")
-def train_page(request: Request, visit: Visit, studio: StudioOf, slug: str, again: str = "") -> Response:
+def train_page(request: Request, studio: StudioOf, slug: str, again: str = "") -> Response:
     """What a training could be, and what it would cost; a link fills the form in, or an earlier run: ``again``."""
     form = form_again(studio.trainings.get(again)) if again else read_form(request.query_params)
-    return _train(request, visit, train_view(studio, slug, form))
+    return _train(request, train_view(studio, slug, form))
 
 
 @router.post("/subjects/{slug}/train")
-def train(request: Request, visit: Visit, studio: StudioOf, slug: str, sent: Sent) -> Response:
+def train(request: Request, studio: StudioOf, slug: str, sent: Sent) -> Response:
     """Start a training; or only look at the price, or leave the dataset for the photos, where the form says so."""
     form = read_form(sent)
     if sent.get("do") == "photos":
         form.dataset = ""
     view = train_view(studio, slug, form)
     if sent.get("do") in ("price", "photos"):
-        return _train(request, visit, view)
+        return _train(request, view)
     if view.errors:
-        return _train(request, visit, view, 422)
+        return _train(request, view, 422)
     options = form.options()
     if view.chosen is not None:
         options["trainer"] = view.chosen.trainer
     try:
         job = studio.jobs.once(wish_of(sent), lambda: studio.train(slug, yes=view.agreed, **options))
     except LimnerError as refusal:
-        return _train(request, visit, train_view(studio, slug, form, refusal), refusal.status)
+        return _train(request, train_view(studio, slug, form, refusal), refusal.status)
     return back(f"/trainings/{job.target}")
 
 
 @router.post("/subjects/{slug}/train/offer")
-def offer(request: Request, visit: Visit, studio: StudioOf, slug: str, sent: Sent) -> Response:
+def offer(request: Request, studio: StudioOf, slug: str, sent: Sent) -> Response:
     """The parts of the form that depend on the rest of it: trainers, their price, the button."""
     if not is_partial(request):
-        return _train(request, visit, train_view(studio, slug, read_form(sent)))
-    return page(request, visit, "fragments/train_offer.html", view=train_view(studio, slug, read_form(sent)))
+        return _train(request, train_view(studio, slug, read_form(sent)))
+    return page(request, "fragments/train_offer.html", view=train_view(studio, slug, read_form(sent)))
 
 
-def _train(request: Request, visit: Visitor, view: TrainView, status: int = 200) -> Response:
-    return page(request, visit, "pages/train.html", status=status, view=view, presets=PRESETS, nav="subjects")
+def _train(request: Request, view: TrainView, status: int = 200) -> Response:
+    return page(request, "pages/train.html", status=status, view=view, presets=PRESETS, nav="subjects")
 
 
 # --- a run ------------------------------------------------------------------------------------------------------
 
 
 @router.get("/trainings/{training}")
-def show(request: Request, visit: Visit, studio: StudioOf, training: str) -> Response:
+def show(request: Request, studio: StudioOf, training: str) -> Response:
     """A training: live while it goes on, its record afterwards."""
     run = studio.trainings.view(training)
     if run.training.id != training:
         return back(f"/trainings/{run.training.id}")
-    return _run_page(request, visit, studio, run)
+    return _run_page(request, studio, run)
 
 
 def _run_page(
     request: Request,
-    visit: Visitor,
     studio: Studio,
     run: TrainingRun,
     *,
@@ -101,7 +91,7 @@ def _run_page(
 ) -> Response:
     subject = studio.subjects.get(run.training.subject)
     context = _context(run) | {"subject": subject, "question": question, "wish": uuid4().hex, "nav": "subjects"}
-    return page(request, visit, "pages/training.html", status=status, **context)
+    return page(request, "pages/training.html", status=status, **context)
 
 
 def _context(run: TrainingRun) -> dict[str, Any]:
@@ -134,25 +124,22 @@ def _planned(recipe: Mapping[str, Any], last: int) -> list[int]:
 
 
 @router.get("/trainings/{training}/live")
-async def live(request: Request, visit: Visit, studio: StudioOf, training: str) -> Response:
+async def live(request: Request, studio: StudioOf, training: str) -> Response:
     """The live part of a run's page, sent whole whenever something has changed."""
     run = await asyncio.to_thread(studio.trainings.view, training)
-    template = request.app.state.templates.get_template("fragments/training_live.html")
-
-    def render(now: TrainingRun) -> str:
-        html: str = template.render(**_context(now), csrf_token=visit.csrf, live=True)
-        return html
-
-    source = live_of(request).follow(
-        ("training", run.training.id), lambda: studio.trainings.view(run.training.id), lambda now: now.over
+    return live_part(
+        request,
+        "fragments/training_live.html",
+        key=("training", run.training.id),
+        look=lambda: studio.trainings.view(run.training.id),
+        ended=lambda now: now.over,
+        context=lambda now: _context(now) | {"live": True},
     )
-    return event_stream(request, source, render)
 
 
 @router.get("/trainings/{training}/curves")
-def curves(visit: Visit, studio: StudioOf, training: str, since: int = 0) -> Response:
+def curves(studio: StudioOf, training: str, since: int = 0) -> Response:
     """The points of the curves after a step, for the script that draws them."""
-    del visit
     found = studio.trainings.get(training)
     total = int(found.recipe.get("steps", 0))
     loss, rate = curve(found.losses, total), curve(found.rates, total, smoothed=False)
@@ -165,16 +152,14 @@ def curves(visit: Visit, studio: StudioOf, training: str, since: int = 0) -> Res
 
 
 @router.get("/trainings/{training}/log")
-def log(visit: Visit, studio: StudioOf, training: str) -> Response:
+def log(studio: StudioOf, training: str) -> Response:
     """The end of the trainer's log as a text file."""
-    del visit
     return Response(studio.trainings.log(training), media_type="text/plain; charset=utf-8")
 
 
 @router.post("/trainings/{training}/cancel")
-def cancel(visit: Visit, studio: StudioOf, training: str) -> Response:
+def cancel(studio: StudioOf, training: str) -> Response:
     """Ask a training to stop at its next safe point."""
-    del visit
     found = studio.trainings.get(training)
     job = studio.cancel(found.id)
     if job.state.ended:
@@ -183,7 +168,7 @@ def cancel(visit: Visit, studio: StudioOf, training: str) -> Response:
 
 
 @router.post("/trainings/{training}/resume")
-def resume(request: Request, visit: Visit, studio: StudioOf, training: str, sent: Sent) -> Response:
+def resume(request: Request, studio: StudioOf, training: str, sent: Sent) -> Response:
     """Go on with a stopped training. Where that is paid anew the page asks first."""
     run = studio.trainings.view(training)
     path = f"/trainings/{run.training.id}"
@@ -197,7 +182,7 @@ def resume(request: Request, visit: Visit, studio: StudioOf, training: str, sent
     try:
         studio.jobs.once(wish_of(sent), go_on)
     except ConsentNeeded as question:
-        return _run_page(request, visit, studio, run, question=question, status=question.status)
+        return _run_page(request, studio, run, question=question, status=question.status)
     except Conflict as refusal:
         return back(path, Notice("warning", refusal.message, refusal.remedy))
     return back(path, Notice("note", "The training goes on."))
