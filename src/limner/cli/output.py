@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from limner.cli.terminal import trusted
 from limner.errors import LimnerError
-from limner.plain_text import json_text, one_line
+from limner.plain_text import json_text, one_line, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +24,6 @@ __all__ = [
     "console",
     "fail",
     "hanging",
-    "plain",
     "remarks",
     "short",
     "show",
@@ -56,23 +52,6 @@ def console(stderr: bool = False) -> Console:
     target = sys.stderr if stderr else sys.stdout
     width = None if target.isatty() or os.environ.get("COLUMNS") else ENDLESS
     return Screen(file=trusted(target), highlight=False, markup=False, emoji=False, width=width)
-
-
-def plain(value: Any) -> Any:
-    """Any record as JSON data."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="seconds")
-    if isinstance(value, Path | Decimal):
-        return str(value)
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes):
-        return [plain(entry) for entry in value]
-    return value
 
 
 def show(value: Any, as_json: bool, render: Callable[[Console], None]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from limner.cli.arguments import BaseName, Json, Slug
-from limner.cli.output import hanging, plain, show, studio, table
+from limner.cli.output import hanging, show, studio, table
 from limner.errors import InputRefused
 from limner.types import Crop, Severity
 
@@ -156,7 +156,7 @@ def captions(
                 fill_empty=fill_empty,
             )
     words = "put back" if undo else "would change" if what_if else "changed"
-    show(plain(done), as_json, lambda out: _changes(out, done, words))
+    show(done, as_json, lambda out: _changes(out, done, words))
 
 
 def _changes(out: Console, done: CaptionChanges, words: str) -> None:

@@ -14,11 +14,12 @@ from limner.cli import offers as choosing
 from limner.cli.arguments import BaseName, Detach, Extra, GeneratorName, Json, WhatIf, Yes
 from limner.cli.consent_prompt import show_what_if, with_base, with_consent
 from limner.cli.help_layout import Noun
-from limner.cli.output import hanging, plain, show, studio, table
+from limner.cli.output import hanging, show, studio, table
 from limner.cli.progress import follow
 from limner.cli.trainings import recipe_settings
 from limner.errors import LoraRefused, NotReady
 from limner.options import GenerateOptions
+from limner.plain_text import plain
 from limner.processes import program
 
 if TYPE_CHECKING:
