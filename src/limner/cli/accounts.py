@@ -69,7 +69,8 @@ def login(
         token = typer.prompt(f"Token for {about.title} (not shown)", hide_input=True, err=True)
     with studio() as it:
         account = it.accounts.login(vendor, token)
-    _tell(account, f"Logged in to {account.title}{_as(account)}; the token is kept in {account.where}.", as_json)
+    who = f" as {account.who}" if account.who else ""
+    _tell(account, f"Logged in to {account.title}{who}; the token is kept in {account.where}.", as_json)
 
 
 def logout(vendor: Vendor, as_json: Json = False) -> None:
@@ -119,10 +120,6 @@ def _state(account: Account) -> str:
     if account.problem:
         return account.problem
     return "accepted" if account.ok else "not asked"
-
-
-def _as(account: Account) -> str:
-    return f" as {account.who}" if account.who else ""
 
 
 def _tell(account: Account, words: str, as_json: bool) -> None:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limner.atomic_file import atomic_file
-from limner.cli.arguments import Json, OnlySlug, Sure
+from limner.cli.arguments import Json, OfSubject, OnlySlug, Sure
 from limner.cli.consent_prompt import agree
 from limner.cli.output import ago, show, size, studio, table
 from limner.errors import InputRefused, StorageFailed
 
 if TYPE_CHECKING:
     from limner.records import GalleryFilter
-    from limner.studio import Studio
 
 __all__ = ["add_to"]
 
@@ -30,7 +29,6 @@ Favourites = Annotated[bool, typer.Option("--favourites", help="Only favourites.
 Since = Annotated[datetime | None, typer.Option(metavar="DAY", formats=["%Y-%m-%d"], help="From this day on (UTC).")]
 Until = Annotated[datetime | None, typer.Option(metavar="DAY", formats=["%Y-%m-%d"], help="Until this day (UTC).")]
 Seed = Annotated[int | None, typer.Option(metavar="N", help="Only those of this seed.", min=0)]
-Subject = Annotated[str, typer.Option(metavar="SLUG", help="Only this subject's.")]
 
 
 def add_to(group: typer.Typer) -> None:
@@ -105,7 +103,7 @@ def delete(
 def download(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The zip to write; or a PNG with --share.")],
     images: Numbers = None,
-    subject: Subject = "",
+    subject: OfSubject = "",
     lora: Lora = "",
     text: Text = "",
     generator: By = "",
@@ -134,14 +132,10 @@ def download(
             written = _write(file, [it.gallery.share_copy((images or [])[0])])
             count = 1
         else:
-            count, written = _zip(it, file, images or it.gallery.ids(wanted))
+            packed = it.gallery.archive(images or it.gallery.ids(wanted))
+            count, written = packed.count, _write(file, packed.chunks())
     words = f"{file}: {_pictures(count)}, {size(written)}"
     show({"file": str(file), "images": count, "bytes": written}, as_json, lambda out: out.print(words, soft_wrap=True))
-
-
-def _zip(it: Studio, file: Path, images: list[int]) -> tuple[int, int]:
-    packed = it.gallery.archive(images)
-    return packed.count, _write(file, packed.chunks())
 
 
 def _write(file: Path, chunks: Any) -> int:

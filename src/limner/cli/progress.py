@@ -167,8 +167,8 @@ class Display:
                 self._out.print(f"{words}: {details(job.progress)}")
 
 
-def follow(studio: Studio, job: Job, *, detach: bool, as_json: bool) -> Job | None:
-    """Show a job's progress until it has ended; raise the error that it ended with. None when detached.
+def follow(studio: Studio, job: Job, *, detach: bool = False, as_json: bool) -> Job:
+    """Show a job's progress until it has ended; raise the error that it ended with. Detached, the command ends here.
 
     Ctrl-C only stops the watching: the worker goes on, and the user is told how to watch or cancel. Exit code 130.
     """
@@ -176,7 +176,7 @@ def follow(studio: Studio, job: Job, *, detach: bool, as_json: bool) -> Job | No
         words = f"Started {job.id}.\nWatch it: limner jobs watch {short(job.id)}"
         show(job, as_json, lambda out: out.print(words))
         studio.jobs.wait_for_worker()
-        return None
+        raise typer.Exit
     try:
         with Display(console(stderr=True), quiet=as_json) as display:
             for current in studio.watch(job):

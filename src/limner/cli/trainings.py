@@ -99,13 +99,10 @@ def train(
     with studio() as it:
         if what_if:
             show_what_if(it.trainings.start(slug, what_if=True, **options), as_json)
-            return
         if not dataset:
             remarks(_cut(it.photos.health(slug, base=base)), as_json=as_json)
         job = with_consent(lambda agreed: it.train(slug, **options, yes=agreed), yes=yes, as_json=as_json)
-        ended = follow(it, job, detach=detach, as_json=as_json)
-        if ended is None:
-            return
+        follow(it, job, detach=detach, as_json=as_json)
         training = it.trainings.view(job.target).training
     remarks(training.findings, as_json=as_json)
     show(training, as_json, lambda out: out.print(_next(training), soft_wrap=True))
@@ -168,7 +165,7 @@ def watch(training: TrainingName, as_json: Json = False) -> None:
     """Follow a running training; Ctrl-C stops the watching only."""
     with studio() as it:
         found = it.trainings.get(training)
-        follow(it, it.jobs.get(found.id), detach=False, as_json=as_json)
+        follow(it, it.jobs.get(found.id), as_json=as_json)
         found = it.trainings.view(found.id).training
     show(found, as_json, lambda out: _show(out, found))
 
@@ -244,9 +241,7 @@ def resume(
     with studio() as it:
         if what_if:
             show_what_if(it.trainings.resume(training, what_if=True), as_json)
-            return
         job = with_consent(lambda agreed: it.trainings.resume(training, yes=agreed), yes=yes, as_json=as_json)
-        if follow(it, job, detach=detach, as_json=as_json) is None:
-            return
+        follow(it, job, detach=detach, as_json=as_json)
         found = it.trainings.get(training)
     show(found, as_json, lambda out: out.print(_next(found), soft_wrap=True))
