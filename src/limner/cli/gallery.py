@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +13,6 @@ from limner.cli.arguments import Json, OfSubject, OnlySlug, Sure
 from limner.cli.consent_prompt import agree
 from limner.cli.output import ago, show, size, studio, table
 from limner.errors import InputRefused, StorageFailed
-
-if TYPE_CHECKING:
-    from limner.records import GalleryFilter
 
 __all__ = ["add_to"]
 
@@ -57,7 +54,9 @@ def list_all(
       limner images list rex --favourites
       limner images list --text "beach night" --since 2026-11-01 --limit 200
     """
-    wanted = _wanted(slug, lora, text, generator, favourites, since, until, seed)
+    from limner.records import GalleryFilter
+
+    wanted = GalleryFilter(slug, lora, text, generator, favourites, _day(since), _day(until), seed)
     with studio() as it:
         found = [it.generations.image(image.id) for image in it.gallery.page(wanted, limit=limit).images]
     rows = [(i.id, i.prompt, f"{i.width}×{i.height}", i.seed, i.generator, ago(i.created_at)) for i in found]
@@ -124,7 +123,9 @@ def download(
       limner images download two.zip 812 815
       limner images download clean.png 812 --share
     """
-    wanted = _wanted(subject, lora, text, generator, favourites, since, until, seed)
+    from limner.records import GalleryFilter
+
+    wanted = GalleryFilter(subject, lora, text, generator, favourites, _day(since), _day(until), seed)
     with studio() as it:
         if share:
             if len(images or []) != 1:
@@ -154,20 +155,8 @@ def _write(file: Path, chunks: Any) -> int:
     return written
 
 
-def _wanted(
-    slug: str,
-    lora: str,
-    text: str,
-    generator: str,
-    favourites: bool,
-    since: datetime | None,
-    until: datetime | None,
-    seed: int | None,
-) -> GalleryFilter:
-    from limner.records import GalleryFilter
-
-    days = (since.date() if since else None, until.date() if until else None)
-    return GalleryFilter(slug, lora, text, generator, favourites, *days, seed)
+def _day(moment: datetime | None) -> date | None:
+    return moment.date() if moment else None
 
 
 def _pictures(count: int) -> str:

@@ -16,6 +16,7 @@ from limner.plain_text import json_text, one_line, plain
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from limner.records import HealthFinding
     from limner.studio import Studio
     from limner.types import Finding
 
@@ -54,7 +55,7 @@ def console(stderr: bool = False) -> Console:
     return Screen(file=trusted(target), highlight=False, markup=False, emoji=False, width=width)
 
 
-def show(value: Any, as_json: bool, render: Callable[[Console], None]) -> None:
+def show(value: Any, as_json: bool, render: Callable[[Console], object]) -> None:
     """Print a value as JSON, or let ``render`` draw it."""
     if as_json:
         sys.stdout.write(_json(plain(value), sys.stdout, indent=2))
@@ -78,7 +79,7 @@ def hanging(out: Console, mark: str, words: str, *, indent: int, colour: str = "
     out.print(Text.assemble((mark.ljust(indent), colour), (body, style)), soft_wrap=True)
 
 
-def remarks(findings: Iterable[Finding], *, as_json: bool) -> None:
+def remarks(findings: Iterable[Finding | HealthFinding], *, as_json: bool) -> None:
     """Print warnings to stderr; with ``--json`` they are in the answer already."""
     if as_json:
         return
