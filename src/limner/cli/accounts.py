@@ -98,12 +98,7 @@ def list_accounts(
     with studio() as it:
         found = it.accounts.all(live=live)
     columns = ("vendor", "token", "account", "may do", "state") if live else ("vendor", "token", "state")
-    rows = [
-        (a.vendor, a.where or "–", a.who or "–", a.scope or "–", _state(a))
-        if live
-        else (a.vendor, a.where or "–", _state(a))
-        for a in found
-    ]
+    rows = [(a.vendor, a.where or "–", *((a.who or "–", a.scope or "–") if live else ()), _state(a)) for a in found]
     show(found, as_json, lambda out: table(out, columns, rows, ""))
     if not as_json:
         out = console(stderr=True)

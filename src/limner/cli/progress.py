@@ -74,19 +74,21 @@ def details(progress: Progress | None) -> str:
 
 def _summary(run: StageRun) -> str:
     result = run.result
-    if run.stage == "intake" and result:
+    if not result:
+        return ""
+    if run.stage == "intake":
         refused = f", {result['refused']} refused" if result.get("refused") else ""
         warned = f", {result['warned']} with a warning" if result.get("warned") else ""
         return f"{result.get('accepted', 0) + result.get('warned', 0)} accepted{warned}{refused}"
-    if run.stage == "freeze" and result:
+    if run.stage == "freeze":
         return f"{result.get('photos')} photos, {short(str(result.get('dataset')))}"
-    if run.stage in ("train", "import") and result:
+    if run.stage in ("train", "import"):
         return str(result.get("lora"))
-    if run.stage == "publish" and result:
+    if run.stage == "publish":
         return f"{result.get('repo')} at {short(str(result.get('revision')))}"
-    if run.stage == "verify" and result:
+    if run.stage == "verify":
         return f"{result.get('files')} files read"
-    if run.stage == "generate" and result:
+    if run.stage == "generate":
         return f"{result.get('images')} pictures" if result.get("images") != 1 else "1 picture"
     return ""
 
