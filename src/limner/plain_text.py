@@ -9,11 +9,16 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from limner.errors import NameRefused
 
-__all__ = ["STAND_IN", "fit_for_terminal", "invisible_replaced", "json_text", "one_line", "plain_name"]
+__all__ = ["STAND_IN", "fit_for_terminal", "invisible_replaced", "json_text", "one_line", "plain", "plain_name"]
 
 STAND_IN = "\ufffd"
 """What is shown for a character that is not: one for one, so that columns and styles keep their places."""
@@ -68,6 +73,24 @@ def plain_name(text: str, what: str, *, longest: int, thing: str = "name") -> st
             f"The {what} has {len(name)} characters; {longest} is the most.", remedy="Shorten it.", thing=thing
         )
     return name
+
+
+def plain(value: Any) -> Any:
+    """Any record as JSON data."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    if isinstance(value, Path | Decimal):
+        return str(value)
+    if isinstance(value, str):
+        # Of an enumeration its word.
+        return str(value)
+    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes):
+        return [plain(entry) for entry in value]
+    return value
 
 
 def json_text(value: Any, *, indent: int | None = None, ascii_only: bool = False) -> str:

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from limner.cli.main import run
-from limner.cli.output import ago, console, hanging, plain, short, size, table
+from limner.cli.output import ago, console, hanging, short, size, table
 from limner.cli.progress import Display, details, drawn
 from limner.cli.trainings import recipe_settings
+from limner.plain_text import plain
 from limner.records import Job, StageRun
 from limner.types import JobState, Progress, Visibility
 

@@ -69,7 +69,8 @@ def login(
         token = typer.prompt(f"Token for {about.title} (not shown)", hide_input=True, err=True)
     with studio() as it:
         account = it.accounts.login(vendor, token)
-    _tell(account, f"Logged in to {account.title}{_as(account)}; the token is kept in {account.where}.", as_json)
+    who = f" as {account.who}" if account.who else ""
+    _tell(account, f"Logged in to {account.title}{who}; the token is kept in {account.where}.", as_json)
 
 
 def logout(vendor: Vendor, as_json: Json = False) -> None:
@@ -97,12 +98,7 @@ def list_accounts(
     with studio() as it:
         found = it.accounts.all(live=live)
     columns = ("vendor", "token", "account", "may do", "state") if live else ("vendor", "token", "state")
-    rows = [
-        (a.vendor, a.where or "–", a.who or "–", a.scope or "–", _state(a))
-        if live
-        else (a.vendor, a.where or "–", _state(a))
-        for a in found
-    ]
+    rows = [(a.vendor, a.where or "–", *((a.who or "–", a.scope or "–") if live else ()), _state(a)) for a in found]
     show(found, as_json, lambda out: table(out, columns, rows, ""))
     if not as_json:
         out = console(stderr=True)
@@ -119,10 +115,6 @@ def _state(account: Account) -> str:
     if account.problem:
         return account.problem
     return "accepted" if account.ok else "not asked"
-
-
-def _as(account: Account) -> str:
-    return f" as {account.who}" if account.who else ""
 
 
 def _tell(account: Account, words: str, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from limner.cli.output import short, studio
+from limner.types import SubjectKind
 
 if TYPE_CHECKING:
     from limner.studio import Studio
@@ -16,20 +17,27 @@ if TYPE_CHECKING:
 __all__ = [
     "AllowFew",
     "BaseName",
+    "ClassWord",
     "DatasetName",
     "Detach",
     "Extra",
     "GeneratorName",
+    "Guidance",
     "HubName",
     "JobName",
     "Json",
+    "Kind",
     "LoraName",
+    "OfSubject",
     "OnlySlug",
+    "Photo",
     "PresetName",
     "Public",
     "RecipeFields",
+    "Resolution",
     "SheetFile",
     "Slug",
+    "Steps",
     "Sure",
     "Template",
     "TrainerName",
@@ -107,5 +115,14 @@ RecipeFields = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Change a recipe field, such as rank=8. Repeat it."),
 ]
+Photo = Annotated[str, typer.Argument(metavar="PHOTO", help="Six or more digits of its digest.")]
+Resolution = Annotated[
+    int | None, typer.Option(metavar="PX", help="The buckets' resolution; the base's own if left out.")
+]
+Kind = Annotated[SubjectKind, typer.Option(metavar="KIND", help="person, pet, product, character or style.")]
+ClassWord = Annotated[str, typer.Option(metavar="WORD", help="The plain word for it: person, dog, teapot.")]
+OfSubject = Annotated[str, typer.Option(metavar="SLUG", help="Only this subject's.")]
+Steps = Annotated[int | None, typer.Option(metavar="N", help="Denoising steps.")]
+Guidance = Annotated[float | None, typer.Option(metavar="X", help="Guidance scale.")]
 Template = Annotated[str, typer.Option(metavar="TEXT", help="Caption of photos that have none.")]
 SheetFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the crops into this PNG.")]

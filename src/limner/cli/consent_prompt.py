@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import typer
 
@@ -72,11 +72,10 @@ def price(estimate: Estimate) -> str:
     return f"{money}; {spoken(estimate.seconds)}" if estimate.seconds else money
 
 
-def show_what_if(found: WhatIf, as_json: bool) -> None:
-    """Print the plans; the exit code is 2 if something stands in the way."""
+def show_what_if(found: WhatIf, as_json: bool) -> NoReturn:
+    """Print the plans and end the command; the exit code is 2 if something stands in the way."""
     show(found, as_json, lambda out: _render(out, found))
-    if not found.possible:
-        raise typer.Exit(InputRefused.exit_code)
+    raise typer.Exit(0 if found.possible else InputRefused.exit_code)
 
 
 def _render(out: Console, found: WhatIf) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limner.cli.arguments import Json
+from limner.cli.arguments import Json, OfSubject
 from limner.cli.help_layout import Noun
 from limner.cli.output import ago, hanging, show, studio, table
 
@@ -39,7 +39,7 @@ def add_to(app: typer.Typer) -> None:
 @group.callback()
 def show_costs(
     context: typer.Context,
-    subject: Annotated[str, typer.Option(metavar="SLUG", help="Only this subject's.")] = "",
+    subject: OfSubject = "",
     vendor: Annotated[str, typer.Option(metavar="NAME", help="Only this vendor's, such as fal.")] = "",
     days: Annotated[int | None, typer.Option(metavar="DAYS", help="Only the last days; 1 is today (UTC).")] = None,
     export: Annotated[

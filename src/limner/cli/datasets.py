@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from limner.cli.arguments import AllowFew, BaseName, DatasetName, Json, OnlySlug, SheetFile, Slug, Template
+from limner.cli.arguments import AllowFew, BaseName, DatasetName, Json, OnlySlug, Resolution, SheetFile, Slug, Template
 from limner.cli.help_layout import Noun
 from limner.cli.output import ago, remarks, short, show, studio, table
 
@@ -24,9 +24,7 @@ def add_to(app: typer.Typer) -> None:
 def freeze(
     slug: Slug,
     base: BaseName = "",
-    resolution: Annotated[
-        int | None, typer.Option(metavar="PX", help="The buckets' resolution; the base's own if left out.")
-    ] = None,
+    resolution: Resolution = None,
     template: Template = "",
     captioner: Annotated[str, typer.Option(metavar="NAME", help="Who captions photos that have none.")] = "",
     allow_few: AllowFew = False,

@@ -98,11 +98,8 @@ def verify(
       limner verify --remove-stray
     """
     with studio() as it:
-        if (
-            not last
-            and follow(it, it.maintenance.verify(remove_stray=remove_stray), detach=detach, as_json=as_json) is None
-        ):
-            return
+        if not last:
+            follow(it, it.maintenance.verify(remove_stray=remove_stray), detach=detach, as_json=as_json)
         found = it.maintenance.verification()
     if found is None:
         raise NotFound("The home was not verified yet.", remedy="Do it: limner verify", thing="verification")

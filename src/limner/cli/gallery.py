@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from limner.atomic_file import atomic_file
-from limner.cli.arguments import Json, OnlySlug, Sure
+from limner.cli.arguments import Json, OfSubject, OnlySlug, Sure
 from limner.cli.consent_prompt import agree
 from limner.cli.output import ago, show, size, studio, table
 from limner.errors import InputRefused, StorageFailed
-
-if TYPE_CHECKING:
-    from limner.records import GalleryFilter
-    from limner.studio import Studio
 
 __all__ = ["add_to"]
 
@@ -30,7 +26,6 @@ Favourites = Annotated[bool, typer.Option("--favourites", help="Only favourites.
 Since = Annotated[datetime | None, typer.Option(metavar="DAY", formats=["%Y-%m-%d"], help="From this day on (UTC).")]
 Until = Annotated[datetime | None, typer.Option(metavar="DAY", formats=["%Y-%m-%d"], help="Until this day (UTC).")]
 Seed = Annotated[int | None, typer.Option(metavar="N", help="Only those of this seed.", min=0)]
-Subject = Annotated[str, typer.Option(metavar="SLUG", help="Only this subject's.")]
 
 
 def add_to(group: typer.Typer) -> None:
@@ -59,7 +54,9 @@ def list_all(
       limner images list rex --favourites
       limner images list --text "beach night" --since 2026-11-01 --limit 200
     """
-    wanted = _wanted(slug, lora, text, generator, favourites, since, until, seed)
+    from limner.records import GalleryFilter
+
+    wanted = GalleryFilter(slug, lora, text, generator, favourites, _day(since), _day(until), seed)
     with studio() as it:
         found = [it.generations.image(image.id) for image in it.gallery.page(wanted, limit=limit).images]
     rows = [(i.id, i.prompt, f"{i.width}×{i.height}", i.seed, i.generator, ago(i.created_at)) for i in found]
@@ -105,7 +102,7 @@ def delete(
 def download(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The zip to write; or a PNG with --share.")],
     images: Numbers = None,
-    subject: Subject = "",
+    subject: OfSubject = "",
     lora: Lora = "",
     text: Text = "",
     generator: By = "",
@@ -126,7 +123,9 @@ def download(
       limner images download two.zip 812 815
       limner images download clean.png 812 --share
     """
-    wanted = _wanted(subject, lora, text, generator, favourites, since, until, seed)
+    from limner.records import GalleryFilter
+
+    wanted = GalleryFilter(subject, lora, text, generator, favourites, _day(since), _day(until), seed)
     with studio() as it:
         if share:
             if len(images or []) != 1:
@@ -134,14 +133,10 @@ def download(
             written = _write(file, [it.gallery.share_copy((images or [])[0])])
             count = 1
         else:
-            count, written = _zip(it, file, images or it.gallery.ids(wanted))
+            packed = it.gallery.archive(images or it.gallery.ids(wanted))
+            count, written = packed.count, _write(file, packed.chunks())
     words = f"{file}: {_pictures(count)}, {size(written)}"
     show({"file": str(file), "images": count, "bytes": written}, as_json, lambda out: out.print(words, soft_wrap=True))
-
-
-def _zip(it: Studio, file: Path, images: list[int]) -> tuple[int, int]:
-    packed = it.gallery.archive(images)
-    return packed.count, _write(file, packed.chunks())
 
 
 def _write(file: Path, chunks: Any) -> int:
@@ -160,20 +155,8 @@ def _write(file: Path, chunks: Any) -> int:
     return written
 
 
-def _wanted(
-    slug: str,
-    lora: str,
-    text: str,
-    generator: str,
-    favourites: bool,
-    since: datetime | None,
-    until: datetime | None,
-    seed: int | None,
-) -> GalleryFilter:
-    from limner.records import GalleryFilter
-
-    days = (since.date() if since else None, until.date() if until else None)
-    return GalleryFilter(slug, lora, text, generator, favourites, *days, seed)
+def _day(moment: datetime | None) -> date | None:
+    return moment.date() if moment else None
 
 
 def _pictures(count: int) -> str:

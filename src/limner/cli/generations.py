@@ -11,14 +11,15 @@ import typer
 
 from limner.cli import gallery
 from limner.cli import offers as choosing
-from limner.cli.arguments import BaseName, Detach, Extra, GeneratorName, Json, WhatIf, Yes
+from limner.cli.arguments import BaseName, Detach, Extra, GeneratorName, Guidance, Json, Steps, WhatIf, Yes
 from limner.cli.consent_prompt import show_what_if, with_base, with_consent
 from limner.cli.help_layout import Noun
-from limner.cli.output import hanging, plain, show, studio, table
+from limner.cli.output import hanging, show, studio, table
 from limner.cli.progress import follow
 from limner.cli.trainings import recipe_settings
 from limner.errors import LoraRefused, NotReady
 from limner.options import GenerateOptions
+from limner.plain_text import plain
 from limner.processes import program
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def generate(
     generator: GeneratorName = "",
     width: Pixels = None,
     height: Pixels = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", help="Denoising steps.")] = None,
-    guidance: Annotated[float | None, typer.Option(metavar="X", help="Guidance scale.")] = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Picture i is drawn with seed + i; random if left out.")
     ] = None,
@@ -119,17 +120,13 @@ def generate(
             return
         if what_if:
             show_what_if(it.generations.start(prompt, what_if=True, **options), as_json)
-            return
 
         def start(chosen: str) -> Job:
             options["base"] = chosen
             return with_consent(lambda agreed: it.generate(prompt, **options, yes=agreed), yes=yes, as_json=as_json)
 
-        job = with_base(start, base, as_json=as_json)
-        ended = follow(it, job, detach=detach, as_json=as_json)
-        if ended is None:
-            return
-        generation = it.generations.get(job.target)
+        ended = follow(it, with_base(start, base, as_json=as_json), detach=detach, as_json=as_json)
+        generation = it.generations.get(ended.target)
         paths = save_images(it, generation.images, out) if out else [image.path for image in generation.images]
 
     def render(console: Console) -> None:
@@ -221,16 +218,14 @@ def reproduce(
     with studio() as it:
         if what_if:
             show_what_if(it.generations.reproduce(picture, what_if=True), as_json)
-            return
-        reproduction = _reproduced(it, picture, yes, as_json)
+        job = with_consent(lambda agreed: it.generations.reproduce(picture, yes=agreed), yes=yes, as_json=as_json)
+        follow(it, job, as_json=as_json)
+        reproduction = it.generations.reproduced(picture, job)
         if out is not None:
             it.generations.save_image(reproduction.image.id, out)
 
     def render(console: Console) -> None:
-        if reproduction.equal:
-            console.print("The same picture, pixel for pixel.")
-        else:
-            console.print("Not the same pixels.")
+        console.print("The same picture, pixel for pixel." if reproduction.equal else "Not the same pixels.")
         for difference in reproduction.differences:
             console.print(f"  {difference}")
         console.print(str(out or reproduction.image.path), soft_wrap=True)
@@ -238,9 +233,3 @@ def reproduce(
     show(reproduction, as_json, render)
     if not reproduction.equal:
         raise typer.Exit(1)
-
-
-def _reproduced(it: Studio, picture: Path, yes: bool, as_json: bool) -> Any:
-    job = with_consent(lambda agreed: it.generations.reproduce(picture, yes=agreed), yes=yes, as_json=as_json)
-    follow(it, job, detach=False, as_json=as_json)
-    return it.generations.reproduced(picture, job)

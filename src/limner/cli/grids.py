@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli.arguments import BaseName, Detach, GeneratorName, Json, WhatIf, Yes
+from limner.cli.arguments import BaseName, Detach, GeneratorName, Guidance, Json, Steps, WhatIf, Yes
 from limner.cli.consent_prompt import show_what_if, with_consent
 from limner.cli.help_layout import Noun
 from limner.cli.output import ago, show, studio, table
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from limner.records import Grid, Ranking
-    from limner.studio import Studio
 
 __all__ = ["add_to"]
 
@@ -49,8 +48,8 @@ def start(
     generator: GeneratorName = "",
     width: Annotated[int | None, typer.Option(metavar="PX", help="A multiple of 16.")] = None,
     height: Annotated[int | None, typer.Option(metavar="PX", help="A multiple of 16.")] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", help="Denoising steps.")] = None,
-    guidance: Annotated[float | None, typer.Option(metavar="X", help="Guidance scale.")] = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="The same in all cells; random if left out.")] = None,
     count: Annotated[int, typer.Option("--count", "-n", metavar="N", help="Pictures a cell.")] = 1,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the grid into this PNG.")] = None,
@@ -87,11 +86,10 @@ def start(
     with studio() as it:
         if what_if:
             show_what_if(it.grids.plan(prompt, **options).what_if, as_json)
-            return
         grid = with_consent(lambda agreed: it.grids.start(prompt, **options, yes=agreed), yes=yes, as_json=as_json)
         if not detach:
             for job in it.grids.jobs(grid.id):
-                follow(it, it.jobs.get(job), detach=False, as_json=as_json)
+                follow(it, it.jobs.get(job), as_json=as_json)
             grid = it.grids.grid(grid.id)
             if out is not None:
                 it.grids.sheet(grid.id, out)
@@ -170,13 +168,9 @@ def save(
 ) -> None:
     """Write a grid as one labelled PNG, or all its pictures as a zip."""
     with studio() as it:
-        path = _saved(it, grid, destination)
+        write = it.grids.archive if destination.suffix.lower() == ".zip" else it.grids.sheet
+        path = write(grid, destination)
     show({"path": path}, as_json, lambda out: out.print(f"Wrote {path}.", soft_wrap=True))
-
-
-def _saved(it: Studio, grid: str, destination: Path) -> Path:
-    zipped = destination.suffix.lower() == ".zip"
-    return it.grids.archive(grid, destination) if zipped else it.grids.sheet(grid, destination)
 
 
 @group.command("cancel")

@@ -58,7 +58,7 @@ def show_one(job: JobName, as_json: Json = False) -> None:
 def watch(job: JobName, as_json: Json = False) -> None:
     """Follow a job until it has ended; Ctrl-C stops the watching only."""
     with studio() as it:
-        found = follow(it, it.jobs.get(job), detach=False, as_json=as_json)
+        found = follow(it, it.jobs.get(job), as_json=as_json)
     show(found, as_json, lambda out: out.print("Done."))
 
 
@@ -81,8 +81,6 @@ def resume(
     with studio() as it:
         if what_if:
             show_what_if(it.runs.resume(job, what_if=True), as_json)
-            return
         again = with_consent(lambda agreed: it.resume(job, yes=agreed), yes=yes, as_json=as_json)
         found = follow(it, again, detach=detach, as_json=as_json)
-    if found is not None:
-        show(found, as_json, lambda out: out.print("Done."))
+    show(found, as_json, lambda out: out.print("Done."))

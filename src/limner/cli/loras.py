@@ -128,7 +128,7 @@ def import_one(
       limner loras import ./lokr.safetensors --subject ink --rank 128
     """
 
-    def bring(chosen: str) -> Lora | None:
+    def bring(chosen: str) -> Lora:
         options: AdoptOptions = {
             "kind": kind,
             "trigger": trigger,
@@ -140,12 +140,10 @@ def import_one(
         if _is_here(source):
             return it.loras.adopt(source, subject=subject, **options)
         job = follow(it, it.loras.fetch(source, subject=subject, **options), detach=detach, as_json=as_json)
-        return it.loras.get(job.result["lora"]) if job else None
+        return it.loras.get(job.result["lora"])
 
     with studio() as it:
         found = with_base(bring, base, as_json=as_json)
-    if found is None:
-        return
     remarks(found.findings, as_json=as_json)
     words = f"Imported {found.name}: {found.base}, rank {found.rank}, {size(found.byte_size)}" + (
         f", trigger {found.trigger}." if found.trigger else "."
@@ -238,8 +236,7 @@ def visibility(
     """
     with studio() as it:
         found = it.publications.set_visibility(lora, who, hub=hub)
-    rows = [(name, repo, seen) for name, repo, seen in found]
-    show(found, as_json, lambda out: table(out, ("hub", "repo", "now"), rows, ""))
+    show(found, as_json, lambda out: table(out, ("hub", "repo", "now"), found, ""))
 
 
 @group.command("unpublish")
@@ -283,11 +280,8 @@ def publish(
     """
     visibility = Visibility.PUBLIC if public else Visibility.PRIVATE
     with studio() as it:
-        job = follow(
-            it, it.publications.start(lora, hub=hub, repo=repo, visibility=visibility), detach=detach, as_json=as_json
-        )
-        if job is None:
-            return
+        begun = it.publications.start(lora, hub=hub, repo=repo, visibility=visibility)
+        job = follow(it, begun, detach=detach, as_json=as_json)
         # Publishing what was there already makes no new row, so the newest is not always the one.
         made = {(p.lora, p.hub, p.repo, p.revision): p for p in it.publications.all(job.subject or "")}
         found = made[job.target, job.result["hub"], job.result["repo"], job.result["revision"]]

@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from limner.cli.terminal import trusted
 from limner.errors import LimnerError
-from limner.plain_text import json_text, one_line
+from limner.plain_text import json_text, one_line, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from limner.records import HealthFinding
     from limner.studio import Studio
     from limner.types import Finding
 
@@ -27,7 +25,6 @@ __all__ = [
     "console",
     "fail",
     "hanging",
-    "plain",
     "remarks",
     "short",
     "show",
@@ -58,24 +55,7 @@ def console(stderr: bool = False) -> Console:
     return Screen(file=trusted(target), highlight=False, markup=False, emoji=False, width=width)
 
 
-def plain(value: Any) -> Any:
-    """Any record as JSON data."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="seconds")
-    if isinstance(value, Path | Decimal):
-        return str(value)
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes):
-        return [plain(entry) for entry in value]
-    return value
-
-
-def show(value: Any, as_json: bool, render: Callable[[Console], None]) -> None:
+def show(value: Any, as_json: bool, render: Callable[[Console], object]) -> None:
     """Print a value as JSON, or let ``render`` draw it."""
     if as_json:
         sys.stdout.write(_json(plain(value), sys.stdout, indent=2))
@@ -99,7 +79,7 @@ def hanging(out: Console, mark: str, words: str, *, indent: int, colour: str = "
     out.print(Text.assemble((mark.ljust(indent), colour), (body, style)), soft_wrap=True)
 
 
-def remarks(findings: Iterable[Finding], *, as_json: bool) -> None:
+def remarks(findings: Iterable[Finding | HealthFinding], *, as_json: bool) -> None:
     """Print warnings to stderr; with ``--json`` they are in the answer already."""
     if as_json:
         return

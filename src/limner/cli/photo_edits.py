@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limner.cli.arguments import BaseName, Json, Slug
-from limner.cli.output import hanging, plain, show, studio, table
+from limner.cli.arguments import BaseName, Json, Photo, Resolution, Slug
+from limner.cli.output import hanging, show, studio, table
 from limner.errors import InputRefused
 from limner.types import Crop, Severity
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["add_to"]
 
 MARKS = {Severity.NOTE: ("·", ""), Severity.WARNING: ("!", "yellow"), Severity.REFUSAL: ("✗", "red")}
-Resolution = Annotated[
-    int | None, typer.Option(metavar="PX", help="The buckets' resolution; the base's own if left out.")
-]
 
 
 def add_to(group: typer.Typer) -> None:
@@ -66,7 +63,7 @@ def _shares(shares: tuple[PhotoShare, ...]) -> str:
 
 def crop(
     slug: Slug,
-    photo: Annotated[str, typer.Argument(metavar="PHOTO", help="Six or more digits of its digest.")],
+    photo: Photo,
     at: Annotated[
         str, typer.Option(metavar="LEFT,TOP,WIDTH,HEIGHT", help="Keep this part, in pixels of the photo.")
     ] = "",
@@ -156,7 +153,7 @@ def captions(
                 fill_empty=fill_empty,
             )
     words = "put back" if undo else "would change" if what_if else "changed"
-    show(plain(done), as_json, lambda out: _changes(out, done, words))
+    show(done, as_json, lambda out: _changes(out, done, words))
 
 
 def _changes(out: Console, done: CaptionChanges, words: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from limner.cli import photo_edits
-from limner.cli.arguments import Detach, Json, Slug
+from limner.cli.arguments import Detach, Json, Photo, Slug
 from limner.cli.help_layout import Noun
 from limner.cli.output import console, hanging, remarks, show, studio, table
 from limner.cli.progress import follow
@@ -25,7 +25,6 @@ __all__ = ["add_to", "caption_findings"]
 group = typer.Typer(cls=Noun, help="Photos of a subject: take in, list, read the report.")
 
 MARKS = {Verdict.ACCEPTED: ("✓", "green"), Verdict.WARNED: ("!", "yellow"), Verdict.REFUSED: ("✗", "red")}
-Photo = Annotated[str, typer.Argument(metavar="PHOTO", help="Six or more digits of its digest.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -119,8 +118,6 @@ def add(
             captions_from_photos=captions_from_photos,
         )
         job = follow(it, begun, detach=detach, as_json=as_json)
-        if job is None:
-            return
         entries = it.photos.report(slug, job.id)
         captions_said = caption_findings(job)
         remarks(captions_said, as_json=as_json)

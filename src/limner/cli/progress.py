@@ -74,19 +74,21 @@ def details(progress: Progress | None) -> str:
 
 def _summary(run: StageRun) -> str:
     result = run.result
-    if run.stage == "intake" and result:
+    if not result:
+        return ""
+    if run.stage == "intake":
         refused = f", {result['refused']} refused" if result.get("refused") else ""
         warned = f", {result['warned']} with a warning" if result.get("warned") else ""
         return f"{result.get('accepted', 0) + result.get('warned', 0)} accepted{warned}{refused}"
-    if run.stage == "freeze" and result:
+    if run.stage == "freeze":
         return f"{result.get('photos')} photos, {short(str(result.get('dataset')))}"
-    if run.stage in ("train", "import") and result:
+    if run.stage in ("train", "import"):
         return str(result.get("lora"))
-    if run.stage == "publish" and result:
+    if run.stage == "publish":
         return f"{result.get('repo')} at {short(str(result.get('revision')))}"
-    if run.stage == "verify" and result:
+    if run.stage == "verify":
         return f"{result.get('files')} files read"
-    if run.stage == "generate" and result:
+    if run.stage == "generate":
         return f"{result.get('images')} pictures" if result.get("images") != 1 else "1 picture"
     return ""
 
@@ -167,8 +169,8 @@ class Display:
                 self._out.print(f"{words}: {details(job.progress)}")
 
 
-def follow(studio: Studio, job: Job, *, detach: bool, as_json: bool) -> Job | None:
-    """Show a job's progress until it has ended; raise the error that it ended with. None when detached.
+def follow(studio: Studio, job: Job, *, detach: bool = False, as_json: bool) -> Job:
+    """Show a job's progress until it has ended; raise the error that it ended with. Detached, the command ends here.
 
     Ctrl-C only stops the watching: the worker goes on, and the user is told how to watch or cancel. Exit code 130.
     """
@@ -176,7 +178,7 @@ def follow(studio: Studio, job: Job, *, detach: bool, as_json: bool) -> Job | No
         words = f"Started {job.id}.\nWatch it: limner jobs watch {short(job.id)}"
         show(job, as_json, lambda out: out.print(words))
         studio.jobs.wait_for_worker()
-        return None
+        raise typer.Exit
     try:
         with Display(console(stderr=True), quiet=as_json) as display:
             for current in studio.watch(job):

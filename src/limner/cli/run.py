@@ -10,10 +10,12 @@ import typer
 from limner.cli.arguments import (
     AllowFew,
     BaseName,
+    ClassWord,
     Detach,
     GeneratorName,
     HubName,
     Json,
+    Kind,
     PresetName,
     Public,
     RecipeFields,
@@ -50,10 +52,8 @@ def run(
     prompt: Annotated[
         list[str], typer.Option(metavar="PROMPT", help="What to draw; {trigger} is filled in. Repeat it.")
     ],
-    kind: Annotated[
-        SubjectKind, typer.Option(metavar="KIND", help="person, pet, product, character or style.")
-    ] = SubjectKind.PERSON,
-    class_word: Annotated[str, typer.Option(metavar="WORD", help="The plain word for it: person, dog, teapot.")] = "",
+    kind: Kind = SubjectKind.PERSON,
+    class_word: ClassWord = "",
     trigger: Annotated[str, typer.Option(metavar="WORD", help="The rare word that stands for it.")] = "",
     base: BaseName = "",
     trainer: TrainerName = "",
@@ -91,11 +91,8 @@ def run(
         }
         if what_if:
             show_what_if(it.runs.start(name, photos, prompt, what_if=True, **options), as_json)
-            return
         job = with_consent(lambda agreed: it.run(name, photos, prompt, **options, yes=agreed), yes=yes, as_json=as_json)
         ended = follow(it, job, detach=detach, as_json=as_json)
-        if ended is None:
-            return
         generations = [it.generations.get(r.result["generation"]) for r in ended.stages if r.stage == "generate"]
         saved = [path for generation in generations for path in save_images(it, generation.images, out)]
     remarks(caption_findings(ended), as_json=as_json)
@@ -143,8 +140,7 @@ def demo(
     def watch(it: Studio, title: str, job: Job) -> Job:
         if not as_json:
             console(stderr=True).print(f"\n{title}", style="bold")
-        ended = follow(it, job, detach=False, as_json=as_json)
-        return ended or job
+        return follow(it, job, as_json=as_json)
 
     if services:
         from limner.demo.services import run_services_demo

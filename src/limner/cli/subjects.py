@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from limner.cli.arguments import Json, Slug, Sure
+from limner.cli.arguments import ClassWord, Json, Kind, Slug, Sure
 from limner.cli.consent_prompt import agree
 from limner.cli.help_layout import Noun
 from limner.cli.output import ago, remarks, show, studio, table
@@ -28,10 +28,8 @@ def add_to(app: typer.Typer) -> None:
 def add(
     slug: Annotated[str, typer.Argument(metavar="SLUG", help="A short name in lower case, such as john-doe.")],
     name: Annotated[str, typer.Option(metavar="TEXT", help="The name shown to people.")] = "",
-    kind: Annotated[
-        SubjectKind, typer.Option(metavar="KIND", help="person, pet, product, character or style.")
-    ] = SubjectKind.PERSON,
-    class_word: Annotated[str, typer.Option(metavar="WORD", help="The plain word for it: person, dog, teapot.")] = "",
+    kind: Kind = SubjectKind.PERSON,
+    class_word: ClassWord = "",
     trigger: Annotated[
         str, typer.Option(metavar="WORD", help="The rare word that stands for it in prompts; made up if left out.")
     ] = "",

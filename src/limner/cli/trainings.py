@@ -28,12 +28,12 @@ from limner.cli.output import ago, remarks, short, show, studio, table
 from limner.cli.progress import details, follow
 from limner.humanize import spoken
 from limner.options import TrainOptions, parse_setting
-from limner.types import Estimate, Finding
+from limner.types import Estimate
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from limner.records import DatasetHealth, Training
+    from limner.records import Training
 
 __all__ = ["add_to", "recipe_settings"]
 
@@ -99,23 +99,15 @@ def train(
     with studio() as it:
         if what_if:
             show_what_if(it.trainings.start(slug, what_if=True, **options), as_json)
-            return
         if not dataset:
-            remarks(_cut(it.photos.health(slug, base=base)), as_json=as_json)
+            # Said before it is paid for: captions that are longer than the base reads.
+            health = it.photos.health(slug, base=base)
+            remarks([one for one in health.findings if one.code == "caption-cut"], as_json=as_json)
         job = with_consent(lambda agreed: it.train(slug, **options, yes=agreed), yes=yes, as_json=as_json)
-        ended = follow(it, job, detach=detach, as_json=as_json)
-        if ended is None:
-            return
+        follow(it, job, detach=detach, as_json=as_json)
         training = it.trainings.view(job.target).training
     remarks(training.findings, as_json=as_json)
     show(training, as_json, lambda out: out.print(_next(training), soft_wrap=True))
-
-
-def _cut(health: DatasetHealth) -> list[Finding]:
-    """That captions are longer than the base reads, said before it is paid for."""
-    return [
-        Finding(one.code, one.severity, one.message, one.remedy) for one in health.findings if one.code == "caption-cut"
-    ]
 
 
 def _next(training: Training) -> str:
@@ -168,7 +160,7 @@ def watch(training: TrainingName, as_json: Json = False) -> None:
     """Follow a running training; Ctrl-C stops the watching only."""
     with studio() as it:
         found = it.trainings.get(training)
-        follow(it, it.jobs.get(found.id), detach=False, as_json=as_json)
+        follow(it, it.jobs.get(found.id), as_json=as_json)
         found = it.trainings.view(found.id).training
     show(found, as_json, lambda out: _show(out, found))
 
@@ -218,10 +210,7 @@ def log(training: TrainingName, as_json: Json = False) -> None:
     """Print the end of a training's log."""
     with studio() as it:
         found = it.trainings.log(training)
-    if as_json:
-        show({"log": found}, True, lambda _: None)
-        return
-    sys.stdout.write(f"{found or 'There is no log yet.'}\n")
+    show({"log": found}, as_json, lambda _: sys.stdout.write(f"{found or 'There is no log yet.'}\n"))
 
 
 @group.command("cancel")
@@ -244,9 +233,7 @@ def resume(
     with studio() as it:
         if what_if:
             show_what_if(it.trainings.resume(training, what_if=True), as_json)
-            return
         job = with_consent(lambda agreed: it.trainings.resume(training, yes=agreed), yes=yes, as_json=as_json)
-        if follow(it, job, detach=detach, as_json=as_json) is None:
-            return
+        follow(it, job, detach=detach, as_json=as_json)
         found = it.trainings.get(training)
     show(found, as_json, lambda out: out.print(_next(found), soft_wrap=True))

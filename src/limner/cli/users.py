@@ -56,13 +56,10 @@ def add_user(
     password = _password(name, password_from_stdin, as_json)
     with studio() as it:
         made = it.members.add(name, password, admin=admin)
-    if as_json:
-        show(made, True, lambda _: None)
-        return
-    out = console()
-    out.print(f"Added {made.name}{', an admin' if made.admin else ''}.", soft_wrap=True)
+    words = f"Added {made.name}{', an admin' if made.admin else ''}."
     if made.adopted:
-        out.print(f"What was here so far, {made.adopted} things, belongs to {made.name} now.", soft_wrap=True)
+        words += f"\nWhat was here so far, {made.adopted} things, belongs to {made.name} now."
+    show(made, as_json, lambda out: out.print(words, soft_wrap=True))
 
 
 @users.command("list")
@@ -126,11 +123,9 @@ def add_token(
     """
     with studio() as it:
         made = it.members.add_token(name, scopes=scope or ("read", "write"), days=days, owner=user)
-    if as_json:
-        show(made, True, lambda _: None)
-        return
-    console().print(made.secret, soft_wrap=True)
-    hanging(console(stderr=True), "→", "It is shown this once. Send it as: Authorization: Bearer TOKEN", indent=2)
+    show(made, as_json, lambda out: out.print(made.secret, soft_wrap=True))
+    if not as_json:
+        hanging(console(stderr=True), "→", "It is shown this once. Send it as: Authorization: Bearer TOKEN", indent=2)
 
 
 @tokens.command("list")

@@ -43,12 +43,11 @@ def add(
     """
     with studio() as it:
         made = it.webhooks.add(url, event) if event else it.webhooks.add(url)
-    if as_json:
-        show({"webhook": made.webhook, "secret": made.secret}, True, lambda _: None)
-        return
-    console().print(f"{made.webhook.id}\n{made.secret}", soft_wrap=True)
-    words = f"{made.webhook.url} is told of {', '.join(made.webhook.events)}. Check each message with the secret."
-    hanging(console(stderr=True), "→", words, indent=2)
+    answer = {"webhook": made.webhook, "secret": made.secret}
+    show(answer, as_json, lambda out: out.print(f"{made.webhook.id}\n{made.secret}", soft_wrap=True))
+    if not as_json:
+        words = f"{made.webhook.url} is told of {', '.join(made.webhook.events)}. Check each message with the secret."
+        hanging(console(stderr=True), "→", words, indent=2)
 
 
 @group.command("list")

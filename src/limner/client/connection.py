@@ -98,10 +98,11 @@ class Connection:
             content = json.dumps(body).encode()
             sent["Content-Type"] = "application/json"
         # Announcing an upload by tus may be repeated as it is.
-        if method == "POST" and "Tus-Resumable" not in sent:
+        announced = method == "POST" and "Tus-Resumable" in sent
+        if method == "POST" and not announced:
             sent.setdefault(KEY, uuid4().hex)
         asked = {name: _word(value) for name, value in (query or {}).items() if value not in (None, "")}
-        safe = method in ("GET", "HEAD") or KEY in sent
+        safe = method in ("GET", "HEAD") or announced or KEY in sent
         until = time.monotonic() + MOST_WORK
         pauses = iter(PAUSES)
         while True:

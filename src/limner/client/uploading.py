@@ -7,14 +7,11 @@ import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from limner.client.connection import PAUSES, Connection
 from limner.errors import Conflict, InputRefused, VendorFailed
 
 __all__ = ["Progress", "send_file"]
-
-Made = TypeVar("Made")
 
 PIECE = 8 * 1024 * 1024
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -44,7 +41,7 @@ def send_file(
     }  # fmt: skip
     metadata = ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in told.items())
     headers = {**TUS, "Upload-Length": str(size), "Upload-Metadata": metadata}
-    answer = _patiently(lambda: connection.answer("POST", "/uploads", headers=headers))
+    answer = connection.answer("POST", "/uploads", headers=headers)
     upload = str(answer.headers["location"]).rsplit("/", 1)[1]
     at = int(answer.headers["upload-offset"])
     with path.open("rb") as stream:
@@ -72,13 +69,3 @@ def _offset(connection: Connection, upload: str) -> int:
     """How many bytes of a file the server has."""
     answer = connection.answer("HEAD", f"/uploads/{upload}", headers=TUS)
     return int(answer.headers["upload-offset"])
-
-
-def _patiently(do: Callable[[], Made]) -> Made:
-    """Announcing a file twice gives the same upload, so it may be tried again."""
-    for pause in PAUSES:
-        try:
-            return do()
-        except VendorFailed:
-            time.sleep(pause)
-    return do()

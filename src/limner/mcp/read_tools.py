@@ -10,7 +10,8 @@ from pydantic import Field
 
 from limner.mcp import summaries as words
 from limner.mcp.pictures import shown
-from limner.mcp.tool import plain, verb
+from limner.mcp.tool import verb
+from limner.plain_text import plain
 from limner.records import GalleryFilter
 from limner.studio import Studio
 
@@ -40,7 +41,7 @@ def _add_things(server: MCPServer, studio: Studio) -> None:
             **words.of_subject(studio.subjects.get(slug)),
             "versions": [words.of_lora(one) for one in studio.loras.all(slug)],
             "trainings": [
-                {"training": one.id, "state": one.state.value, "base": one.base, "trainer": one.trainer}
+                {"training": one.id, **words.fields_of(one, "state", "base", "trainer")}
                 for one in studio.trainings.all(slug)
             ],
             "publications": plain(studio.publications.all(slug)),
@@ -94,9 +95,7 @@ def _add_money_and_machine(server: MCPServer, studio: Studio) -> None:
         return {
             "total_usd": plain(found.total),
             "of_which_estimated_usd": plain(found.estimated),
-            "by_vendor": plain(found.by_vendor),
-            "by_subject": plain(found.by_subject),
-            "by_day": plain(found.by_day),
+            **words.fields_of(found, "by_vendor", "by_subject", "by_day"),
             "budgets": [
                 {"for": one.words, "limit_usd": plain(one.limit), "spent_usd": plain(one.spent)}
                 for one in found.budgets
@@ -114,16 +113,10 @@ def _add_money_and_machine(server: MCPServer, studio: Studio) -> None:
         return {
             "routes": [
                 {
-                    "base": one.base,
-                    "trainer": one.trainer,
-                    "hub": one.hub,
-                    "generator": one.generator,
-                    "works": one.works,
-                    "reasons": plain(one.reasons),
+                    **words.fields_of(one, "base", "trainer", "hub", "generator", "works", "reasons"),
                     "cost_usd": plain(one.cost),
                     "price_is_certain": one.certain,
-                    "seconds": one.seconds,
-                    "sees_photos": one.sees_photos,
+                    **words.fields_of(one, "seconds", "sees_photos"),
                 }
                 for one in found
                 if one.works or not works_only
@@ -134,4 +127,4 @@ def _add_money_and_machine(server: MCPServer, studio: Studio) -> None:
     def doctor() -> dict[str, Any]:
         """What is installed, what is used by default, what is missing and how to get it."""
         found = studio.maintenance.doctor()
-        return {"version": found.version, "healthy": found.healthy, "checks": plain(found.checks)}
+        return words.fields_of(found, "version", "healthy", "checks")

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from limner.mcp.tool import plain
+from limner.plain_text import plain
 from limner.records import IntakeEntry, Job, Lora, Subject, WhatIf
 
-__all__ = ["in_photo_report", "of_job", "of_lora", "of_subject", "of_what_if"]
+__all__ = ["fields_of", "in_photo_report", "of_job", "of_lora", "of_subject", "of_what_if"]
+
+
+def fields_of(record: object, *names: str) -> dict[str, Any]:
+    """These fields of a record as JSON data."""
+    return {name: plain(getattr(record, name)) for name in names}
 
 
 def of_subject(one: Subject) -> dict[str, Any]:
     return {
-        "slug": one.slug,
-        "name": one.name,
-        "kind": one.kind.value,
-        "trigger": one.trigger,
-        "class_word": one.class_word,
-        "photos": one.photos,
-        "loras": one.loras,
+        **fields_of(one, "slug", "name", "kind", "trigger", "class_word", "photos", "loras"),
         "consent_on_record": one.consent is not None,
         "findings": plain(one.findings),
     }
@@ -27,30 +26,15 @@ def of_subject(one: Subject) -> dict[str, Any]:
 def of_job(job: Job) -> dict[str, Any]:
     return {
         "job": job.id,
-        "kind": job.kind,
-        "subject": job.subject,
-        "target": job.target,
-        "state": job.state.value,
+        **fields_of(job, "kind", "subject", "target", "state"),
         "ended": job.state.ended,
-        "progress": plain(job.progress),
-        "result": plain(job.result),
-        "error": plain(job.error),
+        **fields_of(job, "progress", "result", "error"),
     }
 
 
 def of_lora(lora: Lora) -> dict[str, Any]:
-    return {
-        "name": lora.name,
-        "subject": lora.subject,
-        "base": lora.base,
-        "trigger": lora.trigger,
-        "rank": lora.rank,
-        "byte_size": lora.byte_size,
-        "training": lora.training,
-        "step": lora.step,
-        "findings": plain(lora.findings),
-        "created_at": plain(lora.created_at),
-    }
+    told = ("name", "subject", "base", "trigger", "rank", "byte_size", "training", "step", "findings", "created_at")
+    return fields_of(lora, *told)
 
 
 def of_what_if(found: WhatIf) -> dict[str, Any]:
@@ -60,19 +44,10 @@ def of_what_if(found: WhatIf) -> dict[str, Any]:
         "possible": found.possible,
         "cost_usd": plain(found.estimate.amount),
         "price_is_certain": found.estimate.certain,
-        "seconds": found.estimate.seconds,
-        "note": found.estimate.note,
-        "plans": [
-            {"back_end": plan.back_end, "model": plan.model, "findings": plain(plan.findings)} for plan in found.plans
-        ],
+        **fields_of(found.estimate, "seconds", "note"),
+        "plans": [fields_of(plan, "back_end", "model", "findings") for plan in found.plans],
     }
 
 
 def in_photo_report(entry: IntakeEntry) -> dict[str, Any]:
-    return {
-        "photo": entry.photo,
-        "source": entry.report.source,
-        "verdict": entry.report.verdict.value,
-        "findings": plain(entry.report.findings),
-        "duplicate_of": entry.report.duplicate_of,
-    }
+    return {"photo": entry.photo, **fields_of(entry.report, "source", "verdict", "findings", "duplicate_of")}

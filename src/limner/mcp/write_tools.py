@@ -10,7 +10,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -24,9 +23,9 @@ from limner.mcp.folders import Folders
 from limner.mcp.pictures import shown
 from limner.mcp.read_tools import SubjectSlug
 from limner.mcp.tool import verb
-from limner.records import Job, KeptAnswer, WhatIf
+from limner.records import Job, KeptAnswer
 from limner.studio import Studio
-from limner.types import JobState, SubjectKind
+from limner.types import Estimate, JobState, SubjectKind
 
 __all__ = ["add_to"]
 
@@ -128,16 +127,9 @@ def _add_making(server: MCPServer, studio: Studio) -> None:
         ] = {},  # noqa: B006 - read only
     ) -> dict[str, Any]:
         """Train a lora of the subject's photos. It may cost money and send the photos away: ask with what_if first."""
-        options: dict[str, Any] = {"trainer": trainer, "base": base, "preset": preset}
-        chosen = {name: value for name, value in options.items() if value} | {"settings": dict(settings)}
-        return _asked_or_done(
-            studio,
-            _Wish("train", key, {"slug": slug, **chosen}),
-            what_if,
-            max_cost,
-            lambda: studio.trainings.start(slug, what_if=True, **chosen),
-            lambda: studio.train(slug, yes=True, **chosen),
-        )
+        said = {"slug": slug, **_given(trainer=trainer, base=base, preset=preset), "settings": dict(settings)}
+        start = studio.trainings.start
+        return _asked_or_done(studio, start, said, tool="train", what_if=what_if, key=key, max_cost=max_cost)
 
     @verb(server, "Publish", repeats=True, reaches_out=True)
     def publish(
@@ -152,8 +144,8 @@ def _add_making(server: MCPServer, studio: Studio) -> None:
         wait_seconds: WaitSeconds = 60,
     ) -> dict[str, Any]:
         """Publish a lora with its model card. It costs nothing; what is public can be copied by anybody at once."""
-        wish = _Wish("publish", key, {"lora": lora, "hub": hub, "repo": repo, "visibility": visibility})
-        job = wish.once(studio, lambda: studio.publications.start(lora, hub=hub, repo=repo, visibility=visibility))
+        said: dict[str, Any] = {"lora": lora, "hub": hub, "repo": repo, "visibility": visibility}
+        job = _once(studio, "publish", key, said, lambda: studio.publications.start(**said))
         return words.of_job(_waited(studio, job, wait_seconds))
 
     @verb(server, "Generate", repeats=True, reaches_out=True, structured=False)
@@ -177,7 +169,8 @@ def _add_making(server: MCPServer, studio: Studio) -> None:
         wait_seconds: WaitSeconds = 120,
     ) -> list[TextContent | ImageContent]:
         """Draw pictures, with loras or without, and see small copies. It may cost money: ask with what_if first."""
-        chosen: dict[str, Any] = {
+        wanted: dict[str, Any] = {
+            "prompt": prompt,
             "loras": loras,
             "width": width,
             "height": height,
@@ -185,17 +178,10 @@ def _add_making(server: MCPServer, studio: Studio) -> None:
             "guidance": guidance,
             "seed": seed,
             "count": count,
-            **({"generator": generator} if generator else {}),
-            **({"base": base} if base else {}),
+            **_given(generator=generator, base=base),
         }
-        said = _asked_or_done(
-            studio,
-            _Wish("generate", key, {"prompt": prompt, **chosen}),
-            what_if,
-            max_cost,
-            lambda: studio.generations.start(prompt, what_if=True, **chosen),
-            lambda: studio.generate(prompt, yes=True, **chosen),
-        )
+        start = studio.generations.start
+        said = _asked_or_done(studio, start, wanted, tool="generate", what_if=what_if, key=key, max_cost=max_cost)
         if what_if:
             return [_text(said)]
         job = _waited(studio, studio.jobs.get(said["job"]), wait_seconds)
@@ -219,13 +205,9 @@ def _add_ending(server: MCPServer, studio: Studio) -> None:
         max_cost: MaxCost = 0,
     ) -> dict[str, Any]:
         """Go on with a stopped job from where it stopped. It may be paid anew: ask with what_if first."""
+        start = studio.runs.resume
         return _asked_or_done(
-            studio,
-            _Wish("resume_job", key, {"job": job}),
-            what_if,
-            max_cost,
-            lambda: studio.runs.resume(job, what_if=True),
-            lambda: studio.resume(job, yes=True),
+            studio, start, {"job": job}, tool="resume_job", what_if=what_if, key=key, max_cost=max_cost
         )
 
     @verb(server, "Cancel a job", destroys=True, repeats=True)
@@ -251,50 +233,51 @@ def _add_ending(server: MCPServer, studio: Studio) -> None:
         return {"subject": gone.subject, "erased": dict(gone.erased), "could_not_be_erased": list(gone.left)}
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """What an assistant wants once: the tool, the key that it chose, and what it asked for."""
+def _given(**options: str) -> dict[str, str]:
+    """Those that are not empty: the rest is as the studio has it."""
+    return {name: value for name, value in options.items() if value}
 
-    tool: str
-    key: str
-    said: Mapping[str, Any]
 
-    def once(self, studio: Studio, make: Callable[[], Job]) -> Job:
-        """The job of the wish, made now or before. InputRefused: there is no key, or it belongs to another wish."""
-        if not self.key:
-            raise InputRefused(
-                "There is no key, so nothing was done.",
-                remedy="Choose one for this wish and send it; the same key for the same wish.",
-                thing="key",
-            )
-        said = json.dumps(self.said, sort_keys=True).encode()
-        kept = studio.answers.begin(self.key, f"mcp {self.tool}", (said,))
-        if kept is not None:
-            return studio.jobs.get(kept.body.decode())
-        try:
-            mark = hashlib.sha256(f"{self.tool} {self.key}".encode()).hexdigest()
-            job = studio.jobs.once(f"mcp-{mark[:40]}", make)
-            studio.answers.keep(self.key, KeptAnswer(202, {}, job.id.encode()))
-        except BaseException:
-            studio.answers.forget(self.key)
-            raise
-        return job
+def _once(studio: Studio, tool: str, key: str, said: Mapping[str, Any], make: Callable[[], Job]) -> Job:
+    """The job of a wish, made now or before. InputRefused: there is no key, or it belongs to another wish."""
+    if not key:
+        raise InputRefused(
+            "There is no key, so nothing was done.",
+            remedy="Choose one for this wish and send it; the same key for the same wish.",
+            thing="key",
+        )
+    kept = studio.answers.begin(key, f"mcp {tool}", (json.dumps(said, sort_keys=True).encode(),))
+    if kept is not None:
+        return studio.jobs.get(kept.body.decode())
+    try:
+        mark = hashlib.sha256(f"{tool} {key}".encode()).hexdigest()
+        job = studio.jobs.once(f"mcp-{mark[:40]}", make)
+        studio.answers.keep(key, KeptAnswer(202, {}, job.id.encode()))
+    except BaseException:
+        studio.answers.forget(key)
+        raise
+    return job
 
 
 def _asked_or_done(
     studio: Studio,
-    wish: _Wish,
+    start: Callable[..., Any],
+    said: Mapping[str, Any],
+    *,
+    tool: str,
     what_if: bool,
+    key: str,
     max_cost: float,
-    look: Callable[[], WhatIf],
-    do: Callable[[], Job],
 ) -> dict[str, Any]:
-    """The plan, or the job of the wish; the price is looked at before a wish is fulfilled for the first time."""
+    """The plan, or the job of the wish; the price is looked at before a wish is fulfilled for the first time.
+
+    ``start`` does what is ``said``; it takes ``what_if`` and ``yes`` besides.
+    """
     if what_if:
-        return words.of_what_if(look())
+        return words.of_what_if(start(**said, what_if=True))
 
     def make() -> Job:
-        found = look().estimate
+        found: Estimate = start(**said, what_if=True).estimate
         if found.amount > Decimal(str(max_cost)):
             raise SpendingRefused(
                 f"This costs about ${found.amount:.2f}, more than max_cost (${max_cost:.2f}). Nothing was sent.",
@@ -307,9 +290,10 @@ def _asked_or_done(
                 remedy="Tell the user so; call again with the max_cost that they agreed to.",
                 thing="max_cost",
             )
-        return do()
+        job: Job = start(**said, yes=True)
+        return job
 
-    return words.of_job(wish.once(studio, make))
+    return words.of_job(_once(studio, tool, key, said, make))
 
 
 def _waited(studio: Studio, job: Job, seconds: float) -> Job:
@@ -322,6 +306,5 @@ def _waited(studio: Studio, job: Job, seconds: float) -> Job:
 
 
 def _text(said: dict[str, Any]) -> TextContent:
-    failed = said.get("state") in (JobState.FAILED.value,)
-    lead = "The job failed. " if failed else ""
+    lead = "The job failed. " if said.get("state") == JobState.FAILED else ""
     return TextContent(type="text", text=lead + json.dumps(said, ensure_ascii=False))

@@ -15,9 +15,9 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy import inspect as look_at
 
 from limner import Studio
-from limner.cli.output import plain
 from limner.errors import AccessRefused, Conflict, InputRefused, LimnerError, NotFound
 from limner.operations.home.ownership import BELONGING, FREE, OWNED, as_seen_by
+from limner.plain_text import plain
 from limner.records import GalleryFilter
 from limner.settings import Settings
 from limner.store.models import (

@@ -245,6 +245,21 @@ def test_an_upload_goes_on_where_it_broke_off(
     assert len(transport.of("HEAD")) == 2
 
 
+@pytest.mark.parametrize("after", [True, False])
+def test_an_announcement_that_was_lost_is_sent_again_and_is_one_upload(
+    served: Served, client: Client, tmp_path: Path, after: bool
+) -> None:
+    slug = f"told-{str(after).lower()}"
+    client.post("/subjects", {"slug": slug, "kind": "pet"})
+    batch = client.post("/uploads/batches", {"subject": slug})["id"]
+    transport = Breaking("POST", 2, after=after)
+    with through(served, transport) as broken:
+        send_file(broken.connection, slug, batch, photos(tmp_path)[0], position=0)
+    sent = transport.of("POST")
+    assert len(sent) == 3 and not any("Idempotency-Key" in one.headers for one in sent)
+    assert len(client.get(f"/uploads/batches/{batch}")["uploads"]) == 1
+
+
 def test_a_batch_is_gone_on_with_by_another_client(served: Served, client: Client, tmp_path: Path) -> None:
     client.post("/subjects", {"slug": "later", "kind": "pet"})
     first, second, third = photos(tmp_path)
