@@ -56,8 +56,8 @@ atexit.register(lambda: target.write_text(json.dumps({"ends": ends, "peak": peak
 """
 
 OURS = """
-from limner.training.local.child import Log
-from limner.training.local.run import RunDirectory
+from limner.training.local.progress_log import Log
+from limner.training.local.run_directory import RunDirectory
 from limner.training.local.work import train_order
 run = RunDirectory(Path(sys.argv[1]))
 train_order(run, Log(run), lambda: False)

@@ -18,11 +18,11 @@ from safetensors.torch import load, load_file
 from limner.errors import Cancelled, Conflict, WorkFailed
 from limner.flux.adapter import Adapter, layer_shapes
 from limner.flux.batches import EncodedDataset, Order
-from limner.flux.chance import TIMESTEP_SAMPLINGS, draw_sigmas, generator
 from limner.flux.checkpoint import Checkpoints
 from limner.flux.families import family_of
 from limner.flux.family import match_modules
 from limner.flux.loop import StepReport, batch_loss, learning_rate_factor, train
+from limner.flux.randomness import TIMESTEP_SAMPLINGS, draw_sigmas, generator
 from limner.flux.safetensors_file import safetensors_bytes
 
 pytestmark = pytest.mark.engine

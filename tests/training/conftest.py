@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from limner.settings import Settings
-from limner.training.local.run import RunDirectory, identity_of
+from limner.training.local.run_directory import RunDirectory, identity_of
 from limner.training.local.trainer import LocalTrainer
 from limner.training.recipe import Recipe
 from limner.training.trainer import TrainingOrder

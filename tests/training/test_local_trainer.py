@@ -19,7 +19,7 @@ from safetensors import safe_open
 from limner.errors import Conflict, NotReady, RecipeRefused
 from limner.plugins import back_end, names
 from limner.settings import Settings
-from limner.training.local.run import RunDirectory, identity_of
+from limner.training.local.run_directory import RunDirectory, identity_of
 from limner.training.local.trainer import LocalTrainer
 from limner.training.recipe import canonical_json
 from limner.training.trainer import Trainer, TrainingOrder

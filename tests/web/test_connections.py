@@ -23,7 +23,7 @@ from limner.http_server import connections
 from limner.http_server.connections import Limits, bounded_by
 from limner.operations.jobs.vendor_webhooks import listening
 from limner.settings import Settings
-from limner.web.access.crowding import Crowding
+from limner.web.access.concurrency_limit import Crowding
 
 Address = tuple[str, int]
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -22,9 +22,9 @@ from limner.cli.arguments import (
     Yes,
 )
 from limner.cli.consent_prompt import show_what_if, with_consent
+from limner.cli.generations import save_images
 from limner.cli.output import console, remarks, show, studio
 from limner.cli.photos import caption_findings
-from limner.cli.pictures import save_images
 from limner.cli.progress import follow
 from limner.cli.trainings import recipe_settings
 from limner.errors import Conflict, NotFound

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from limner.errors import WorkFailed
-from limner.flux.chance import generator
 from limner.flux.family import Conditioning, FluxFamily, Grid
+from limner.flux.randomness import generator
 from limner.types import Base
 
 __all__ = ["EncodedDataset", "Order", "TrainingPicture", "encode_dataset", "read_pixels"]

@@ -15,9 +15,9 @@ from torch import Tensor
 from limner.errors import Cancelled, WorkFailed
 from limner.flux.adapter import Adapter
 from limner.flux.batches import EncodedDataset, Order
-from limner.flux.chance import draw_sigmas, generator
 from limner.flux.checkpoint import Checkpoints
 from limner.flux.family import FluxFamily
+from limner.flux.randomness import draw_sigmas, generator
 from limner.flux.safetensors_file import write_safetensors
 
 __all__ = ["LoopSettings", "StepReport", "batch_loss", "is_due", "learning_rate_factor", "train", "write_lora"]

@@ -1,4 +1,4 @@
-"""Looking things up: what is stored, as records. Ids and digests may be cut to their first digits."""
+"""Rows by their id, which may be cut to its first digits."""
 
 from __future__ import annotations
 

@@ -49,7 +49,8 @@ class Vendor:
     keeps it. ``page`` is where a token is made, ``scope`` says what it must be allowed. ``addresses`` are the settings
     that say where it answers, with its own addresses; the first is the one meant if none is named. ``check`` asks by a
     call that costs nothing whose token it is. ``rate`` calls a second are usual, ``burst`` at once. ``refusals`` are
-    statuses above 499 whose JSON body proves that a paid call was not taken.
+    statuses above 499 whose JSON body proves that a paid call was not taken. ``attempts``: how often a call that may be
+    sent again is sent in all.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Vendor:
     rate: float = 8.0
     burst: int = 16
     refusals: frozenset[int] = frozenset({503})
+    attempts: int = 6
     token_file: Callable[[], Path] | None = None
 
     def address(self, settings: Settings, name: str = "") -> str:

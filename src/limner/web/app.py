@@ -53,10 +53,10 @@ API = (
     "images",
     "grids",
     "jobs",
-    "money",
-    "setup",
+    "costs",
+    "system",
     "webhooks",
-    "people",
+    "users",
 )
 """The modules of ``api``, each with a ``router``."""
 

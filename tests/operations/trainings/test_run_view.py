@@ -31,7 +31,7 @@ from limner.options import parse_setting
 from limner.settings import Settings
 from limner.store.models import BlobRow, DatasetRow, PhotoRow, TrainingRow, now
 from limner.training import recipe as recipes
-from limner.training.local.run import RunDirectory
+from limner.training.local.run_directory import RunDirectory
 from limner.training.local.trainer import LocalTrainer
 from limner.training.recipe import from_mapping
 from limner.training.recipe_fields import recipe_fields

@@ -143,7 +143,7 @@ def test_a_paid_call_is_sent_again_where_nobody_listened(waits: list[float]) -> 
 
     error = asyncio.run(run())
     assert "nobody listens there" in error.message
-    assert len(waits) == http.ATTEMPTS - 1
+    assert len(waits) == ACME.attempts - 1
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_refusal_is_told_in_one_sentence_with_its_remedy(
     assert "<" not in str(error)
     assert "token=abc" not in str(error)
     assert "\n" not in error.message
-    assert len(script.requests) == (1 if kind is not VendorFailed else http.ATTEMPTS)
+    assert len(script.requests) == (1 if kind is not VendorFailed else ACME.attempts)
 
 
 # --- free calls -----------------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_a_free_call_ends_with_the_reason(waits: list[float]) -> None:
         "A gateway of Acme answered with an error page (status 502). "
         "Try again in a few minutes; the vendor may have a disturbance."
     )
-    assert len(script.requests) == http.ATTEMPTS
+    assert len(script.requests) == ACME.attempts
 
 
 def test_a_wrong_content_type_does_not_hide_json(waits: list[float]) -> None:
@@ -233,7 +233,7 @@ def test_redirects_are_followed_and_the_token_stays_at_its_host(waits: list[floa
 def test_a_circle_of_redirects_ends(waits: list[float]) -> None:
     error, script = ask(answer(302, headers={"location": "/v1/things"}), method="GET")
     assert isinstance(error, VendorFailed)
-    assert len(script.requests) == http.REDIRECTS * http.ATTEMPTS
+    assert len(script.requests) == http.REDIRECTS * ACME.attempts
 
 
 # --- waiting --------------------------------------------------------------------------------------------------------

@@ -16,8 +16,9 @@ import pytest
 from limner.errors import AnswerLost, LimnerError, VendorBusy, VendorFailed, VendorRefused
 from limner.settings import Settings
 from limner.vendors.http import client as http
+from limner.vendors.http import decompression_limit as swelling
 from limner.vendors.http import download as downloading
-from limner.vendors.http import public_web, swelling
+from limner.vendors.http import public_web
 from limner.vendors.http.client import VendorClient
 from limner.vendors.http.public_web import PublicWeb
 from limner.vendors.huggingface import hub as huggingface

@@ -16,7 +16,7 @@ from limner.datasets.captions.pairing import Caption, CaptionBook, Rank, path_pa
 from limner.datasets.captions.tables import read_csv, read_json, read_jsonl
 from limner.datasets.captions.template import check_template, clean_caption
 from limner.errors import CaptionRefused
-from limner.passed_over import is_hidden
+from limner.ignored_files import is_hidden
 from limner.types import Finding, Severity
 
 __all__ = ["SIDECARS", "TABLES", "read_all", "read_captions"]

@@ -13,7 +13,7 @@ from limner.operations.generations import erase as generations
 from limner.operations.grids import erase as grids
 from limner.operations.home import blob_erasure as erasing
 from limner.operations.home.blob_erasure import Kind
-from limner.operations.home.holding import Holding
+from limner.operations.home.erasure_scope import ErasureScope
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import erase as jobs
 from limner.operations.jobs import queries as job_queries
@@ -33,34 +33,34 @@ from limner.store.models import BlobRow, ErasureRow, JobRow, PublicationRow, now
 from limner.store.web_models import ErasedRow
 from limner.types import UNDER_WAY
 
-__all__ = ["HOLDINGS", "KEPT_DAYS", "busy", "contents", "count_rows", "erasures", "remove", "unused_blobs"]
+__all__ = ["KEPT_DAYS", "SCOPES", "busy", "contents", "count_rows", "erasures", "remove", "unused_blobs"]
 
 
 KEPT_DAYS = 30
 """How long the report of an erasure is kept."""
 
 
-HOLDINGS: tuple[Holding, ...] = (
-    photos.HOLDING,
-    uploads.HOLDING,
-    datasets.HOLDING,
-    trainings.HOLDING,
-    loras.HOLDING,
-    repos.HOLDING,
-    generations.HOLDING,
-    grids.HOLDING,
-    jobs.HOLDING,
-    payments.HOLDING,
-    webhooks.HOLDING,
-    Holding(rows=(BlobRow, ErasureRow, ErasedRow)),  # let go of, noted and written below
-    subjects.HOLDING,
+SCOPES: tuple[ErasureScope, ...] = (
+    photos.SCOPE,
+    uploads.SCOPE,
+    datasets.SCOPE,
+    trainings.SCOPE,
+    loras.SCOPE,
+    repos.SCOPE,
+    generations.SCOPE,
+    grids.SCOPE,
+    jobs.SCOPE,
+    payments.SCOPE,
+    webhooks.SCOPE,
+    ErasureScope(rows=(BlobRow, ErasureRow, ErasedRow)),  # let go of, noted and written below
+    subjects.SCOPE,
 )
 """What each room keeps; a subject's own row goes last, and takes with it what hangs on it."""
 
 
 def count_rows(session: Session, slug: str) -> dict[str, int]:
     """How many rows of each kind name the subject."""
-    queries = {name: query for holding in HOLDINGS for name, query in holding.counted.items()}
+    queries = {name: query for holding in SCOPES for name, query in holding.counted.items()}
     return {name: len(session.execute(query(slug)).all()) for name, query in queries.items()}
 
 
@@ -166,12 +166,12 @@ def erasures(workspace: Workspace, slug: str = "") -> list[Erasure]:
 def _erase_rows(session: Session, slug: str) -> list[str]:
     """Let each room forget a subject; the names of what was noted for the disk: folders and uploads."""
     on_disk: dict[Kind, list[str]] = {}
-    for holding in HOLDINGS:
+    for holding in SCOPES:
         if holding.on_disk:
             kind, query = holding.on_disk
             on_disk.setdefault(kind, []).extend(session.scalars(query(slug)))
     names = [name for some in on_disk.values() for name in some]
-    for holding in HOLDINGS:
+    for holding in SCOPES:
         if holding.forget:
             holding.forget(session, slug, frozenset(names))
     session.flush()

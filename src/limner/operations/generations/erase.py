@@ -8,10 +8,10 @@ from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
 from limner.operations.home.blob_erasure import Kind, portions
-from limner.operations.home.holding import Holding
+from limner.operations.home.erasure_scope import ErasureScope
 from limner.store.models import GenerationLoraRow, GenerationRow, GenerationSubjectRow, ImageRow
 
-__all__ = ["HOLDING", "showing"]
+__all__ = ["SCOPE", "showing"]
 
 
 def showing(slug: str) -> Select[str]:
@@ -28,7 +28,7 @@ def _forget(session: Session, _: str, ids: frozenset[str]) -> None:
         session.execute(delete(GenerationRow).where(GenerationRow.id.in_(some)))
 
 
-HOLDING = Holding(
+SCOPE = ErasureScope(
     rows=(GenerationRow, GenerationLoraRow, GenerationSubjectRow, ImageRow),
     counted={"images": _images},
     on_disk=(Kind.FOLDER, showing),

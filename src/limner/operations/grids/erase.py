@@ -5,10 +5,10 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from limner.operations.home.holding import Holding
+from limner.operations.home.erasure_scope import ErasureScope
 from limner.store.web_models import GridRow, VoteRow
 
-__all__ = ["HOLDING"]
+__all__ = ["SCOPE"]
 
 
 def _forget(session: Session, _: str, ids: frozenset[str]) -> None:
@@ -17,4 +17,4 @@ def _forget(session: Session, _: str, ids: frozenset[str]) -> None:
             session.delete(row)
 
 
-HOLDING = Holding(rows=(GridRow, VoteRow), forget=_forget)
+SCOPE = ErasureScope(rows=(GridRow, VoteRow), forget=_forget)

@@ -10,12 +10,12 @@ from sqlalchemy import Select, delete, or_, select
 from sqlalchemy.orm import Session
 
 from limner.operations.home.blob_erasure import Kind, portions
-from limner.operations.home.holding import Holding
+from limner.operations.home.erasure_scope import ErasureScope
 from limner.operations.jobs import idempotency
 from limner.store.models import GenerationSubjectRow, JobRow
 from limner.store.web_models import AnswerRow, EventRow
 
-__all__ = ["HOLDING", "shows"]
+__all__ = ["SCOPE", "shows"]
 
 MADE = re.compile(rb"(?:job|training|generation)_[0-9a-f]{16}")
 """The ids of what is made of a subject."""
@@ -73,6 +73,6 @@ def _forget_answers(session: Session, slug: str, ids: frozenset[str]) -> None:
         session.execute(delete(AnswerRow).where(AnswerRow.owner == owner, AnswerRow.key == key))
 
 
-HOLDING = Holding(
+SCOPE = ErasureScope(
     rows=(JobRow, EventRow, AnswerRow), counted={"jobs": _of}, on_disk=(Kind.FOLDER, _own), forget=_forget
 )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from limner.operations.home.holding import Holding
+from limner.operations.home.erasure_scope import ErasureScope
 from limner.store.models import LoraOriginalRow, LoraRow
 
-__all__ = ["HOLDING"]
+__all__ = ["SCOPE"]
 
-HOLDING = Holding(
+SCOPE = ErasureScope(
     rows=(LoraRow, LoraOriginalRow),
     counted={"loras": lambda slug: select(LoraRow.id).where(LoraRow.subject == slug)},
 )

@@ -8,10 +8,10 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from limner.operations.home.blob_erasure import portions
-from limner.operations.home.holding import Holding
+from limner.operations.home.erasure_scope import ErasureScope
 from limner.store.models import IntentRow, LedgerRow
 
-__all__ = ["HOLDING"]
+__all__ = ["SCOPE"]
 
 
 def _forget(session: Session, slug: str, ids: frozenset[str]) -> None:
@@ -27,4 +27,4 @@ def _forget(session: Session, slug: str, ids: frozenset[str]) -> None:
     session.execute(update(LedgerRow).where(LedgerRow.subject == slug).values(subject=None, note=""))
 
 
-HOLDING = Holding(rows=(IntentRow, LedgerRow), forget=_forget)
+SCOPE = ErasureScope(rows=(IntentRow, LedgerRow), forget=_forget)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from limner.operations.home.holding import Holding
+from limner.operations.home.erasure_scope import ErasureScope
 from limner.store.models import IntakeRow, PhotoRow
 from limner.store.web_models import CaptionEditRow
 
-__all__ = ["HOLDING"]
+__all__ = ["SCOPE"]
 
-HOLDING = Holding(
+SCOPE = ErasureScope(
     rows=(PhotoRow, IntakeRow, CaptionEditRow),
     counted={"photos": lambda slug: select(PhotoRow.id).where(PhotoRow.subject == slug)},
 )

@@ -10,19 +10,19 @@ from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
 from limner.errors import LimnerError, NotFound
-from limner.operations.home.holding import Holding
+from limner.operations.home.erasure_scope import ErasureScope
 from limner.operations.home.workspace import Workspace
 from limner.operations.publications import repo_owners as repos
 from limner.store.models import LoraRow, PublicationRow
 
-__all__ = ["HOLDING", "places", "unpublish"]
+__all__ = ["SCOPE", "places", "unpublish"]
 
 
 def _of(slug: str) -> Select[Any]:
     return select(PublicationRow.id).join(LoraRow, LoraRow.id == PublicationRow.lora).where(LoraRow.subject == slug)
 
 
-HOLDING = Holding(rows=(PublicationRow,), counted={"publications": _of})
+SCOPE = ErasureScope(rows=(PublicationRow,), counted={"publications": _of})
 
 
 def places(session: Session, slug: str) -> set[tuple[str, str]]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from limner.operations.home.holding import Holding
+from limner.operations.home.erasure_scope import ErasureScope
 from limner.store.models import ConsentRow, SubjectRow
 
-__all__ = ["HOLDING"]
+__all__ = ["SCOPE"]
 
 
 def _forget(session: Session, slug: str, _: frozenset[str]) -> None:
     session.execute(delete(SubjectRow).where(SubjectRow.slug == slug))
 
 
-HOLDING = Holding(rows=(SubjectRow, ConsentRow), forget=_forget)
+SCOPE = ErasureScope(rows=(SubjectRow, ConsentRow), forget=_forget)

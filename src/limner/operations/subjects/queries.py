@@ -1,4 +1,4 @@
-"""Rows into records: everything that the studio shows."""
+"""Subjects: rows to records, and rows by their slug."""
 
 from __future__ import annotations
 

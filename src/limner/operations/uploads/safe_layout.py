@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from limner.passed_over import is_device_name, is_hidden
+from limner.ignored_files import is_device_name, is_hidden
 from limner.photos import IntakeLimits, Source, find_sources
 from limner.photos.reading.sources import Sources, printable
 from limner.records import Upload

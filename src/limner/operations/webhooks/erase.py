@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from limner.operations.home.holding import Holding
+from limner.operations.home.erasure_scope import ErasureScope
 from limner.store.web_models import DeliveryRow, WebhookRow
 
-__all__ = ["HOLDING"]
+__all__ = ["SCOPE"]
 
-HOLDING = Holding(rows=(WebhookRow, DeliveryRow))
+SCOPE = ErasureScope(rows=(WebhookRow, DeliveryRow))

@@ -1,4 +1,4 @@
-"""Webhooks: who is told of what happens to jobs. Messages are queued with the change itself; ``delivering`` sends them.
+"""Webhooks: who is told of what happens to jobs. Messages are queued with the change itself; ``delivery`` sends them.
 
 Messages are signed as Standard Webhooks defines. A secret is derived from the home's key, so none is kept.
 """

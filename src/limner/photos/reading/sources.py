@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from limner.passed_over import CAPTIONS, is_cache, is_device_name, is_hidden, is_placeholder, lies_beside
+from limner.ignored_files import CAPTIONS, is_cache, is_device_name, is_hidden, is_placeholder, lies_beside
 from limner.photos.reading import archives
 from limner.photos.reading.limits import IntakeLimits
 from limner.photos.reading.not_photos import in_icloud

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from limner.training.local.run import RunDirectory
+from limner.training.local.run_directory import RunDirectory
 
 __all__ = ["shown"]
 

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from limner.training.local.run import RunDirectory
+from limner.training.local.run_directory import RunDirectory
 
 __all__ = ["Log"]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.processes import keep_private, python_module
-from limner.training.local.run import RunDirectory, end_group, identity_of, reap
+from limner.training.local.run_directory import RunDirectory, end_group, identity_of, reap
 
 __all__ = ["LOST_THE_RACE", "guard_training"]
 
@@ -60,7 +60,7 @@ def _run_trainer(run: RunDirectory, wish: _Wish, grace: float) -> dict[str, Any]
     """Start the trainer, wait for its end; gives what exit.json is to say, or nothing if it can go on later."""
     with run.log.open("ab") as log:
         trainer = subprocess.Popen(
-            python_module("limner.training.local.child", str(run.folder)),
+            python_module("limner.training.local.training_process", str(run.folder)),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

@@ -24,7 +24,7 @@ from limner.findings import unmet
 from limner.processes import our_environment, python_module
 from limner.settings import Settings
 from limner.training.local import log as local_log
-from limner.training.local.run import RunDirectory, reap
+from limner.training.local.run_directory import RunDirectory, reap
 from limner.training.recipe import canonical_json, problems, validate
 from limner.training.trainer import Collected, TrainingOrder, TrainingReport
 from limner.types import BackEnd, Estimate, Finding, JobState, Need, Plan, Progress, Severity, TrainingSample

@@ -23,7 +23,7 @@ from limner.flux.loading import load_pipeline, load_transformer, pick_device, pi
 from limner.flux.loop import is_due, train, write_lora
 from limner.flux.sampling import draw_encoded
 from limner.training.local.progress_log import Log
-from limner.training.local.run import RunDirectory
+from limner.training.local.run_directory import RunDirectory
 from limner.training.recipe import Recipe, from_mapping, validate
 from limner.types import Base, Family
 

@@ -23,15 +23,14 @@ from limner.errors import LimnerError, VendorBusy, VendorFailed
 from limner.vendors.http import errors as refusals
 from limner.vendors.http.answers import Answer, message_of, read_json
 from limner.vendors.http.backoff import retry_delay
+from limner.vendors.http.decompression_limit import Swells, refuse_swelling
 from limner.vendors.http.limiter import Limiter, Turn, limiter_for
 from limner.vendors.http.rate_headers import read_told
-from limner.vendors.http.swelling import Swells, refuse_swelling
 from limner.vendors.secrets.redaction import Secret
 from limner.vendors.vendor import Vendor
 
 __all__ = ["Answer", "VendorClient", "message_of", "pause"]
 
-ATTEMPTS = 6
 MOST_WAIT = 90.0
 """Seconds that a vendor may ask us to wait; beyond it the user is told instead."""
 PATIENCE = 240.0
@@ -66,13 +65,13 @@ class VendorClient:
         token: Callable[[], Secret] | None,
         *,
         timeout: float = 60.0,
-        attempts: int = ATTEMPTS,
+        attempts: int | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.vendor = vendor
         self.base_url = base_url.rstrip("/")
         self.timeout = timeout
-        self.attempts = attempts
+        self.attempts = vendor.attempts if attempts is None else attempts
         self._token = token
         self._secret: Secret | None = None
         self._http = httpx2.AsyncClient(

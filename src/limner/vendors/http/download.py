@@ -19,8 +19,8 @@ import httpx2
 from limner.atomic_file import sync_folder
 from limner.errors import LimnerError, NotFound, StorageFailed, VendorBusy, VendorFailed
 from limner.vendors.http.backoff import retry_delay
+from limner.vendors.http.decompression_limit import LEAST_BYTES, PATIENCE_SECONDS, Swells, refuse_swelling
 from limner.vendors.http.errors import place_of, unreachable
-from limner.vendors.http.swelling import LEAST_BYTES, PATIENCE_SECONDS, Swells, refuse_swelling
 from limner.vendors.vendor import Vendor
 
 __all__ = ["Wanted", "fetch"]

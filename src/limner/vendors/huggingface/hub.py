@@ -153,7 +153,7 @@ def _bound_the_waiting() -> None:
     from huggingface_hub.utils._http import default_client_factory
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    from limner.vendors.http.swelling import bound
+    from limner.vendors.http.decompression_limit import bound
 
     connect, read, write = _TIMEOUT
 
@@ -268,7 +268,7 @@ def as_limner_error(failure: Exception, endpoint: str, *, lost: bool = False) ->
             return one
     from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled
 
-    from limner.vendors.http.swelling import Swells
+    from limner.vendors.http.decompression_limit import Swells
 
     status, _ = _status(failure)
     if any(isinstance(one, OfflineModeIsEnabled) for one in _causes(failure)):

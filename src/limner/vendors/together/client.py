@@ -25,13 +25,12 @@ from limner.errors import (
     VendorRefused,
 )
 from limner.vendors.http.client import Answer, VendorClient, message_of
-from limner.vendors.http.swelling import refuse_swelling
+from limner.vendors.http.decompression_limit import refuse_swelling
 from limner.vendors.secrets.tokens import Secret, redact
 from limner.vendors.together.vendor import VENDOR
 
 __all__ = ["Given", "ListedModel", "ModelGone", "TogetherClient"]
 
-PICTURE_SECONDS = 180.0
 MOST_PICTURE_BYTES = 200_000_000
 PICTURE_SECONDS = 300.0
 LOOKS = (0.5, 2.0, 5.0)

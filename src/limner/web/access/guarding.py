@@ -17,7 +17,7 @@ from limner.errors import AccessRefused, LimnerError, LoginNeeded, TooManyAtOnce
 from limner.http_server.bodies import FORM_TYPE, LimitedBody, stalled, told_length, too_large
 from limner.settings import Settings
 from limner.studio import Studio
-from limner.web.access.crowding import Crowding
+from limner.web.access.concurrency_limit import Crowding
 from limner.web.access.doorkeeper import Caller, Doorkeeper
 from limner.web.access.headers import HeaderedSend
 from limner.web.access.identity import STRANGER, Visitor, refuse_without

@@ -11,7 +11,7 @@ from pydantic import Field, StrictBool, StrictInt
 from limner.records import Dataset
 from limner.web.api import files
 from limner.web.api.cursors import PartAsked
-from limner.web.api.named import DatasetName, OfSubject, api_router
+from limner.web.api.path_parameters import DatasetName, OfSubject, api_router
 from limner.web.api.shapes import Body, Page
 from limner.web.files.responses import made_file
 from limner.web.visit import StudioOf

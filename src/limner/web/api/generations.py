@@ -13,7 +13,7 @@ from limner.options import GenerateOptions
 from limner.records import Choices, Generation, Job, PromptTemplate, WhatIf, Wish
 from limner.types import SubjectKind
 from limner.web.api.idempotency import Once
-from limner.web.api.named import GenerationId, api_router, looked_at, started
+from limner.web.api.path_parameters import GenerationId, api_router, looked_at, started
 from limner.web.api.shapes import MOST_INT, Amount, Body
 from limner.web.api.spending import WhatIfAsked, refuse_dear
 from limner.web.visit import StudioOf, Visit

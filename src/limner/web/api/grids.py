@@ -14,7 +14,7 @@ from limner.web.api import files
 from limner.web.api.cursors import Cursor, Limit, link_next, place_after, place_of
 from limner.web.api.generations import PictureWish, picture_options
 from limner.web.api.idempotency import Once
-from limner.web.api.named import GridId, api_router, looked_at
+from limner.web.api.path_parameters import GridId, api_router, looked_at
 from limner.web.api.shapes import MOST_INT, Amount, Body, Page
 from limner.web.api.spending import WhatIfAsked, refuse_dear
 from limner.web.files.responses import made_file

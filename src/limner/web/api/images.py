@@ -24,7 +24,7 @@ from limner.records import (
 from limner.web.api import files
 from limner.web.api.cursors import Cursor, Limit, link_next
 from limner.web.api.idempotency import Once
-from limner.web.api.named import ImageNumber, ThumbnailWidth, api_router, looked_at, started
+from limner.web.api.path_parameters import ImageNumber, ThumbnailWidth, api_router, looked_at, started
 from limner.web.api.shapes import MOST_INT, Body, Counted, Page, Resume, only_text
 from limner.web.api.spending import WhatIfAsked, refuse_dear
 from limner.web.visit import StudioOf, Visit

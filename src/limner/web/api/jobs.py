@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from limner.records import Job, JobEvent, WhatIf
 from limner.web.api.cursors import Cursor, Limit, link_next, place_after, place_of
 from limner.web.api.idempotency import Once
-from limner.web.api.named import JobId, OfSubject, api_router, looked_at, started, written
+from limner.web.api.path_parameters import JobId, OfSubject, api_router, looked_at, started, written
 from limner.web.api.shapes import Page, Resume
 from limner.web.api.spending import WhatIfAsked, refuse_dear
 from limner.web.live import event_stream, live_of

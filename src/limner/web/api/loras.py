@@ -14,7 +14,7 @@ from limner.types import Health, SubjectKind, TensorNaming, Visibility
 from limner.web.api import files
 from limner.web.api.cursors import PartAsked
 from limner.web.api.idempotency import Once
-from limner.web.api.named import LoraName, OfSubject, api_router, started
+from limner.web.api.path_parameters import LoraName, OfSubject, api_router, started
 from limner.web.api.shapes import Body, Page
 from limner.web.files.responses import made_file
 from limner.web.visit import StudioOf

@@ -14,7 +14,7 @@ from limner.records import CaptionChanges, DatasetHealth, IntakeEntry, PhotoEntr
 from limner.types import Finding
 from limner.web.api import files
 from limner.web.api.cursors import PartAsked
-from limner.web.api.named import PhotoDigest, Slug, ThumbnailWidth, api_router
+from limner.web.api.path_parameters import PhotoDigest, Slug, ThumbnailWidth, api_router
 from limner.web.api.shapes import Body, Page
 from limner.web.api.spending import WhatIfAsked
 from limner.web.visit import StudioOf

@@ -15,7 +15,7 @@ from limner.records import Erasure, Job, Subject, SubjectCard, SubjectContents, 
 from limner.types import Consent, SubjectKind
 from limner.web.api.cursors import PartAsked
 from limner.web.api.idempotency import Once
-from limner.web.api.named import OfSubject, Slug, api_router, started
+from limner.web.api.path_parameters import OfSubject, Slug, api_router, started
 from limner.web.api.shapes import Body, Page, only_text
 from limner.web.visit import StudioOf
 

@@ -24,7 +24,7 @@ from limner.records import (
 from limner.web.api import files
 from limner.web.api.cursors import PartAsked
 from limner.web.api.idempotency import Once
-from limner.web.api.named import (
+from limner.web.api.path_parameters import (
     OfSubject,
     Position,
     Step,

@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 from limner.errors import InputRefused, LimnerError
 from limner.records import Job, Upload, UploadBatch
 from limner.studio import Studio
-from limner.web.api.named import started
+from limner.web.api.path_parameters import started
 from limner.web.api.route import ApiRoute
 from limner.web.visit import StudioOf
 

@@ -14,8 +14,8 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from limner.humanize import spoken
+from limner.ignored_files import DEVICE_NAMES
 from limner.money.prices import usd
-from limner.passed_over import DEVICE_NAMES
 from limner.web.rendering.remedies import for_pages
 
 __all__ = ["STATIC", "STATIC_PATH", "TEMPLATES", "page_templates", "static_url"]

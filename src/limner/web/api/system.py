@@ -13,7 +13,7 @@ from limner._version import __version__
 from limner.errors import NotFound
 from limner.records import Account, DoctorReport, Job, Verification
 from limner.types import BackEnd, Base
-from limner.web.api.named import BaseId, VendorName, api_router, started
+from limner.web.api.path_parameters import BaseId, VendorName, api_router, started
 from limner.web.api.shapes import Body
 from limner.web.visit import StudioOf, Visit
 

@@ -8,7 +8,7 @@ from fastapi import Depends, Path, Query
 
 from limner.records import CostSummary, OpenPurchase, Route
 from limner.web.access import require
-from limner.web.api.named import OfSubject, api_router
+from limner.web.api.path_parameters import OfSubject, api_router
 from limner.web.api.shapes import Body
 from limner.web.visit import StudioOf
 

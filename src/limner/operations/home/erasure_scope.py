@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 from limner.operations.home.blob_erasure import Kind
 from limner.store.models import Row
 
-__all__ = ["Holding"]
+__all__ = ["ErasureScope"]
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class ErasureScope:
     """What one room keeps. Erasing a subject walks through the holdings of all rooms.
 
     A row goes with its subject by its foreign keys; what has none, or must not go whole, is ``forget``'s to see to.

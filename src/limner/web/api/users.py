@@ -15,7 +15,7 @@ from limner.web.access.doorkeeper import Doorkeeper
 from limner.web.access.identity import refuse_without
 from limner.web.access.throttle import client_address
 from limner.web.api.cursors import PartAsked
-from limner.web.api.named import UserName, api_router
+from limner.web.api.path_parameters import UserName, api_router
 from limner.web.api.shapes import Body, Counted, Page
 from limner.web.visit import StudioOf, Visit
 

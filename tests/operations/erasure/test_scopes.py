@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
-from limner.operations.erasure.subject import HOLDINGS
+from limner.operations.erasure.subject import SCOPES
 from limner.operations.home.blob_erasure import NAMING
 from limner.store.models import (
     BlobRow,
@@ -46,12 +46,12 @@ def goes(table: Table) -> bool:
 
 
 def test_each_table_is_declared_by_one_room() -> None:
-    declared = Counter(row for holding in HOLDINGS for row in holding.rows)
+    declared = Counter(row for holding in SCOPES for row in holding.rows)
     assert declared == Counter(row for row in tables().values() if row not in USERS)
 
 
 def test_a_declared_table_is_emptied_of_the_subject() -> None:
-    for holding in HOLDINGS:
+    for holding in SCOPES:
         for row in holding.rows:
             if row in FORGOTTEN:
                 assert holding.forget is not None, row

@@ -1,6 +1,6 @@
 """The training process: reads order.json, trains, and says in outcome.json how it ended.
 
-    python -m limner.training.local.child RUN_DIRECTORY
+    python -m limner.training.local.training_process RUN_DIRECTORY
 
 It waits for one line on standard input before doing anything: its guard writes it once the process is on record.
 """
@@ -18,7 +18,7 @@ from typing import Any
 from limner.errors import Cancelled, LimnerError, WorkFailed
 from limner.processes import keep_private
 from limner.training.local.progress_log import Log
-from limner.training.local.run import RunDirectory
+from limner.training.local.run_directory import RunDirectory
 
 __all__ = ["main"]
 
