@@ -13,8 +13,8 @@ import pytest
 
 from limner import plugins
 from limner.errors import NotReady, VendorFailed
-from limner.operations.home import remembered as module
-from limner.operations.home.remembered import Remembered
+from limner.operations.home import back_ends as module
+from limner.operations.home.back_ends import Remembered
 from limner.operations.home.workspace import Workspace
 from limner.settings import Settings
 from limner.vendors.huggingface.hub import HubAccount

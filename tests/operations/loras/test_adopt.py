@@ -29,7 +29,7 @@ from limner.errors import (
 from limner.hubs.hub import WEIGHTS_NAME
 from limner.operations.home.workspace import Workspace
 from limner.operations.loras import sources as lora_sources
-from limner.operations.loras.adopt import import_lora
+from limner.operations.loras.actions import Loras
 from limner.operations.loras.remote import describe_remote
 from limner.operations.loras.sources import HubFile
 from limner.operations.publications.actions import Publications
@@ -143,20 +143,20 @@ def test_any_text_is_a_source_or_refused(text: str) -> None:
 def test_a_file_becomes_a_lora_of_a_new_subject(workspace: Workspace, tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     path.write_bytes(lora_bytes())
-    made = import_lora(workspace, path, subject="zib", kind="character", trigger="zibbo")
+    made = Loras(workspace).adopt(path, subject="zib", kind="character", trigger="zibbo")
     assert (made.name, made.base, made.trigger, made.training) == ("zib@v1", "limner-tiny", "zibbo", None)
     assert made.path.read_bytes() == path.read_bytes()
-    assert import_lora(workspace, path, subject="zib").name == "zib@v1"
+    assert Loras(workspace).adopt(path, subject="zib").name == "zib@v1"
     path.write_bytes(lora_bytes(1))
-    assert import_lora(workspace, path, subject="zib").name == "zib@v2"
+    assert Loras(workspace).adopt(path, subject="zib").name == "zib@v2"
     with pytest.raises(Conflict, match="zib@v2"):
-        import_lora(workspace, path, subject="other")
+        Loras(workspace).adopt(path, subject="other")
     assert not list((workspace.home / "runs").glob("import-*"))
 
 
 def test_another_naming_is_converted_without_changing_what_it_does(workspace: Workspace, tmp_path: Path) -> None:
     tensors = kohya(tmp_path / "kohya.safetensors")
-    made = import_lora(workspace, tmp_path / "kohya.safetensors", subject="zib")
+    made = Loras(workspace).adopt(tmp_path / "kohya.safetensors", subject="zib")
     assert made.naming == "diffusers"
     got = load_file(made.path)
     (up,) = [value for name, value in got.items() if name.endswith("lora_B.weight")]
@@ -172,7 +172,7 @@ def test_what_conversion_mends_is_mended(workspace: Workspace, tmp_path: Path) -
     tensors[f"{stem}.lora_A.weight"] = chance.standard_normal((4, 192)).astype(np.float32)
     tensors[f"{stem}.lora_B.weight"] = chance.standard_normal((192, 4)).astype(np.float32)
     save_file(tensors, tmp_path / "mixed.safetensors")
-    made = import_lora(workspace, tmp_path / "mixed.safetensors", subject="zib")
+    made = Loras(workspace).adopt(tmp_path / "mixed.safetensors", subject="zib")
     assert made.naming == "diffusers"
     assert all(name.startswith("transformer.") for name in load_file(made.path))
     assert len(load_file(made.path)) == 4
@@ -189,10 +189,10 @@ def test_the_card_decides_between_bases_that_fit_and_no_others(
     seen = describe_remote("ann/zib", workspace.settings)
     assert (seen.base, set(seen.candidates)) == (base, {"flux1-dev", "flux1-schnell"})
     if base:
-        assert import_lora(workspace, "ann/zib", subject="zib").base == base
+        assert Loras(workspace).adopt("ann/zib", subject="zib").base == base
     else:
         with pytest.raises(BaseUnclear):
-            import_lora(workspace, "ann/zib", subject="zib")
+            Loras(workspace).adopt("ann/zib", subject="zib")
 
 
 def test_what_is_no_lora_stays_out(workspace: Workspace, tmp_path: Path) -> None:
@@ -204,9 +204,9 @@ def test_what_is_no_lora_stays_out(workspace: Workspace, tmp_path: Path) -> None
     }.items():
         (tmp_path / name).write_bytes(data)
         with pytest.raises(LoraRefused):
-            import_lora(workspace, tmp_path / name, subject="zib")
+            Loras(workspace).adopt(tmp_path / name, subject="zib")
     with pytest.raises(NotFound):
-        import_lora(workspace, tmp_path / "nothing.safetensors", subject="zib")
+        Loras(workspace).adopt(tmp_path / "nothing.safetensors", subject="zib")
     with workspace.database.read() as session:
         from limner.store.models import LoraRow, SubjectRow
 
@@ -222,14 +222,14 @@ def test_from_the_hub_with_the_words_of_its_card(
     workspace: Workspace, on_hub: Callable[..., HubRepo], hub_server: HuggingFaceStandIn, source: str
 ) -> None:
     on_hub({WEIGHTS_NAME: lora_bytes(), "other.safetensors": b"x\0"}, private=True)
-    made = import_lora(workspace, source.format(url=hub_server.url), subject="zib")
+    made = Loras(workspace).adopt(source.format(url=hub_server.url), subject="zib")
     assert (made.name, made.trigger, made.base) == ("zib@v1", "zibbo", "limner-tiny")
     assert made.path.read_bytes() == lora_bytes()
 
 
 def test_a_cards_sentence_is_no_trigger_of_a_subject(workspace: Workspace, on_hub: Callable[..., HubRepo]) -> None:
     on_hub({WEIGHTS_NAME: lora_bytes()}, card=CARD.replace("zibbo", "a photo, of zibbo!"))
-    assert import_lora(workspace, "ann/zib", subject="zib").trigger == "a photo, of zibbo!"
+    assert Loras(workspace).adopt("ann/zib", subject="zib").trigger == "a photo, of zibbo!"
     with workspace.database.read() as session:
         from limner.store.models import SubjectRow
 
@@ -239,14 +239,14 @@ def test_a_cards_sentence_is_no_trigger_of_a_subject(workspace: Workspace, on_hu
 def test_several_files_and_none_are_told(workspace: Workspace, on_hub: Callable[..., HubRepo]) -> None:
     on_hub({"a.safetensors": lora_bytes(), "b.safetensors": lora_bytes(1)})
     with pytest.raises(InputRefused, match=r"a\.safetensors, b\.safetensors"):
-        import_lora(workspace, "ann/zib", subject="zib")
-    assert import_lora(workspace, "ann/zib/b.safetensors", subject="zib").name == "zib@v1"
+        Loras(workspace).adopt("ann/zib", subject="zib")
+    assert Loras(workspace).adopt("ann/zib/b.safetensors", subject="zib").name == "zib@v1"
     on_hub({"deep/a.safetensors": lora_bytes()})
     with pytest.raises(NotFound) as raised:
-        import_lora(workspace, "ann/zib", subject="zib")
+        Loras(workspace).adopt("ann/zib", subject="zib")
     assert "ann/zib/deep/a.safetensors" in raised.value.remedy
     with pytest.raises(NotFound):
-        import_lora(workspace, "ann/nobody", subject="zib")
+        Loras(workspace).adopt("ann/nobody", subject="zib")
 
 
 def test_a_gated_repo_says_what_to_do(
@@ -255,10 +255,10 @@ def test_a_gated_repo_says_what_to_do(
     repo = on_hub({WEIGHTS_NAME: lora_bytes()}, owner="bob")
     repo.gated = "auto"
     with pytest.raises(AccountRefused, match="gated") as raised:
-        import_lora(workspace, "bob/zib", subject="zib")
+        Loras(workspace).adopt("bob/zib", subject="zib")
     assert "terms" in raised.value.remedy
     hub_server.granted.add(("bob/zib", "ann"))
-    assert import_lora(workspace, "bob/zib", subject="zib").name == "zib@v1"
+    assert Loras(workspace).adopt("bob/zib", subject="zib").name == "zib@v1"
 
 
 def test_what_the_hub_gives_must_be_what_it_promised(
@@ -267,7 +267,7 @@ def test_what_the_hub_gives_must_be_what_it_promised(
     repo = on_hub({WEIGHTS_NAME: lora_bytes()})
     hub_server.contents[repo.main.files[WEIGHTS_NAME].sha256] = lora_bytes(1)
     with pytest.raises(StorageFailed, match="digest"):
-        import_lora(workspace, "ann/zib", subject="zib")
+        Loras(workspace).adopt("ann/zib", subject="zib")
 
 
 # --- from afar --------------------------------------------------------------------------------------------------------
@@ -343,7 +343,7 @@ def test_an_address_of_any_server(workspace: Workspace, ranges: bool) -> None:
         address = f"{url}/lora.safetensors"
         far = describe_remote(address, workspace.settings)
         assert (far.base, far.url, far.byte_size) == ("limner-tiny", address, len(lora_bytes()))
-        made = import_lora(workspace, f"{url}/away?to={address}", subject="zib")
+        made = Loras(workspace).adopt(f"{url}/away?to={address}", subject="zib")
         assert made.path.read_bytes() == lora_bytes()
     assert not any("authorization" in request.headers for request in seen)
 
@@ -364,7 +364,7 @@ def test_an_address_of_any_server(workspace: Workspace, ranges: bool) -> None:
 )
 def test_no_address_leads_inside(workspace: Workspace, address: str) -> None:
     with pytest.raises(InputRefused, match="is not fetched") as raised:
-        import_lora(workspace, address, subject="zib")
+        Loras(workspace).adopt(address, subject="zib")
     assert "secret" not in str(raised.value)
 
 
@@ -373,21 +373,21 @@ def test_no_redirect_leads_inside(workspace: Workspace) -> None:
     with serve(app) as url:
         for target in ("https://10.0.0.1/x", "https://192.168.1.1/x", "file:///etc/passwd"):
             with pytest.raises(InputRefused):
-                import_lora(workspace, f"{url}/away?to={target}", subject="zib")
+                Loras(workspace).adopt(f"{url}/away?to={target}", subject="zib")
 
 
 def test_a_name_that_leads_inside_is_refused(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     inside = [(2, 1, 6, "", ("1.1.1.1", 443)), (2, 1, 6, "", ("192.168.0.7", 443))]
     monkeypatch.setattr("limner.vendors.http.public_web.socket.getaddrinfo", lambda *a, **k: inside)
     with pytest.raises(InputRefused, match="inside a network"):
-        import_lora(workspace, "https://nice.example/a.safetensors", subject="zib")
+        Loras(workspace).adopt("https://nice.example/a.safetensors", subject="zib")
 
 
 def test_a_file_too_large_is_refused_at_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     app, _ = site()
     monkeypatch.setattr("limner.loras.file.header.LARGEST_FILE", 1000)
     with serve(app) as url, pytest.raises(StorageFailed, match="larger"):
-        import_lora(workspace, f"{url}/lora.safetensors", subject="zib")
+        Loras(workspace).adopt(f"{url}/lora.safetensors", subject="zib")
 
 
 # --- what is published ------------------------------------------------------------------------------------------------
@@ -399,7 +399,7 @@ def test_what_is_on_the_hub_is_listed_opened_and_taken_away(
     from limner.operations.publications import job as publishing
 
     (tmp_path / "a.safetensors").write_bytes(lora_bytes())
-    import_lora(workspace, tmp_path / "a.safetensors", subject="zib", kind="character", trigger="zibbo")
+    Loras(workspace).adopt(tmp_path / "a.safetensors", subject="zib", kind="character", trigger="zibbo")
     publishing.publish_now(workspace, "zib", hub="huggingface", visibility=Visibility.PRIVATE)
     (entry,) = Publications(workspace).hub_listing("huggingface")
     assert (entry.repo, entry.visibility, entry.loras) == ("ann/zib-lora", Visibility.PRIVATE, ("zib@v1",))
@@ -424,7 +424,7 @@ def test_a_person_is_not_made_public_without_consent(
     from limner.operations.publications import job as publishing
 
     (tmp_path / "a.safetensors").write_bytes(lora_bytes())
-    import_lora(workspace, tmp_path / "a.safetensors", subject="jane", kind="person", trigger="jane_doe")
+    Loras(workspace).adopt(tmp_path / "a.safetensors", subject="jane", kind="person", trigger="jane_doe")
     publishing.publish_now(workspace, "jane", hub="huggingface", visibility=Visibility.PRIVATE)
     with pytest.raises(Conflict, match="consent"):
         Publications(workspace).set_visibility("jane", Visibility.PUBLIC)
@@ -463,7 +463,7 @@ def test_a_peft_lora_has_the_strength_of_the_config_beside_it(
         files = {"ema/adapter_model.safetensors": weights, "ema/adapter_config.json": CONFIG}
         on_hub(files | {"adapter_config.json": b"{}"})
         source = "ann/zib/ema/adapter_model.safetensors"
-    made = import_lora(workspace, source, subject="zibbo", base="limner-tiny")
+    made = Loras(workspace).adopt(source, subject="zibbo", base="limner-tiny")
     assert strength_of(made.path) == pytest.approx(1.2, rel=1e-6)
     assert "adapter-config" in {finding.code for finding in made.findings}
 
@@ -474,11 +474,11 @@ def test_a_strength_that_only_the_header_says_is_stored_in_the_weights(workspace
         header = f'{{"transformer.r": 4, "transformer.lora_alpha": {alpha}}}'
         path = tmp_path / f"{alpha}.safetensors"
         save_file(tensors, path, {"lora_adapter_metadata": header})
-        made = import_lora(workspace, path, subject="zibbo", base="limner-tiny")
+        made = Loras(workspace).adopt(path, subject="zibbo", base="limner-tiny")
         assert strength_of(made.path) == pytest.approx(alpha, rel=1e-6)
     as_it_is = tmp_path / "plain.safetensors"
     save_file(tensors, as_it_is)
-    kept = import_lora(workspace, as_it_is, subject="zibbo", base="limner-tiny")
+    kept = Loras(workspace).adopt(as_it_is, subject="zibbo", base="limner-tiny")
     assert kept.path.read_bytes() == as_it_is.read_bytes()
 
 
@@ -489,9 +489,9 @@ def test_additions_are_refused_with_their_size_or_left_out_on_request(workspace:
     plain = {name.replace("lora_unet_double_blocks_0_img_attn_proj", stem): t for name, t in kohya(path).items()}
     save_file(plain | added, path)
     with pytest.raises(LoraRefused, match=r"at most 0\.25") as refused:
-        import_lora(workspace, path, subject="zibbo", base="limner-tiny")
+        Loras(workspace).adopt(path, subject="zibbo", base="limner-tiny")
     assert "--drop-additions" in refused.value.remedy
-    made = import_lora(workspace, path, subject="zibbo", base="limner-tiny", drop_additions=True)
+    made = Loras(workspace).adopt(path, subject="zibbo", base="limner-tiny", drop_additions=True)
     assert "additions-left-out" in {finding.code for finding in made.findings}
     assert not any("diff" in name for name in load_file(made.path))
 
@@ -509,5 +509,5 @@ def test_what_no_base_can_be_right_for_is_refused_with_the_true_reason(
     }[fault]
     save_file(tensors, tmp_path / "a.safetensors")
     with pytest.raises(LoraRefused) as refused:
-        import_lora(workspace, tmp_path / "a.safetensors", subject="zibbo", base=base)
+        Loras(workspace).adopt(tmp_path / "a.safetensors", subject="zibbo", base=base)
     assert fault in str(refused.value)

@@ -15,7 +15,6 @@ from limner.operations.erasure import subject
 from limner.operations.home.workspace import Workspace
 from limner.operations.loras import export as exporting
 from limner.operations.loras.actions import Loras
-from limner.operations.loras.adopt import import_lora
 from limner.operations.loras.normalise import in_our_naming
 from limner.operations.publications.actions import Publications
 from limner.records import Lora
@@ -70,7 +69,7 @@ def bring(workspace: Workspace, tmp_path: Path) -> Callable[..., Lora]:
 
     def made(tensors: Tensors, metadata: dict[str, str] | None = None, **options: object) -> Lora:
         save_file(tensors, tmp_path / "a.safetensors", metadata)
-        return import_lora(workspace, tmp_path / "a.safetensors", **({"subject": "zib"} | options))  # type: ignore[arg-type]
+        return Loras(workspace).adopt(tmp_path / "a.safetensors", **({"subject": "zib"} | options))  # type: ignore[arg-type]
 
     return made
 

@@ -24,7 +24,6 @@ from limner.errors import (
 from limner.hubs.hub import WEIGHTS_NAME
 from limner.operations.generations.submission import describe
 from limner.operations.loras import job as fetching
-from limner.operations.loras.adopt import import_lora
 from limner.operations.members import passwords
 from limner.settings import Settings
 from limner.stand_ins.hub.repos import HubRepo
@@ -259,7 +258,7 @@ def test_a_private_repo_of_the_home_is_for_its_admins(
         with pytest.raises(NotFound):
             ask()
     assert describe(admin._workspace, "ann/zib").base == "limner-tiny"
-    assert import_lora(alone._workspace, "ann/zib", subject="hers").name == "hers@v1"
+    assert alone.loras.adopt("ann/zib", subject="hers").name == "hers@v1"
     job = admin.loras.fetch("ann/zib", subject="hers")
     alone.work(idle_seconds=0.0)
     assert admin.wait(job).result == {"lora": "hers@v1"}

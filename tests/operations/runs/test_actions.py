@@ -150,7 +150,7 @@ def test_waiting_in_asyncio(studio: Studio, photos: Path) -> None:
 def test_a_worker_ends_when_idle_and_a_new_one_starts(
     home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from limner.operations.home.worker_lock import worker_lives
+    from limner.operations.home.worker_start import worker_lives
 
     monkeypatch.setenv("LIMNER_WORKER_IDLE_SECONDS", "0.5")
     with Studio() as studio:

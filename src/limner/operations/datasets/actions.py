@@ -56,12 +56,16 @@ class Datasets(Facet):
 
         ``zipped`` makes one zip also of the layouts that are folders.
         """
-        from limner.operations.datasets import job as freezing
+        from limner.datasets.packages import package
 
-        return freezing.package_dataset(self._workspace, dataset, layout, Path(destination), zipped=zipped).path
+        manifest, path = self.get(dataset).manifest, self._workspace.blobs.path
+        return package(layout, manifest, path, Path(destination), zipped=zipped).path
 
     def crop_sheet(self, dataset: str, destination: str | Path) -> Path:
         """Draw each photo of a dataset with its crop, bucket and caption into one picture."""
-        from limner.operations.datasets import job as freezing
+        from limner.datasets import sheet
 
-        return freezing.crop_sheet(self._workspace, dataset, Path(destination))
+        path, manifest = Path(destination), self.get(dataset).manifest
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(sheet.crop_sheet(manifest, self._workspace.blobs.path))
+        return path

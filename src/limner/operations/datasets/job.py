@@ -1,24 +1,21 @@
-"""Freezing: a subject's photos and captions as they are now, into a dataset that never changes; and packaging it."""
+"""Freezing: a subject's photos and captions as they are now, into a dataset that never changes."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 
 from limner.catalog import find_base
-from limner.datasets import manifest, sheet
+from limner.datasets import manifest
 from limner.datasets.captions import captioning
 from limner.datasets.captions.template import DEFAULT_TEMPLATE, fill, plain_braces
-from limner.datasets.packages import Package, package
 from limner.errors import Conflict
 from limner.operations.datasets import queries as dataset_queries
-from limner.operations.datasets.queries import find_dataset_row
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs.context import StageContext
 from limner.operations.jobs.request import StageRequest
@@ -29,7 +26,7 @@ from limner.records import Dataset
 from limner.store.models import BlobRow, DatasetPhotoRow, DatasetRow, PhotoRow
 from limner.types import Crop, DatasetManifest, Finding, Progress
 
-__all__ = ["FreezeOptions", "FreezeRequest", "crop_sheet", "freeze", "package_dataset", "stage", "would_freeze"]
+__all__ = ["FreezeOptions", "FreezeRequest", "freeze", "stage", "would_freeze"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +81,7 @@ def freeze(workspace: Workspace, slug: str, options: FreezeOptions) -> Dataset:
             .on_conflict_do_nothing()
         )
         record = dataset_queries.to_dataset(session.get_one(DatasetRow, frozen.digest))
-    return Dataset(**{f: getattr(record, f) for f in record.__dataclass_fields__} | {"findings": tuple(findings)})
+    return replace(record, findings=tuple(findings))
 
 
 def would_freeze(workspace: Workspace, slug: str, options: FreezeOptions) -> tuple[DatasetManifest, Sequence[Finding]]:
@@ -124,21 +121,3 @@ async def stage(context: StageContext, request: FreezeRequest) -> Mapping[str, o
     context.report(Progress("freeze", message="Freezing the dataset"))
     dataset = await asyncio.to_thread(freeze, context.workspace, request.subject, request.options)
     return {"dataset": dataset.digest, "photos": dataset.photos}
-
-
-def package_dataset(
-    workspace: Workspace, name: str, layout: str, destination: Path, *, zipped: bool = False
-) -> Package:
-    """Write a dataset in a trainer's layout, ``zipped`` as one file whatever the layout; always the same bytes."""
-    with workspace.database.read() as session:
-        record = dataset_queries.to_dataset(find_dataset_row(session, name))
-    return package(layout, record.manifest, workspace.blobs.path, destination, zipped=zipped)
-
-
-def crop_sheet(workspace: Workspace, name: str, destination: Path) -> Path:
-    """Draw each photo of a dataset with its crop, bucket and caption."""
-    with workspace.database.read() as session:
-        record = dataset_queries.to_dataset(find_dataset_row(session, name))
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    destination.write_bytes(sheet.crop_sheet(record.manifest, workspace.blobs.path))
-    return destination

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,13 @@ from sqlalchemy.orm import Session
 
 from limner.errors import InputRefused, NotFound, StorageFailed
 from limner.operations.gallery import picture_files as stored_pictures
-from limner.operations.gallery import search as finding_images
 from limner.operations.gallery.archive import Archive, archive
+from limner.operations.gallery.search import EVERYTHING, GallerySearch, neighbours
 from limner.operations.home import blob_erasure as erasing
 from limner.operations.home import thumbnails
-from limner.operations.home.facet import Facet
 from limner.records.gallery import (
-    GalleryChoices,
     GalleryFilter,
-    GalleryImage,
-    GalleryPage,
     ImageDetail,
-    MonthCount,
     StoredPicture,
 )
 from limner.records.stored import LoraUsed
@@ -30,49 +25,12 @@ from limner.store.models import GenerationRow, GenerationSubjectRow, ImageRow
 
 __all__ = ["Gallery"]
 
-EVERYTHING = GalleryFilter()
 
-
-class Gallery(Facet):
+class Gallery(GallerySearch):
     """``studio.gallery``: the pictures of one home as its visitor may see them."""
 
     widths = thumbnails.WIDTHS
     """The widths of thumbnails, in pixels."""
-
-    # --- finding ------------------------------------------------------------------------------------------------
-
-    def page(self, wanted: GalleryFilter = EVERYTHING, *, cursor: str = "", limit: int = 60) -> GalleryPage:
-        """Images of a filter, newest first, 500 at most, from a cursor of another page on. InputRefused."""
-        return finding_images.page(self._workspace, wanted, cursor, limit)
-
-    def window(
-        self, wanted: GalleryFilter = EVERYTHING, *, offset: int, limit: int, newest: int | None = None
-    ) -> tuple[GalleryImage, ...]:
-        """The images from a place of the whole list on, newest first; fewer at its end. InputRefused.
-
-        The list begins with the image ``newest``, so that its places hold while others are made.
-        """
-        return finding_images.window(self._workspace, wanted, offset, limit, newest)
-
-    def months(self, wanted: GalleryFilter = EVERYTHING) -> tuple[MonthCount, ...]:
-        """How many images of a filter each month has, and where in the list it begins, newest month first."""
-        return finding_images.months(self._workspace, wanted)
-
-    def choices(self) -> GalleryChoices:
-        """The subjects, loras and generators that there are pictures of."""
-        return finding_images.choices(self._workspace)
-
-    def ids(self, wanted: GalleryFilter = EVERYTHING) -> list[int]:
-        """The numbers of all images of a filter, newest first."""
-        return finding_images.ids(self._workspace, wanted)
-
-    def position(self, image: int, wanted: GalleryFilter = EVERYTHING, *, newest: int | None = None) -> int:
-        """The place of an image in the whole list of a filter, from 0, as for ``window``. NotFound."""
-        return finding_images.position(self._workspace, wanted, image, newest)
-
-    def version(self) -> Hashable:
-        """A value that is another one after an image was made, deleted or marked, for keeping what was looked up."""
-        return finding_images.fingerprint(self._workspace)
 
     def detail(self, image: int, wanted: GalleryFilter = EVERYTHING) -> ImageDetail:
         """An image with all that is stored of how it was made, and its neighbours in a filter. NotFound."""
@@ -83,7 +41,7 @@ class Gallery(Facet):
             if found is None or made is None:
                 raise NotFound(f"There is no image {image}.", remedy="List them: limner images list", thing=str(image))
             shown = select(GenerationSubjectRow.subject).where(GenerationSubjectRow.generation == made.id)
-            newer, older = finding_images.neighbours(session, wanted, image)
+            newer, older = neighbours(session, wanted, image)
             return ImageDetail(
                 id=found.id,
                 generation=found.generation,

@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 import unicodedata
+from collections.abc import Hashable
 from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Any
 
@@ -13,11 +14,11 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, tex
 from sqlalchemy.orm import Session
 
 from limner.errors import InputRefused, NotFound
-from limner.operations.home.workspace import Workspace
+from limner.operations.home.facet import Facet
 from limner.records.gallery import GalleryChoices, GalleryFilter, GalleryImage, GalleryPage, MonthCount
 from limner.store.models import GenerationLoraRow, GenerationRow, GenerationSubjectRow, ImageRow
 
-__all__ = ["MOST", "choices", "fingerprint", "ids", "months", "neighbours", "page", "position", "window"]
+__all__ = ["EVERYTHING", "MOST", "GallerySearch", "neighbours"]
 
 MOST = 500
 """The most images that one page or window gives."""
@@ -26,52 +27,102 @@ MOST_TEXT = 1_000
 _CURSOR = re.compile(r"([<>])(\d{1,18})")
 
 
-def page(workspace: Workspace, wanted: GalleryFilter, cursor: str = "", limit: int = 60) -> GalleryPage:
-    """Images, newest first, from a cursor on. InputRefused: the cursor is none of ours, or the limit is too high."""
-    limit = _limited(limit)
-    back, number = _read(cursor)
-    query = _where(_images(), wanted)
-    if number is not None:
-        query = query.where(ImageRow.id > number if back else ImageRow.id < number)
-    query = query.order_by(ImageRow.id.asc() if back else ImageRow.id.desc()).limit(limit + 1)
-    with workspace.database.read() as session:
-        found = [_image(row) for row in session.execute(query)]
-        total = _count(session, wanted)
-    more, found = len(found) > limit, found[:limit]
-    if back:
-        found.reverse()
-    first, last = (found[0].id, found[-1].id) if found else (0, 0)
-    newer = found and (more if back else number is not None)
-    older = found and (True if back else more)
-    return GalleryPage(tuple(found), total, _cursor("<", last) if older else "", _cursor(">", first) if newer else "")
+EVERYTHING = GalleryFilter()
 
 
-def window(
-    workspace: Workspace, wanted: GalleryFilter, offset: int, limit: int, newest: int | None = None
-) -> tuple[GalleryImage, ...]:
-    """The images at some places of the whole list, newest first; fewer at its end."""
-    # Numbers first, from the key alone: what is stepped over is not read.
-    numbers = _up_to(_where(select(ImageRow.id), wanted), newest).order_by(ImageRow.id.desc())
-    chosen = numbers.offset(_limited(offset, most=2**62, least=0)).limit(_limited(limit))
-    with workspace.database.read() as session:
-        found = list(session.scalars(chosen))
-        rows = session.execute(_images().where(ImageRow.id.in_(found)).order_by(ImageRow.id.desc()))
-        return tuple(_image(row) for row in rows)
+class GallerySearch(Facet):
+    """The finding half of ``studio.gallery``."""
 
+    def page(self, wanted: GalleryFilter = EVERYTHING, *, cursor: str = "", limit: int = 60) -> GalleryPage:
+        """Images of a filter, newest first, 500 at most, from a cursor of another page on. InputRefused."""
+        limit = _limited(limit)
+        back, number = _read(cursor)
+        query = _where(_images(), wanted)
+        if number is not None:
+            query = query.where(ImageRow.id > number if back else ImageRow.id < number)
+        query = query.order_by(ImageRow.id.asc() if back else ImageRow.id.desc()).limit(limit + 1)
+        with self._workspace.database.read() as session:
+            found = [_image(row) for row in session.execute(query)]
+            total = _count(session, wanted)
+        more, found = len(found) > limit, found[:limit]
+        if back:
+            found.reverse()
+        first, last = (found[0].id, found[-1].id) if found else (0, 0)
+        newer = found and (more if back else number is not None)
+        older = found and (True if back else more)
+        return GalleryPage(
+            tuple(found), total, _cursor("<", last) if older else "", _cursor(">", first) if newer else ""
+        )
 
-def ids(workspace: Workspace, wanted: GalleryFilter) -> list[int]:
-    """The numbers of all images of a filter, newest first."""
-    with workspace.database.read() as session:
-        return list(session.scalars(_where(select(ImageRow.id), wanted).order_by(ImageRow.id.desc())))
+    def window(
+        self, wanted: GalleryFilter = EVERYTHING, *, offset: int, limit: int, newest: int | None = None
+    ) -> tuple[GalleryImage, ...]:
+        """The images from a place of the whole list on, newest first; fewer at its end. InputRefused.
 
+        The list begins with the image ``newest``, so that its places hold while others are made.
+        """
+        # Numbers first, from the key alone: what is stepped over is not read.
+        numbers = _up_to(_where(select(ImageRow.id), wanted), newest).order_by(ImageRow.id.desc())
+        chosen = numbers.offset(_limited(offset, most=2**62, least=0)).limit(_limited(limit))
+        with self._workspace.database.read() as session:
+            found = list(session.scalars(chosen))
+            rows = session.execute(_images().where(ImageRow.id.in_(found)).order_by(ImageRow.id.desc()))
+            return tuple(_image(row) for row in rows)
 
-def position(workspace: Workspace, wanted: GalleryFilter, image: int, newest: int | None = None) -> int:
-    """How many images of the filter are newer than an image. NotFound: the image is not one of the filter."""
-    with workspace.database.read() as session:
-        if session.scalar(_where(select(ImageRow.id), wanted).where(ImageRow.id == image)) is None:
-            raise NotFound(f"There is no image {image} here.", remedy="List them: limner images list", thing=str(image))
-        before = _up_to(_where(select(func.count(ImageRow.id)), wanted), newest).where(ImageRow.id > image)
-        return session.scalar(before) or 0
+    def months(self, wanted: GalleryFilter = EVERYTHING) -> tuple[MonthCount, ...]:
+        """How many images of a filter each month has, and where in the list it begins, newest month first."""
+        made = ImageRow.created_at
+        counts, offset = [], 0
+        with self._workspace.database.read() as session:
+            ends: Any = select(func.min(made), func.max(made))
+            oldest, newest = session.execute(_where(ends, wanted)).one()
+            if oldest is None:
+                return ()
+            # The database knows no zones: it is told when each month begins.
+            starts = _months(oldest.astimezone(wanted.zone), newest.astimezone(wanted.zone))
+            month = case(*((made >= _midnight(start, wanted.zone), f"{start:%Y-%m}") for start in starts)).label(
+                "month"
+            )
+            columns = select(month, func.count(ImageRow.id), func.max(ImageRow.id))
+            for name, count, newest in session.execute(_where(columns, wanted).group_by(month).order_by(month.desc())):
+                counts.append(MonthCount(str(name), count, offset, _cursor("<", newest + 1)))
+                offset += count
+        return tuple(counts)
+
+    def choices(self) -> GalleryChoices:
+        """The subjects, loras and generators that there are pictures of."""
+        with self._workspace.database.read() as session:
+
+            def names(column: Any) -> tuple[str, ...]:
+                return tuple(session.scalars(select(column).distinct().order_by(column)))
+
+            generators = tuple(name for name in names(ImageRow.generator) if name)
+            return GalleryChoices(names(GenerationSubjectRow.subject), names(GenerationLoraRow.lora), generators)
+
+    def ids(self, wanted: GalleryFilter = EVERYTHING) -> list[int]:
+        """The numbers of all images of a filter, newest first."""
+        with self._workspace.database.read() as session:
+            return list(session.scalars(_where(select(ImageRow.id), wanted).order_by(ImageRow.id.desc())))
+
+    def position(self, image: int, wanted: GalleryFilter = EVERYTHING, *, newest: int | None = None) -> int:
+        """The place of an image in the whole list of a filter, from 0, as for ``window``. NotFound."""
+        with self._workspace.database.read() as session:
+            if session.scalar(_where(select(ImageRow.id), wanted).where(ImageRow.id == image)) is None:
+                raise NotFound(
+                    f"There is no image {image} here.", remedy="List them: limner images list", thing=str(image)
+                )
+            before = _up_to(_where(select(func.count(ImageRow.id)), wanted), newest).where(ImageRow.id > image)
+            return session.scalar(before) or 0
+
+    def version(self) -> Hashable:
+        """A value that is another one after an image was made, deleted or marked, for keeping what was looked up."""
+        seen = text(
+            "SELECT (SELECT count(*) FROM limner_images),"
+            " (SELECT sum(id) FROM limner_images WHERE favourite = 1),"
+            " (SELECT id || ' ' || created_at FROM limner_images ORDER BY id DESC LIMIT 1)"
+        )
+        with self._workspace.everyone.database.read() as session:
+            return tuple(session.execute(seen).one())
 
 
 def neighbours(session: Session, wanted: GalleryFilter, image: int) -> tuple[int | None, int | None]:
@@ -79,47 +130,6 @@ def neighbours(session: Session, wanted: GalleryFilter, image: int) -> tuple[int
     newer = _where(select(func.min(ImageRow.id)), wanted).where(ImageRow.id > image)
     older = _where(select(func.max(ImageRow.id)), wanted).where(ImageRow.id < image)
     return session.scalar(newer), session.scalar(older)
-
-
-def months(workspace: Workspace, wanted: GalleryFilter) -> tuple[MonthCount, ...]:
-    """How many images each month has, newest month first."""
-    made = ImageRow.created_at
-    counts, offset = [], 0
-    with workspace.database.read() as session:
-        ends: Any = select(func.min(made), func.max(made))
-        oldest, newest = session.execute(_where(ends, wanted)).one()
-        if oldest is None:
-            return ()
-        # The database knows no zones: it is told when each month begins.
-        starts = _months(oldest.astimezone(wanted.zone), newest.astimezone(wanted.zone))
-        month = case(*((made >= _midnight(start, wanted.zone), f"{start:%Y-%m}") for start in starts)).label("month")
-        columns = select(month, func.count(ImageRow.id), func.max(ImageRow.id))
-        for name, count, newest in session.execute(_where(columns, wanted).group_by(month).order_by(month.desc())):
-            counts.append(MonthCount(str(name), count, offset, _cursor("<", newest + 1)))
-            offset += count
-    return tuple(counts)
-
-
-def choices(workspace: Workspace) -> GalleryChoices:
-    """What there is to filter by."""
-    with workspace.database.read() as session:
-
-        def names(column: Any) -> tuple[str, ...]:
-            return tuple(session.scalars(select(column).distinct().order_by(column)))
-
-        generators = tuple(name for name in names(ImageRow.generator) if name)
-        return GalleryChoices(names(GenerationSubjectRow.subject), names(GenerationLoraRow.lora), generators)
-
-
-def fingerprint(workspace: Workspace) -> tuple[Any, ...]:
-    """A value that changes whenever an image is made, deleted or marked; it costs less than looking at them."""
-    seen = text(
-        "SELECT (SELECT count(*) FROM limner_images),"
-        " (SELECT sum(id) FROM limner_images WHERE favourite = 1),"
-        " (SELECT id || ' ' || created_at FROM limner_images ORDER BY id DESC LIMIT 1)"
-    )
-    with workspace.everyone.database.read() as session:
-        return tuple(session.execute(seen).one())
 
 
 # --- conditions -------------------------------------------------------------------------------------------------

@@ -121,18 +121,12 @@ class Accounts(Facet):
 
     def all(self, *, live: bool = False) -> list[Account]:
         """The vendors' accounts: where each token was found; with ``live`` also whether it is good, and whose it is."""
-        from limner.operations.home import accounts
-
-        return accounts.accounts(self._workspace.settings, live=live)
+        return accounts(self._workspace.settings, live=live)
 
     def login(self, vendor: str, token: str) -> Account:
         """Check a token by a call that costs nothing, and keep it in the system's keyring. AccountRefused."""
-        from limner.operations.home import accounts
-
-        return accounts.login(self._workspace.settings, vendor, token)
+        return login(self._workspace.settings, vendor, token)
 
     def logout(self, vendor: str) -> Account:
         """Forget a token that ``login`` kept; one in the environment stays."""
-        from limner.operations.home import accounts
-
-        return accounts.logout(self._workspace.settings, vendor)
+        return logout(self._workspace.settings, vendor)

@@ -31,7 +31,7 @@ from limner.records import (
 from limner.setting_groups import FROM_HERE, GROUPS, RESTART, title_of
 from limner.settings import FILE, Settings
 
-__all__ = ["FILE", "SettingsFile", "change", "report"]
+__all__ = ["FILE", "SettingsFile"]
 
 NO_FILE = "none"
 LONGEST = 2_000
@@ -53,55 +53,63 @@ class SettingsRefused(InputRefused):
         return {**super().as_problem(), "fields": self.fields}
 
 
-def report(workspace: Workspace) -> SettingsReport:
-    """All settings with their values now, and where each comes from."""
-    path = workspace.home / FILE
-    text = _read(path)
-    kept, outside = _parsed(text), _outside(workspace)
-    settings = [
-        _setting(workspace, name, group, outside.get(name, FILE if name in kept else "default"))
-        for group, names in GROUPS.items()
-        for name in names
-    ]
-    return SettingsReport(tuple(settings), str(path), _seen(text))
+class SettingsFile(Facet):
+    """``studio.settings_file``: the settings as ``limner.toml`` has them."""
 
-
-def change(workspace: Workspace, values: Mapping[str, Any], *, seen: str = "") -> SettingsReport:
-    """Change settings, all or none; None or "" goes back to the default. They hold in this process at once.
-
-    InputRefused says of each what is wrong (``fields``). Conflict: the environment sets it, or it is changed by who
-    sits at the machine only. ChangedMeanwhile: the file is not what it was when it was ``seen``.
-    """
-    outside = _outside(workspace)
-    wrong: dict[str, str] = {}
-    good: dict[str, Any] = {}
-    for name, given in values.items():
-        field = Settings.model_fields.get(name)
-        if field is None:
-            raise InputRefused(f"There is no setting '{name[:80]}'.", remedy="List them: limner settings", thing=name)
-        fixed = _fixed(workspace, name, outside.get(name, ""))
-        if fixed:
-            raise Conflict(f"{title_of(name)} cannot be changed here. {fixed}", remedy="Change it there.", thing=name)
-        try:
-            good[name] = _value(name, field, given)
-        except ValueError as failure:
-            wrong[name] = str(failure)
-    if wrong:
-        raise SettingsRefused(wrong)
-    path = workspace.home / FILE
-    with _alone(workspace.home):
+    def report(self) -> SettingsReport:
+        """All settings: what each is for, its value now, and where that comes from."""
+        path = self._workspace.home / FILE
         text = _read(path)
-        if seen and seen != _seen(text):
-            raise ChangedMeanwhile(
-                f"{FILE} was changed since this page was opened, so nothing was changed.",
-                remedy="Look at the settings as they are now, then change them again.",
-                thing=FILE,
+        kept, outside = _parsed(text), _outside(self._workspace)
+        settings = [
+            _setting(self._workspace, name, group, outside.get(name, FILE if name in kept else "default"))
+            for group, names in GROUPS.items()
+            for name in names
+        ]
+        return SettingsReport(tuple(settings), str(path), _seen(text))
+
+    def change(self, values: Mapping[str, Any], *, seen: str = "") -> SettingsReport:
+        """Change settings, all or none; None or "" goes back to the default. They hold in this process at once.
+
+        InputRefused says of each what is wrong (``fields``). Conflict: the environment sets it, or it is changed by who
+        sits at the machine only. ChangedMeanwhile: the file is not what it was when it was ``seen``.
+        """
+        outside = _outside(self._workspace)
+        wrong: dict[str, str] = {}
+        good: dict[str, Any] = {}
+        for name, given in values.items():
+            field = Settings.model_fields.get(name)
+            if field is None:
+                raise InputRefused(
+                    f"There is no setting '{name[:80]}'.", remedy="List them: limner settings", thing=name
+                )
+            fixed = _fixed(self._workspace, name, outside.get(name, ""))
+            if fixed:
+                raise Conflict(
+                    f"{title_of(name)} cannot be changed here. {fixed}", remedy="Change it there.", thing=name
+                )
+            try:
+                good[name] = _value(name, field, given)
+            except ValueError as failure:
+                wrong[name] = str(failure)
+        if wrong:
+            raise SettingsRefused(wrong)
+        path = self._workspace.home / FILE
+        with _alone(self._workspace.home):
+            text = _read(path)
+            if seen and seen != _seen(text):
+                raise ChangedMeanwhile(
+                    f"{FILE} was changed since this page was opened, so nothing was changed.",
+                    remedy="Look at the settings as they are now, then change them again.",
+                    thing=FILE,
+                )
+            changed = _edited(text, good)
+            if changed != text:
+                _write(path, changed)
+            self._workspace.settings.take(
+                {name: _usual(name) if value is None else value for name, value in good.items()}
             )
-        changed = _edited(text, good)
-        if changed != text:
-            _write(path, changed)
-        workspace.settings.take({name: _usual(name) if value is None else value for name, value in good.items()})
-    return report(workspace)
+        return self.report()
 
 
 def _usual(name: str) -> Any:
@@ -298,23 +306,3 @@ def _alone(home: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with FileLock(folder / "settings.lock", mode=0o600):
         yield
-
-
-class SettingsFile(Facet):
-    """``studio.settings_file``: the settings as ``limner.toml`` has them."""
-
-    def report(self) -> SettingsReport:
-        """All settings: what each is for, its value now, and where that comes from."""
-        from limner.operations.home import settings_store as settings_file
-
-        return settings_file.report(self._workspace)
-
-    def change(self, values: Mapping[str, Any], *, seen: str = "") -> SettingsReport:
-        """Change settings in ``limner.toml``, all or none; they hold in this process at once, None for the default.
-
-        InputRefused says of each what is wrong (``fields``), Conflict what cannot be changed here, ChangedMeanwhile
-        that the file is not as it was ``seen`` (the report's).
-        """
-        from limner.operations.home import settings_store as settings_file
-
-        return settings_file.change(self._workspace, values, seen=seen)

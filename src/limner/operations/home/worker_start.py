@@ -12,10 +12,10 @@ from pathlib import Path
 
 from limner.errors import WorkerFailed
 from limner.operations.home.log_tail import log_tail
-from limner.operations.home.worker_lock import is_at_work, worker_lives
+from limner.process_lock import is_held, take_lock
 from limner.processes import our_environment, python_module
 
-__all__ = ["WorkerStart", "forget_failure", "last_failure"]
+__all__ = ["WorkerStart", "forget_failure", "last_failure", "take_worker_lock", "worker_lives"]
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,30 @@ LOOK_SECONDS = 0.1
 _FAILURE = "worker.failure"
 TOLD_LINES = 6
 """Of the end of a dead worker's log, which is its traceback's."""
+
+
+def _lock_path(home: Path) -> Path:
+    folder = home / "run"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder / "worker.lock"
+
+
+def take_worker_lock(home: Path) -> int | None:
+    """Become the home's worker; None if another one lives."""
+    return take_lock(_lock_path(home))
+
+
+def worker_lives(home: Path) -> bool:
+    """Whether a worker of this home is alive; known by a lock, so that a process id used again cannot mislead."""
+    return is_held(_lock_path(home))
+
+
+def is_at_work(home: Path, pid: int) -> bool:
+    """Whether this process was the last worker of this home to begin its work; from then on it takes jobs."""
+    try:
+        return _lock_path(home).read_text(encoding="ascii") == str(pid)
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 class WorkerStart:

@@ -9,24 +9,53 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.orm import Session
 
-from limner.errors import InputRefused
+from limner.errors import Conflict, InputRefused
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import queries as job_queries
-from limner.operations.jobs.claimed_key import ClaimedKey, current_key
 from limner.records import Job
 from limner.store.web_models import AnswerRow
 
-__all__ = ["once"]
+__all__ = ["note_job", "once"]
 
 ROUTE = "wish"
 SHAPE = re.compile(r"[A-Za-z0-9_-]{8,100}")
 PATIENCE_SECONDS = 30.0
 """How long the second of two equal requests waits for the first, before it takes its place."""
 LOOK_SECONDS = 0.1
+
+
+@dataclass(slots=True)
+class ClaimedKey:
+    """Whose key it is, and the job that was made for it, once there is one."""
+
+    owner: str
+    key: str
+    job: str = ""
+
+
+current_key: ContextVar[ClaimedKey | None] = ContextVar("limner_wish", default=None)
+
+
+def note_job(session: Session, job: str) -> None:
+    """In the transaction that adds a job: note it as what the key in hand has made."""
+    held = current_key.get()
+    if held is None or held.job:
+        return
+    found = session.execute(
+        update(AnswerRow)
+        .where(AnswerRow.owner == held.owner, AnswerRow.key == held.key, AnswerRow.status.is_(None))
+        .values(status=202, body=job.encode())
+    )
+    if not found.rowcount:  # type: ignore[attr-defined]
+        raise Conflict("This was started already, by the same form.", remedy="See the list of jobs.", thing=held.key)
+    held.job = job
 
 
 def once(workspace: Workspace, key: str, make: Callable[[], Job]) -> Job:

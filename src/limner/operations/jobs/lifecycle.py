@@ -13,9 +13,12 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from limner.errors import BaseUnclear, Cancelled, Conflict, LimnerError, NotFound
-from limner.operations.jobs import claimed_key
+from limner.operations.home.workspace import Workspace
+from limner.operations.jobs import idempotency
+from limner.operations.jobs.queries import to_job
 from limner.operations.jobs.request import StageRequest
 from limner.operations.webhooks import queue
+from limner.records import Job
 from limner.store import Database
 from limner.store.models import GenerationRow, JobRow, SubjectRow, TrainingRow, now
 from limner.store.web_models import EventRow
@@ -26,6 +29,7 @@ __all__ = [
     "JobProgress",
     "add_job",
     "as_error",
+    "enqueue",
     "fail_all",
     "new_id",
     "note_resumed",
@@ -51,10 +55,34 @@ def add_job(
     subject: str | None,
     target: str = "",
     owner: str | None = None,
+    job: str = "",
 ) -> JobRow:
     """Add a waiting job with its stages to the caller's transaction. Conflict: another one was made for its key."""
     requests = [one.to_json() for one in stages]
-    return _add(session, kind=kind, requests=requests, subject=subject, target=target, owner=owner)
+    return _add(session, kind=kind, requests=requests, subject=subject, target=target, owner=owner, job=job)
+
+
+def enqueue(
+    workspace: Workspace,
+    kind: str,
+    stages: Sequence[StageRequest],
+    *,
+    subject: str | None,
+    target: str = "",
+    job: str = "",
+    waits: bool = False,
+    first: Callable[[Session], object] = lambda _: None,
+) -> Job:
+    """Add a job and put it on the queue, both or neither, and in the same transaction ``first`` what it needs there.
+
+    ``job`` is its id where a stage names it; ``waits``: it mostly waits for a vendor.
+    """
+    submitter = workspace.submitter  # made before the transaction, because that writes too
+    with workspace.database.write() as session:
+        first(session)
+        row = add_job(session, kind=kind, stages=stages, subject=subject, target=target, owner=workspace.owner, job=job)
+        submitter.submit(session, row.id, len(stages), waits=waits)
+        return to_job(row)
 
 
 def resume_job(session: Session, stopped: JobRow) -> JobRow:
@@ -86,9 +114,10 @@ def _add(
     subject: str | None,
     target: str,
     owner: str | None,
+    job: str = "",
 ) -> JobRow:
     row = JobRow(
-        id=new_id("job"),
+        id=job or new_id("job"),
         kind=kind,
         subject=subject,
         target=target,
@@ -103,7 +132,7 @@ def _add(
     for made in _made_by(session, row):
         made.state, made.error, made.ended_at = JobState.WAITING, None, None
     _say(session, row)
-    claimed_key.note_job(session, row.id)
+    idempotency.note_job(session, row.id)
     return row
 
 

@@ -19,8 +19,7 @@ from contextlib import ExitStack
 
 from limner.errors import LimnerError
 from limner.operations.home import blob_erasure as erasing
-from limner.operations.home.worker_lock import _take
-from limner.operations.home.worker_start import forget_failure
+from limner.operations.home.worker_start import forget_failure, take_worker_lock
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
 from limner.operations.jobs.context import StageContext
@@ -81,7 +80,7 @@ def work(settings: Settings, *, idle_seconds: float | None, stop: threading.Even
     """Do jobs until idle for that long (None: for ever) or stopped; False if another worker of this home lives."""
     stop = stop or threading.Event()
     workspace = Workspace(settings)
-    handle = _take(workspace.home)
+    handle = take_worker_lock(workspace.home)
     if handle is None:
         return False
     from limner.operations.home import dbos_engine as durable
@@ -110,7 +109,7 @@ def work(settings: Settings, *, idle_seconds: float | None, stop: threading.Even
             handle = None
             if not jobs.waiting_jobs(workspace.database):
                 break
-            handle = _take(workspace.home)
+            handle = take_worker_lock(workspace.home)
             if handle is None:
                 break
             idle = 0.0

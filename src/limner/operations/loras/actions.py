@@ -70,7 +70,7 @@ class Loras(Facet):
         """
         from limner.operations.loras import adopt as importing
 
-        return importing.import_lora(self._workspace, source, subject=subject, **options)
+        return importing.import_lora(self._workspace, source, importing.Adoption(subject=subject, **options))
 
     def fetch(self, source: str, *, subject: str, **options: Unpack[AdoptOptions]) -> Job:
         """``adopt`` as a job, for what has to be fetched: ``owner/repo`` of the Hub or an https address.
@@ -79,8 +79,9 @@ class Loras(Facet):
         refused at once: names, an address that may not be used, a repo or file that is not there.
         """
         from limner.operations.loras import job as fetching
+        from limner.operations.loras.adopt import Adoption
 
-        return self._started(fetching.submit(self._workspace, source, subject=subject, **options))
+        return self._started(fetching.submit(self._workspace, source, Adoption(subject=subject, **options)))
 
     def inspect(self, path: str | Path, *, base: str = "") -> dict[str, Any]:
         """What a picture or a lora file says of itself, and whether its signature and digests hold. Plain JSON data.

@@ -39,36 +39,24 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Adoption:
     """What a lora of somebody else becomes here: a version of this subject, which is made if it is not there.
 
-    ``rank`` is that of the LoRA that stands for a LoKr or LoHa; 0: as high as needed. ``drop_additions``: changes of
-    biases and whole weights, which no LoRA can hold, are left out.
+    The rest is as in ``AdoptOptions``; a ``rank`` of 0 is as high as needed.
     """
 
     subject: str
-    kind: SubjectKind | str
-    trigger: str
-    name: str
-    base: str
+    kind: SubjectKind | str = SubjectKind.STYLE
+    trigger: str = ""
+    name: str = ""
+    base: str = ""
     rank: int = 0
     drop_additions: bool = False
+    from_here: bool | None = None
 
 
-def import_lora(
-    workspace: Workspace,
-    source: str | Path,
-    *,
-    subject: str,
-    kind: SubjectKind | str = SubjectKind.STYLE,
-    trigger: str = "",
-    name: str = "",
-    base: str = "",
-    rank: int = 0,
-    drop_additions: bool = False,
-    from_here: bool | None = None,
-) -> Lora:
+def import_lora(workspace: Workspace, source: str | Path, adoption: Adoption) -> Lora:
     """Adopt a LoRA as the subject's next version; the subject is made if it is not there.
 
     ``source`` is a file or PEFT's folder, ``owner/repo``, ``owner/repo@revision``, ``owner/repo/file.safetensors``, a
@@ -81,9 +69,8 @@ def import_lora(
     VendorFailed: it cannot be had. Unless ``from_here``, by default the workspace's, no file and no address of this
     machine may be named.
     """
-    check_slug(subject)
-    inside = workspace.from_here if from_here is None else from_here
-    adoption = Adoption(subject, kind, trigger, name, base, rank, drop_additions)
+    check_slug(adoption.subject)
+    inside = workspace.from_here if adoption.from_here is None else adoption.from_here
     with scratch(workspace.home, "import-") as folder:
         path, found = _bring(workspace, str(source), folder, from_here=inside)
         return adopt(workspace, path, found, adoption, folder)

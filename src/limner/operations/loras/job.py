@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 from weakref import WeakKeyDictionary
@@ -18,7 +18,6 @@ from limner.hubs.hub import WEIGHTS_NAME
 from limner.loras.file import header
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
-from limner.operations.jobs import queries as job_queries
 from limner.operations.jobs.context import StageContext
 from limner.operations.jobs.request import StageRequest
 from limner.operations.loras import adopt as importing
@@ -40,7 +39,7 @@ LEAST_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImportRequest(StageRequest):
+class ImportRequest(importing.Adoption, StageRequest):
     """One file to be fetched, and what it becomes here. ``folder`` is that of the job that began to fetch it.
 
     ``owned``: whoever asked sees only their own; ``from_here``: addresses of this machine may be named.
@@ -51,48 +50,25 @@ class ImportRequest(StageRequest):
     found: Found
     from_here: bool
     owned: bool
-    subject: str
     kind: SubjectKind
-    trigger: str = ""
-    name: str = ""
-    base: str = ""
-    rank: int = 0
-    drop_additions: bool = False
     folder: str = ""
-
-    @property
-    def adoption(self) -> importing.Adoption:
-        return importing.Adoption(
-            self.subject, self.kind, self.trigger, self.name, self.base, self.rank, self.drop_additions
-        )
 
 
 _gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
-def submit(
-    workspace: Workspace,
-    source: str,
-    *,
-    subject: str,
-    kind: SubjectKind | str = SubjectKind.STYLE,
-    trigger: str = "",
-    name: str = "",
-    base: str = "",
-    rank: int = 0,
-    drop_additions: bool = False,
-    from_here: bool | None = None,
-) -> Job:
-    """Enqueue the import of a LoRA from the Hub or an https address; the options are those of ``import_lora``.
+def submit(workspace: Workspace, source: str, adoption: importing.Adoption) -> Job:
+    """Enqueue the import of a LoRA from the Hub or an https address.
 
     What can be known at once is refused at once: names, a base that is none, an address that may not be used, a repo or
     file that is not there, a slug that is another user's. InputRefused: the source is a file here. The job fails with
     BaseUnclear where several bases fit, and none was named.
     """
+    subject = adoption.subject
     check_slug(subject)
-    if base:
-        find_base(base)
-    inside = workspace.from_here if from_here is None else from_here
+    if adoption.base:
+        find_base(adoption.base)
+    inside = workspace.from_here if adoption.from_here is None else adoption.from_here
     place = lora_sources.parse(str(source), workspace.settings, files=inside)
     if isinstance(place, Path):
         place = lora_sources.weights_of(place)
@@ -107,25 +83,11 @@ def submit(
     anonymous = not members.manages(workspace)
     found = lora_sources.find(place, workspace.settings, anonymous=anonymous)
     lora_sources.web_for(workspace.settings, loopback=inside, anonymous=anonymous).check(found.url)
-    request = ImportRequest(
-        found=found,
-        from_here=inside,
-        owned=workspace.owner is not None,
-        subject=subject,
-        kind=subjects.find_kind(kind),
-        trigger=trigger,
-        name=name,
-        base=base,
-        rank=rank,
-        drop_additions=drop_additions,
-    )
-    submitter = workspace.submitter
-    with workspace.database.write() as session:
-        row = jobs.add_job(session, kind="import", stages=[request], subject=subject, owner=workspace.owner)
-        # A job that goes on with this one goes on with what it had fetched.
-        row.request = {"stages": [replace(request, folder=row.id).to_json()]}
-        submitter.submit(session, row.id, 1, waits=True)
-        return job_queries.to_job(row)
+    settled = {"from_here": inside, "kind": subjects.find_kind(adoption.kind)}
+    job = jobs.new_id("job")
+    # A job that goes on with this one goes on with what it had fetched.
+    request = ImportRequest(found=found, owned=workspace.owner is not None, folder=job, **{**vars(adoption), **settled})
+    return jobs.enqueue(workspace, "import", [request], subject=subject, job=job, waits=True)
 
 
 async def stage(context: StageContext, request: ImportRequest) -> Mapping[str, object]:
@@ -162,7 +124,7 @@ def _import(context: StageContext, request: ImportRequest) -> Mapping[str, objec
             told=_Meter(context, found),
         )
         context.report(Progress("import", message="Checking the weights"))
-        made = importing.adopt(workspace, path, found, request.adoption, folder)
+        made = importing.adopt(workspace, path, found, request, folder)
     except (Cancelled, VendorBusy, VendorFailed):
         raise  # what came is gone on with
     except BaseUnclear as question:

@@ -17,8 +17,7 @@ from limner._version import __version__
 from limner.catalog import base_location, bases, find_base
 from limner.errors import LimnerError
 from limner.operations.home import accounts
-from limner.operations.home.worker_lock import worker_lives
-from limner.operations.home.worker_start import last_failure
+from limner.operations.home.worker_start import last_failure, worker_lives
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs.queries import last_verification
 from limner.processes import our_environment, python_code

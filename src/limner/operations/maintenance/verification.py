@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,7 +19,6 @@ from limner.atomic_file import write_atomically
 from limner.errors import LimnerError
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
-from limner.operations.jobs import queries as job_queries
 from limner.operations.jobs.context import StageContext
 from limner.operations.jobs.request import StageRequest
 from limner.records import Job, VerifyFinding
@@ -68,14 +67,10 @@ class VerifyRequest(StageRequest):
 
 def submit(workspace: Workspace, *, remove_stray: bool = False) -> Job:
     """Enqueue a verification of the whole home. ``remove_stray``: delete what belongs to nothing, and only that."""
-    request = VerifyRequest(remove_stray=remove_stray)
-    submitter = workspace.submitter
-    with workspace.database.write() as session:
-        row = jobs.add_job(session, kind=KIND, stages=[request], subject=None, owner=workspace.owner)
-        # A job that goes on with this one goes on where it stopped.
-        row.request = {"stages": [replace(request, folder=row.id).to_json()]}
-        submitter.submit(session, row.id, 1)
-        return job_queries.to_job(row)
+    job = jobs.new_id("job")
+    # A job that goes on with this one goes on where it stopped.
+    request = VerifyRequest(remove_stray=remove_stray, folder=job)
+    return jobs.enqueue(workspace, KIND, [request], subject=None, job=job)
 
 
 async def stage(context: StageContext, request: VerifyRequest) -> Mapping[str, object]:

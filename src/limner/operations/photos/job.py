@@ -8,6 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from limner.errors import CaptionRefused, PhotoRefused
 from limner.operations.home import blob_erasure as erasing
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
-from limner.operations.jobs import queries as job_queries
 from limner.operations.jobs.context import StageContext
 from limner.operations.jobs.queries import last_verification
 from limner.operations.photos.better_copies import replace_outdone
@@ -92,12 +92,8 @@ def submit(
     request = make_request(
         slug, paths, captions, replace_captions=replace_captions, captions_from_photos=captions_from_photos
     )
-    submitter = workspace.submitter
-    with workspace.database.write() as session:
-        reading.find_subject_row(session, slug)
-        row = jobs.add_job(session, kind="intake", stages=[request], subject=slug, owner=workspace.owner)
-        submitter.submit(session, row.id, 1)
-        return job_queries.to_job(row)
+    there = partial(reading.find_subject_row, slug=slug)
+    return jobs.enqueue(workspace, "intake", [request], subject=slug, first=there)
 
 
 async def stage(context: StageContext, request: IntakeRequest) -> Mapping[str, object]:

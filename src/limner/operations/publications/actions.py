@@ -106,8 +106,6 @@ class Publications(Facet):
         visibility: Visibility | str = Visibility.PRIVATE,
     ) -> Job:
         """Publish a lora with its model card and samples; private unless told otherwise."""
-        from limner.operations.publications import job as publishing
-
         return self._started(
             publishing.submit(self._workspace, lora, hub=hub, repo=repo, visibility=Visibility(visibility))
         )
@@ -123,9 +121,17 @@ class Publications(Facet):
 
     def status(self, lora: str) -> list[tuple[str, str, Health]]:
         """For each publication of a lora: hub, repo, and whether it is ready for use, and by whom."""
-        from limner.operations.publications import job as publishing
-
-        return publishing.status(self._workspace, lora)
+        with self._workspace.database.read() as session:
+            row = lora_queries.find_lora_row(session, lora)
+            places = session.scalars(select(PublicationRow).where(PublicationRow.lora == row.id)).all()
+        return [
+            (
+                one.hub,
+                one.repo,
+                _hub(self._workspace, one.hub).status(one.repo, revision=one.revision, weights_digest=row.digest),
+            )
+            for one in places
+        ]
 
     def hub_listing(self, hub: str = "") -> list[HubEntry]:
         """What Limner published on a hub, from whatever machine, with the loras here that it is."""

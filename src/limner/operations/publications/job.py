@@ -19,7 +19,6 @@ from limner.hubs.card import CardFacts, CardSample, model_card
 from limner.hubs.hub import WEIGHTS_NAME, Hub, LoraPackage, Published, TagTaken
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
-from limner.operations.jobs import queries as job_queries
 from limner.operations.jobs.context import StageContext
 from limner.operations.jobs.request import StageRequest
 from limner.operations.loras import queries as lora_queries
@@ -28,7 +27,7 @@ from limner.operations.publications import repo_owners as repos
 from limner.operations.subjects import queries as reading
 from limner.records import Job
 from limner.store.models import ConsentRow, DatasetRow, PublicationRow, SampleRow, SubjectRow, TrainingRow
-from limner.types import Consent, Health, Progress, SubjectKind, Visibility
+from limner.types import Consent, Progress, SubjectKind, Visibility
 
 __all__ = [
     "PublishRequest",
@@ -38,7 +37,6 @@ __all__ = [
     "refuse_without_consent",
     "refuse_without_consents",
     "stage",
-    "status",
     "submit",
 ]
 
@@ -122,13 +120,7 @@ def submit(
         row = lora_queries.find_lora_row(session, lora)
         name, subject = f"{row.subject}@v{row.version}", row.subject
     request = make_request(workspace, subject=subject, lora=name, hub=hub, repo=repo, visibility=visibility)
-    submitter = workspace.submitter
-    with workspace.database.write() as session:
-        job = jobs.add_job(
-            session, kind="publish", stages=[request], subject=subject, target=name, owner=workspace.owner
-        )
-        submitter.submit(session, job.id, 1)
-        return job_queries.to_job(job)
+    return jobs.enqueue(workspace, "publish", [request], subject=subject, target=name)
 
 
 async def stage(context: StageContext, request: PublishRequest) -> Mapping[str, object]:
@@ -234,17 +226,3 @@ def _first_free(
             return hub.publish(request.repo, package(tag), visibility=request.visibility, tag=tag, message=message)
         except TagTaken:
             number += 1
-
-
-def status(workspace: Workspace, lora: str) -> list[tuple[str, str, Health]]:
-    """For each place where a lora was published, (hub, repo, is it ready for use and by whom)."""
-    with workspace.database.read() as session:
-        row = lora_queries.find_lora_row(session, lora)
-        places = session.scalars(select(PublicationRow).where(PublicationRow.lora == row.id)).all()
-    found = []
-    for place in places:
-        hub = workspace.back_ends.hub(place.hub)
-        found.append(
-            (place.hub, place.repo, hub.status(place.repo, revision=place.revision, weights_digest=row.digest))
-        )
-    return found

@@ -17,7 +17,6 @@ from limner.operations.generations import submission as generating
 from limner.operations.generations.request import GenerateRequest
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import lifecycle as jobs
-from limner.operations.jobs import queries as job_queries
 from limner.operations.payments import ledger as costs
 from limner.operations.payments import preflight as asking
 from limner.operations.photos import job as intake
@@ -78,13 +77,8 @@ def submit(
         publication,
         *pictures,
     ]
-    submitter = workspace.submitter
-    with workspace.database.write() as session:
-        row = jobs.add_job(
-            session, kind="run", stages=stages, subject=slug, target=training.training, owner=workspace.owner
-        )
-        submitter.submit(session, row.id, len(stages), waits=trainings.waits(workspace, training))
-        return job_queries.to_job(row)
+    waits = trainings.waits(workspace, training)
+    return jobs.enqueue(workspace, "run", stages, subject=slug, target=training.training, waits=waits)
 
 
 def _refuse_unreachable(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -82,9 +84,7 @@ class Subjects(Facet):
                 session.add(_consent_row(slug, consent))
                 session.flush()
             record = reading.to_subject(session, row)
-        return Subject(
-            **{field: getattr(record, field) for field in record.__dataclass_fields__} | {"findings": findings}
-        )
+        return replace(record, findings=findings)
 
     def all(self) -> list[Subject]:
         """All subjects, by slug."""

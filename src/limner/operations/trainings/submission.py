@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select
@@ -110,14 +111,15 @@ def submit(
     order = training_stage.order_of(workspace, request, manifest)
     _check(trainer, order)
     costs.allow(workspace, trainer.estimate(order), subject=slug, yes=yes, what="training")
-    submitter = workspace.submitter
-    with workspace.database.write() as session:
-        training_stage.add_row(session, request, manifest.digest)
-        row = jobs.add_job(
-            session, kind="train", stages=[request], subject=slug, target=request.training, owner=workspace.owner
-        )
-        submitter.submit(session, row.id, 1, waits=waits(workspace, request))
-        return job_queries.to_job(row)
+    return jobs.enqueue(
+        workspace,
+        "train",
+        [request],
+        subject=slug,
+        target=request.training,
+        waits=waits(workspace, request),
+        first=partial(training_stage.add_row, request=request, dataset=manifest.digest),
+    )
 
 
 def dataset_of(session: Session, slug: str, name: str) -> DatasetRow:
