@@ -169,7 +169,7 @@ def _serving(home: Path) -> Iterator[str]:
 
 def _wait_for_worker(home: Path) -> None:
     """Until the worker has gone: it would share the cores with the next run."""
-    from limner.operations.home.worker_lock import worker_lives
+    from limner.operations.home.worker_start import worker_lives
 
     end = time.monotonic() + 30
     while worker_lives(home) and time.monotonic() < end:

@@ -26,7 +26,7 @@ import pytest
 
 from limner.cli.main import run
 from limner.errors import LimnerError
-from limner.operations.publications import job as publishing
+from limner.operations.publications import job as publication_job
 from limner.stand_ins.rehearsal import ACCOUNT, TOKENS
 from limner.stand_ins.serving import App
 from limner.vendors.secrets import tokens as credentials
@@ -327,7 +327,7 @@ def crashes(bench: ServicesBench, told: Told, monkeypatch: pytest.MonkeyPatch) -
         raise RuntimeError(f"a mistake with {token} at hand")
 
     with monkeypatch.context() as broken:
-        broken.setattr(publishing, "model_card", crash)
+        broken.setattr(publication_job, "model_card", crash)
         job = studio.publications.start("zib", hub="huggingface", repo="third")
         assert "RuntimeError" in told.call(lambda: bench.run(job)).error.message
         broken.setattr("limner.operations.payments.ledger.summary", crash)

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from limner.errors import StorageFailed
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.records import Job
 from limner.settings import Settings
 from limner.studio import Studio
@@ -50,22 +50,22 @@ def begun(studio: Studio) -> Job:
     job = studio.train("rex")
     database = studio._workspace.database
     for stage, name in enumerate(job.stage_names):
-        jobs.start_stage(database, job.id, stage)
+        lifecycle.start_stage(database, job.id, stage)
         if name == "train":
             break
-        jobs.end_stage(database, job.id, stage, result={})
+        lifecycle.end_stage(database, job.id, stage, result={})
     step(studio, job, 10)
     return studio.jobs.get(job.id)
 
 
 def step(studio: Studio, job: Job, done: int) -> None:
-    jobs.JobProgress(studio._workspace.database, job.id).report(Progress("train", done, 100, "steps"))
+    lifecycle.JobProgress(studio._workspace.database, job.id).report(Progress("train", done, 100, "steps"))
 
 
 def end(studio: Studio, job: Job) -> None:
     database = studio._workspace.database
-    jobs.end_stage(database, job.id, len(job.stage_names) - 1, result={})
-    jobs.end_job(database, job.id)
+    lifecycle.end_stage(database, job.id, len(job.stage_names) - 1, result={})
+    lifecycle.end_job(database, job.id)
 
 
 def at(page: Page, done: int) -> None:
@@ -207,8 +207,8 @@ def test_a_question_that_the_page_has_outrun_sends_nothing(browser: Browser, idl
         dialog = page.locator("#confirm")
         expect(dialog).to_contain_text("Stop this training?")
         database = studio._workspace.database
-        jobs.end_stage(database, job.id, len(job.stages) - 1, error=StorageFailed("The disk is full."))
-        jobs.end_job(database, job.id)
+        lifecycle.end_stage(database, job.id, len(job.stages) - 1, error=StorageFailed("The disk is full."))
+        lifecycle.end_job(database, job.id)
         expect(page.locator('#run-head form[action$="/resume"]')).to_be_attached()
         dialog.get_by_role("button", name="Stop it").click()
         expect(page.locator("#notices")).to_contain_text("Nothing was sent")
@@ -282,7 +282,7 @@ def test_many_generations_on_a_page_leave_connections_for_the_rest(
         drawn = [one for one in studio.jobs.all(limit=20) if one.kind == "generate"]
         assert len(drawn) == 7
         for job in drawn:
-            jobs.end_job(studio._workspace.database, job.id)
+            lifecycle.end_job(studio._workspace.database, job.id)
         for job in drawn:
             inside = page.locator(f"#inside-{job.target}")
             expect(inside.get_by_role("button", name="Stop")).to_have_count(0)

@@ -11,7 +11,7 @@ import pytest
 from limner.cli.main import run
 from limner.hubs.hub import WEIGHTS_NAME
 from limner.operations.home.workspace import Workspace
-from limner.operations.publications import job as publishing
+from limner.operations.publications import job as publication_job
 from limner.settings import Settings
 from limner.stand_ins.hub.repos import HubRepo
 from limner.stand_ins.hub.server import HuggingFaceStandIn
@@ -37,7 +37,7 @@ def lora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub_server: HuggingFac
 
 def publish(lora: str) -> None:
     workspace = Workspace(Settings())
-    publishing.publish_now(workspace, lora, hub="huggingface", visibility=Visibility.PRIVATE)
+    publication_job.publish_now(workspace, lora, hub="huggingface", visibility=Visibility.PRIVATE)
     workspace.close()
 
 

@@ -130,11 +130,11 @@ def _hurry() -> None:
     import dbos._dbos
     import httpx2
 
-    from limner.operations.home import dbos_engine as durable
+    from limner.operations.home import dbos_engine
     from limner.operations.jobs import wakeups, worker
-    from limner.operations.trainings import job as training_stage
+    from limner.operations.trainings import job as training_job
 
-    asleep, sleep, looked, woken = asyncio.sleep, time.sleep, training_stage._wished_to_stop, wakeups.sleep
+    asleep, sleep, looked, woken = asyncio.sleep, time.sleep, training_job._wished_to_stop, wakeups.sleep
     queued = dbos._dbos.queue_thread
 
     async def nap(delay: float, result: Any = None) -> Any:
@@ -143,10 +143,10 @@ def _hurry() -> None:
     asyncio.sleep = nap
     time.sleep = lambda seconds: sleep(seconds / HASTE)
     wakeups.sleep = lambda key, seconds: woken(key, seconds / HASTE)
-    training_stage._wished_to_stop = lambda context, training, seconds: looked(context, training, seconds / HASTE)
+    training_job._wished_to_stop = lambda context, training, seconds: looked(context, training, seconds / HASTE)
     dbos._dbos.queue_thread = lambda event, engine: queued(_HastyEvent(event), engine)  # type: ignore[arg-type]
-    worker.LOOK_SECONDS = durable.REAP_SECONDS = 0.05
-    durable.POLL_SECONDS = 0.02
+    worker.LOOK_SECONDS = dbos_engine.REAP_SECONDS = 0.05
+    dbos_engine.POLL_SECONDS = 0.02
     waits = httpx2.Timeout.__init__
 
     def impatient(self: httpx2.Timeout, *arguments: Any, **named: Any) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from limner.generation.metadata.pixels import pixel_digest
 from limner.loras.checks.inspection import inspect
 from limner.operations.generations import job as drawing_stage
-from limner.operations.generations import submission as generating
+from limner.operations.generations import submission as generations
 from limner.operations.generations.request import GenerateRequest
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs.context import StageContext
@@ -45,7 +45,7 @@ class Bench:
     workspace: Workspace
 
     def submit(self, **changes: Any) -> Job:
-        return generating.submit(self.workspace, **{"prompt": PROMPT, "loras": LORAS, "seed": 7, **SMALL, **changes})
+        return generations.submit(self.workspace, **{"prompt": PROMPT, "loras": LORAS, "seed": 7, **SMALL, **changes})
 
     def run(self, job: Job) -> Mapping[str, Any]:
         """Run a job's stage, as often as this is called."""

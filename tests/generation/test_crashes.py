@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from limner.operations.home.workspace import Workspace
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.store import Database
 from limner.types import JobState
 
@@ -53,7 +53,7 @@ class Moments:
             patch.setattr(workspace.blobs, "link", self._around(workspace.blobs.link, "blob"))
             patch.setattr(Path, "unlink", self._around(Path.unlink, "unlink"))
             # how often progress is written depends on the clock, and nothing depends on progress
-            patch.setattr(jobs.JobProgress, "report", lambda *_: None)
+            patch.setattr(lifecycle.JobProgress, "report", lambda *_: None)
             yield
 
     def _around(self, original: Callable[..., Any], name: str) -> Callable[..., Any]:

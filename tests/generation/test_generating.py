@@ -22,8 +22,8 @@ from limner.generation.metadata.pixels import encode_png
 from limner.generation.metadata.provenance import read_record
 from limner.operations.gallery.actions import Gallery
 from limner.operations.generations import job as drawing_stage
-from limner.operations.generations import submission as generating
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.generations import submission as generations
+from limner.operations.jobs import lifecycle
 from limner.store.models import GenerationRow, ImageRow, JobRow, LoraRow
 from limner.types import BackEnd, Estimate, JobState, Plan
 
@@ -69,10 +69,10 @@ def test_signing_can_be_switched_off(bench: Bench) -> None:
 def test_cancelling_stops_within_a_picture_and_resuming_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing_stage, "GLANCE_SECONDS", 0.02)
     job = bench.submit(count=3, steps=60)
-    real = jobs.JobProgress.check_cancelled
+    real = lifecycle.JobProgress.check_cancelled
     looks = 0
 
-    def soon(progress: jobs.JobProgress) -> None:
+    def soon(progress: lifecycle.JobProgress) -> None:
         """The user changes their mind while the second picture is drawn."""
         nonlocal looks
         with bench.workspace.database.read() as session:
@@ -80,11 +80,11 @@ def test_cancelling_stops_within_a_picture_and_resuming_goes_on(bench: Bench, mo
         looks += bool(stored)
         if looks == 3:
             with bench.workspace.database.write() as session:
-                jobs.request_cancel(session, job.id)
+                lifecycle.request_cancel(session, job.id)
             progress._looked = 0.0
         real(progress)
 
-    monkeypatch.setattr(jobs.JobProgress, "check_cancelled", soon)
+    monkeypatch.setattr(lifecycle.JobProgress, "check_cancelled", soon)
     with pytest.raises(Cancelled):
         bench.run(job)
     assert bench.state(job) is JobState.CANCELLED
@@ -215,18 +215,18 @@ def test_loras_of_two_bases_need_a_base_that_both_fit(bench: Bench, lora_files: 
         session.execute(update(LoraRow).where(LoraRow.subject == "first").values(base="flux1-dev"))
         session.execute(update(LoraRow).where(LoraRow.subject == "second").values(base="flux1-schnell"))
     with pytest.raises(InputRefused, match="different bases: flux1-dev, flux1-schnell"):
-        generating.make_request(bench.workspace, prompt="a cat", loras=LORAS)
-    assert generating.make_request(bench.workspace, prompt="a cat", loras=LORAS, base="flux1-dev").base == "flux1-dev"
+        generations.make_request(bench.workspace, prompt="a cat", loras=LORAS)
+    assert generations.make_request(bench.workspace, prompt="a cat", loras=LORAS, base="flux1-dev").base == "flux1-dev"
 
 
 @many
 @given(st.from_regex(r"[a-z][a-z0-9-]{0,9}(@v[1-9])?", fullmatch=True), st.floats(-10, 10).map(lambda x: round(x, 4)))
 def test_a_lora_is_named_with_its_scale(name: str, scale: float) -> None:
-    assert generating.parse_lora(f" {name}:{scale:.4f} ") == (name, scale)
-    assert generating.parse_lora(name) == (name, 1.0)
+    assert generations.parse_lora(f" {name}:{scale:.4f} ") == (name, scale)
+    assert generations.parse_lora(name) == (name, 1.0)
 
 
 @pytest.mark.parametrize("words", ["", ":", ":0.5", "zib:", "zib:strong", "zib:0.5:0.5", "zib:nan", "zib:1e3"])
 def test_words_that_name_no_lora(words: str) -> None:
     with pytest.raises(InputRefused, match="does not name a lora"):
-        generating.parse_lora(words)
+        generations.parse_lora(words)

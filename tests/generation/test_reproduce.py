@@ -12,7 +12,7 @@ from sqlalchemy import select
 from limner.errors import InputRefused, LimnerError, NotFound, NotReady
 from limner.flux import sampling
 from limner.generation.metadata.provenance import read_record, seal_image
-from limner.operations.generations import reproduce as reproducing
+from limner.operations.generations import reproduce
 from limner.store.models import LoraRow
 from tests.generation.bench import LORAS, Bench
 
@@ -20,9 +20,9 @@ pytestmark = pytest.mark.engine
 
 
 def again(bench: Bench, path: Path) -> Any:
-    job = reproducing.submit(bench.workspace, path)
+    job = reproduce.submit(bench.workspace, path)
     bench.run(job)
-    return reproducing.reproduced(bench.workspace, path, job)
+    return reproduce.reproduced(bench.workspace, path, job)
 
 
 def as_if(path: Path, into: Path, **changes: Any) -> Path:
@@ -95,7 +95,7 @@ def test_a_record_that_cannot_be_followed(
     job = bench.submit()
     bench.run(job)
     with pytest.raises(error, match=reason) as told:
-        reproducing.submit(bench.workspace, as_if(bench.images(job)[0], tmp_path / "odd.png", **changes))
+        reproduce.submit(bench.workspace, as_if(bench.images(job)[0], tmp_path / "odd.png", **changes))
     assert told.value.remedy
 
 
@@ -107,5 +107,5 @@ def test_a_picture_whose_lora_is_not_here(bench: Bench, tmp_path: Path) -> None:
     with bench.workspace.database.write() as session:
         session.delete(session.scalars(select(LoraRow).where(LoraRow.subject == "second")).one())
     with pytest.raises(NotFound, match=r"second@v1 \([0-9a-f]{12}…\) that made kept\.png is not here") as told:
-        reproducing.submit(bench.workspace, path)
+        reproduce.submit(bench.workspace, path)
     assert told.value.remedy

@@ -17,9 +17,8 @@ import pytest
 from limner import Studio
 from limner.generation.replicate import generator as replicate_generator
 from limner.money import payments
-from limner.operations.jobs import lifecycle as jobs
-from limner.operations.jobs import worker
-from limner.operations.trainings import job as training_stage
+from limner.operations.jobs import lifecycle, worker
+from limner.operations.trainings import job as training_job
 from limner.records import Job
 from limner.settings import Settings
 from limner.stand_ins.rehearsal import Rehearsal, rehearsal
@@ -124,7 +123,7 @@ class ServicesBench:
             for number in range(len(job.stage_names)):
                 if not await do_stage(job.id, number):
                     break
-            await asyncio.to_thread(jobs.end_job, database, job.id)
+            await asyncio.to_thread(lifecycle.end_job, database, job.id)
 
         asyncio.run(whole())
         return it.jobs.get(job.id)
@@ -188,7 +187,7 @@ def open_bench(
     monkeypatch.setattr(replicate_generator, "LOOKS", (0.005, 0.01))
     monkeypatch.setattr(replicate_trainer, "FIRST_LOOK", 0.02)
     monkeypatch.setattr(replicate_trainer, "LAST_LOOK", 0.05)
-    monkeypatch.setattr(training_stage, "GLANCE_SECONDS", 0.02)
+    monkeypatch.setattr(training_job, "GLANCE_SECONDS", 0.02)
     monkeypatch.setattr(fal, "VENDOR", replace(fal.VENDOR, rate=5000.0, burst=5000))
     monkeypatch.setattr(replicate, "VENDOR", replace(replicate.VENDOR, rate=5000.0, burst=5000))
     monkeypatch.setattr(replicate, "CREATES", (5000.0, 5000))

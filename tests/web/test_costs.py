@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 from fastapi.testclient import TestClient
 
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.store.models import IntentRow, LedgerRow
 from limner.studio import Studio
 from limner.web.access import Rules
@@ -25,7 +25,7 @@ def spend(
 ) -> str:
     """A cost so many days ago; the id of its job."""
     with studio._workspace.database.write() as session:
-        job = jobs.add_job(session, kind="generate", stages=[StoredRequest("generate")], subject=subject)
+        job = lifecycle.add_job(session, kind="generate", stages=[StoredRequest("generate")], subject=subject)
         session.add(
             LedgerRow(
                 job=job.id,

@@ -17,8 +17,7 @@ from httpx import Response
 from limner.catalog import bases
 from limner.errors import VendorFailed
 from limner.generation.local import LocalGenerator
-from limner.operations.jobs import lifecycle as jobs
-from limner.operations.jobs import worker
+from limner.operations.jobs import lifecycle, worker
 from limner.records import Grid
 from limner.settings import Settings
 from limner.store.models import GenerationRow, JobRow
@@ -415,7 +414,7 @@ def test_a_generation_cancelled_before_it_began_is_over_and_waits_again_when_res
     job = studio.cancel(target.removeprefix("/generations/"))
     run_stage = worker._runner(studio._workspace)
     assert not asyncio.run(run_stage(job.id, 0))
-    jobs.end_job(studio._workspace.database, job.id)
+    lifecycle.end_job(studio._workspace.database, job.id)
     assert studio.generations.get(job.target).state is JobState.CANCELLED
     html = client.get(target).text
     wish = re.search(rf'action="{target}/resume">.*?name="wish" value="([^"]+)"', html)

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from limner.errors import BaseUnclear, WorkFailed
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.records import Job
 from limner.studio import Studio
 from limner.types import Progress
@@ -21,14 +21,14 @@ from tests.stage_requests import StoredRequest
 def add(studio: Studio, kind: str = "intake", *, subject: str | None = "rex", target: str = "") -> str:
     stages = [StoredRequest("intake"), StoredRequest("freeze")] if kind == "run" else [StoredRequest(kind)]
     with studio._workspace.database.write() as session:
-        return jobs.add_job(session, kind=kind, stages=stages, subject=subject, target=target).id
+        return lifecycle.add_job(session, kind=kind, stages=stages, subject=subject, target=target).id
 
 
 def fail(studio: Studio, job: str) -> None:
     database = studio._workspace.database
-    jobs.start_stage(database, job, 0)
-    jobs.end_stage(database, job, 0, error=WorkFailed("The zip is <broken>.", remedy="Pack it again."))
-    jobs.end_job(database, job)
+    lifecycle.start_stage(database, job, 0)
+    lifecycle.end_stage(database, job, 0, error=WorkFailed("The zip is <broken>.", remedy="Pack it again."))
+    lifecycle.end_job(database, job)
 
 
 def post(client: TestClient, path: str, page: str, **more: str) -> Any:
@@ -39,8 +39,8 @@ def post(client: TestClient, path: str, page: str, **more: str) -> Any:
 
 def test_the_list_says_what_runs_and_what_it_makes(client: TestClient, studio: Studio) -> None:
     running, failed = add(studio, "train", target="training_1"), add(studio)
-    jobs.start_stage(studio._workspace.database, running, 0)
-    jobs.JobProgress(studio._workspace.database, running).report(Progress("training", 30, 120, "steps"))
+    lifecycle.start_stage(studio._workspace.database, running, 0)
+    lifecycle.JobProgress(studio._workspace.database, running).report(Progress("training", 30, 120, "steps"))
     fail(studio, failed)
     page = client.get("/jobs").text
     for words in ("Train rex", "30 of 120 steps", "/trainings/training_1", "The zip is &lt;broken&gt;.", "Resume"):
@@ -54,7 +54,7 @@ def test_the_list_says_what_runs_and_what_it_makes(client: TestClient, studio: S
 
 def test_one_job_shows_its_stages_its_error_and_what_happened(client: TestClient, studio: Studio) -> None:
     job = add(studio, "run", target="training_2")
-    jobs.start_stage(studio._workspace.database, job, 0)
+    lifecycle.start_stage(studio._workspace.database, job, 0)
     page = client.get(f"/jobs/{job}").text
     assert "To come" in page
     assert f'hx-sse:connect="/jobs/{job}/live"' in page
@@ -69,9 +69,9 @@ def test_one_job_shows_its_stages_its_error_and_what_happened(client: TestClient
 def test_an_import_that_asks_for_a_base_offers_those_that_fit(client: TestClient, studio: Studio) -> None:
     job, database = add(studio, "import"), studio._workspace.database
     question = BaseUnclear("It fits a or b.", thing="https://x.org/a b.safetensors?t=1&u=2", candidates=("a", "b"))
-    jobs.start_stage(database, job, 0)
-    jobs.end_stage(database, job, 0, error=question)
-    jobs.end_job(database, job)
+    lifecycle.start_stage(database, job, 0)
+    lifecycle.end_stage(database, job, 0, error=question)
+    lifecycle.end_job(database, job)
     page = unescape(client.get(f"/jobs/{job}").text)
     for base in "ab":
         assert re.search(
@@ -146,7 +146,7 @@ def test_each_kind_leads_to_what_it_makes(studio: Studio, kind: str, target: str
 def test_a_running_training_is_never_hidden_by_the_cells_of_a_grid(client: TestClient, studio: Studio) -> None:
     studio.subjects.add("rex", kind="pet")
     training = add(studio, "train", target="training_9")
-    jobs.start_stage(studio._workspace.database, training, 0)
+    lifecycle.start_stage(studio._workspace.database, training, 0)
     cells = [add(studio, "generate", target=f"generation_{number}") for number in range(70)]
     for page in ("/", "/subjects/rex"):
         html = client.get(page).text

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from limner.errors import NotFound, StorageFailed
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.settings import Settings
 from limner.studio import Studio
 from limner.types import JobState, Progress
@@ -38,18 +38,18 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def a_job(studio: Studio) -> str:
     with studio._workspace.database.write() as session:
-        return jobs.add_job(session, kind="intake", stages=[StoredRequest("intake")], subject=None).id
+        return lifecycle.add_job(session, kind="intake", stages=[StoredRequest("intake")], subject=None).id
 
 
 def report(studio: Studio, job: str, done: int) -> None:
-    jobs.JobProgress(studio._workspace.database, job).report(Progress("intake", done, 100))
+    lifecycle.JobProgress(studio._workspace.database, job).report(Progress("intake", done, 100))
 
 
 def finish(studio: Studio, job: str) -> None:
     database = studio._workspace.database
-    jobs.start_stage(database, job, 0)
-    jobs.end_stage(database, job, 0, result={})
-    jobs.end_job(database, job)
+    lifecycle.start_stage(database, job, 0)
+    lifecycle.end_stage(database, job, 0, result={})
+    lifecycle.end_job(database, job)
 
 
 async def eventually(told: Any, *, seconds: float = PATIENCE) -> None:

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from limner.errors import LimnerError
 from limner.loras.checks.inspection import inspect
 from limner.loras.file.header import digests, read_header
-from limner.operations.publications import job as publishing
+from limner.operations.publications import job as publication_job
 from limner.stand_ins.serving import serve
 from limner.studio import Studio
 from limner.types import TensorNaming, Visibility
@@ -184,7 +184,7 @@ def test_what_cannot_be_published_comes_back(
 
 
 def test_where_it_is_published(client: TestClient, studio: Studio, lora: str) -> None:
-    publishing.publish_now(studio._workspace, lora, hub="folder", visibility=Visibility.PRIVATE)
+    publication_job.publish_now(studio._workspace, lora, hub="folder", visibility=Visibility.PRIVATE)
     page = client.get(PAGE)
     assert "limner/zib-lora" in page.text
     assert f'hx-get="{PAGE}/places"' in page.text
@@ -197,7 +197,7 @@ def test_where_it_is_published(client: TestClient, studio: Studio, lora: str) ->
 
 
 def test_visibility_unpublish_and_delete(client: TestClient, studio: Studio, lora: str) -> None:
-    publishing.publish_now(studio._workspace, lora, hub="folder", visibility=Visibility.PRIVATE)
+    publication_job.publish_now(studio._workspace, lora, hub="folder", visibility=Visibility.PRIVATE)
     answer = client.post(f"{PAGE}/visibility", data={"visibility": "public", "hub": "folder"})
     assert answer.headers["location"] == f"{PAGE}#places"
     assert studio.publications.all()[0].visibility is Visibility.PUBLIC
@@ -212,7 +212,7 @@ def test_visibility_unpublish_and_delete(client: TestClient, studio: Studio, lor
 
 
 def test_deleting_with_its_publications(client: TestClient, studio: Studio, lora: str) -> None:
-    publishing.publish_now(studio._workspace, lora, hub="folder", visibility=Visibility.PRIVATE)
+    publication_job.publish_now(studio._workspace, lora, hub="folder", visibility=Visibility.PRIVATE)
     assert client.post(f"{PAGE}/delete", data={"unpublish": "yes"}).headers["location"] == "/loras"
     assert (studio.loras.all(), studio.publications.all()) == ([], [])
 

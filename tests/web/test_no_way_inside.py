@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.operations.webhooks.delivery import deliver_due
 from limner.stand_ins.serving import serve
 from limner.studio import Studio
@@ -284,10 +284,10 @@ def test_no_webhook_leads_inside(client: TestClient, studio: Studio, trap: Trap,
 def end_a_job(studio: Studio) -> None:
     database = studio._workspace.database
     with database.write() as session:
-        job = jobs.add_job(session, kind="train", stages=[StoredRequest("train")], subject=None)
-    jobs.start_stage(database, job.id, 0)
-    jobs.end_stage(database, job.id, 0, result={})
-    jobs.end_job(database, job.id)
+        job = lifecycle.add_job(session, kind="train", stages=[StoredRequest("train")], subject=None)
+    lifecycle.start_stage(database, job.id, 0)
+    lifecycle.end_stage(database, job.id, 0, result={})
+    lifecycle.end_job(database, job.id)
 
 
 def test_a_webhook_that_turned_inside_after_it_was_added_reaches_nothing(

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from limner.errors import AccountRefused
 from limner.operations.home.accounts import Accounts
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.operations.maintenance.actions import Maintenance
 from limner.records import Account
 from limner.settings import read_settings
@@ -260,6 +260,6 @@ def test_the_server_delivers_while_it_runs(client: TestClient, studio: Studio) -
     with serve(Starlette(routes=[Route("/hook", take, methods=["POST"])])) as url:
         client.post("/settings/webhooks", data={"url": f"{url}/hook", "events": ["job.waiting"]})
         with studio._workspace.database.write() as session:
-            job = jobs.add_job(session, kind="train", stages=[StoredRequest("train")], subject=None).id
+            job = lifecycle.add_job(session, kind="train", stages=[StoredRequest("train")], subject=None).id
         assert told.wait(PATIENCE)
     assert json.loads(taken[0])["data"]["job"] == job

@@ -13,9 +13,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import delete
 
-from limner.operations.jobs import lifecycle as jobs
-from limner.operations.jobs import worker
-from limner.operations.trainings import job as training_stage
+from limner.operations.jobs import lifecycle, worker
+from limner.operations.trainings import job as training_job
 from limner.operations.trainings import submission as trainings
 from limner.operations.trainings.artifacts import Curves
 from limner.store.models import BlobRow, CheckpointRow, CurvePointRow, DatasetRow, PhotoRow, SampleRow, TrainingRow, now
@@ -214,8 +213,8 @@ def test_train_again_asks_for_the_whole_of_the_run(client: TestClient, rex: Stud
     prompts = [PROMPT, "{trigger} at sea"]
     request = trainings.make_request(workspace, subject="rex", kind="pet", settings=settings, sample_prompts=prompts)
     with workspace.database.write() as session:
-        training_stage.add_row(session, request, "d" * 64)
-        jobs.add_job(session, kind="train", stages=[request], subject="rex", target=request.training)
+        training_job.add_row(session, request, "d" * 64)
+        lifecycle.add_job(session, kind="train", stages=[request], subject="rex", target=request.training)
     shown = client.get(f"/trainings/{request.training}").text
     link = re.search(r'href="(/subjects/rex/train[?][^"]+)"', shown)
     assert link
@@ -249,8 +248,8 @@ def a_training(studio: Studio, state: JobState = JobState.RUNNING, *, error: dic
     )
     digest = workspace.blobs.put(b"picture")
     with workspace.database.write() as session:
-        training_stage.add_row(session, request, "d" * 64)
-        job = jobs.add_job(session, kind="train", stages=[request], subject="rex", target=request.training)
+        training_job.add_row(session, request, "d" * 64)
+        job = lifecycle.add_job(session, kind="train", stages=[request], subject="rex", target=request.training)
         job.state = state
         session.add(BlobRow(digest=digest, media_type="image/png", byte_size=7))
         session.flush()
@@ -338,7 +337,7 @@ def test_a_training_cancelled_before_it_began_is_over_and_can_be_resumed(client:
     # What the worker does with it: it looks for the wish before it begins the stage.
     run_stage = worker._runner(rex._workspace)
     assert not asyncio.run(run_stage(job.id, 0))
-    jobs.end_job(rex._workspace.database, job.id)
+    lifecycle.end_job(rex._workspace.database, job.id)
     assert rex.trainings.get(training).state is JobState.CANCELLED
     page = client.get(f"/trainings/{training}").text
     assert f"/trainings/{training}/resume" in page

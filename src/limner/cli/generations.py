@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import gallery
-from limner.cli import offers as choosing
+from limner.cli import gallery, offers
 from limner.cli.arguments import BaseName, Detach, Extra, GeneratorName, Guidance, Json, Steps, WhatIf, Yes
 from limner.cli.consent_prompt import show_what_if, with_base, with_consent
 from limner.cli.help_layout import Noun
@@ -40,7 +39,7 @@ Pixels = Annotated[int | None, typer.Option(metavar="PX", help="A multiple of 16
 
 def add_to(app: typer.Typer) -> None:
     app.command("generate")(generate)
-    choosing.add_to(group)
+    offers.add_to(group)
     gallery.add_to(group)
     app.add_typer(group, name="images")
     app.command("inspect")(inspect)
@@ -116,7 +115,7 @@ def generate(
     }
     with studio() as it:
         if choices:
-            choosing.show_choices(it.generations.offers(prompt, **options), as_json)
+            offers.show_choices(it.generations.offers(prompt, **options), as_json)
             return
         if what_if:
             show_what_if(it.generations.start(prompt, what_if=True, **options), as_json)

@@ -8,7 +8,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp_types import ImageContent, TextContent
 from pydantic import Field
 
-from limner.mcp import summaries as words
+from limner.mcp import summaries
 from limner.mcp.pictures import shown
 from limner.mcp.tool import verb
 from limner.plain_text import plain
@@ -32,16 +32,16 @@ def _add_things(server: MCPServer, studio: Studio) -> None:
     @verb(server, "List subjects", reads=True)
     def subjects() -> dict[str, Any]:
         """List who or what was learned, or is to be: each subject's slug, kind, trigger, photos and loras."""
-        return {"subjects": [words.of_subject(one) for one in studio.subjects.all()]}
+        return {"subjects": [summaries.of_subject(one) for one in studio.subjects.all()]}
 
     @verb(server, "See a subject", reads=True)
     def subject(slug: SubjectSlug) -> dict[str, Any]:
         """See one subject with its loras, its trainings and where it is published."""
         return {
-            **words.of_subject(studio.subjects.get(slug)),
-            "versions": [words.of_lora(one) for one in studio.loras.all(slug)],
+            **summaries.of_subject(studio.subjects.get(slug)),
+            "versions": [summaries.of_lora(one) for one in studio.loras.all(slug)],
             "trainings": [
-                {"training": one.id, **words.fields_of(one, "state", "base", "trainer")}
+                {"training": one.id, **summaries.fields_of(one, "state", "base", "trainer")}
                 for one in studio.trainings.all(slug)
             ],
             "publications": plain(studio.publications.all(slug)),
@@ -52,24 +52,24 @@ def _add_things(server: MCPServer, studio: Studio) -> None:
         """What the newest intake said of each file, the refused ones too, and how fit the photos are as a set."""
         health = studio.photos.health(slug) if studio.photos.all(slug) else None
         return {
-            "files": [words.in_photo_report(entry) for entry in studio.photos.report(slug)],
+            "files": [summaries.in_photo_report(entry) for entry in studio.photos.report(slug)],
             "set": plain(health.findings) if health is not None else [],
         }
 
     @verb(server, "List loras", reads=True)
     def loras(subject: AnySubject = "") -> dict[str, Any]:
         """List the loras, newest first. Their names, such as 'zibbo@v1', are what `generate` and `publish` take."""
-        return {"loras": [words.of_lora(one) for one in studio.loras.all(subject)]}
+        return {"loras": [summaries.of_lora(one) for one in studio.loras.all(subject)]}
 
     @verb(server, "See a job", reads=True)
     def job(job: Annotated[str, Field(max_length=80, description="Its id, or that of its target.")]) -> dict[str, Any]:
         """See how far a job is. To wait for its end use `wait_for_job`."""
-        return words.of_job(studio.jobs.get(job))
+        return summaries.of_job(studio.jobs.get(job))
 
     @verb(server, "List jobs", reads=True)
     def jobs(subject: AnySubject = "", limit: Annotated[int, Field(ge=1, le=100)] = 20) -> dict[str, Any]:
         """List the newest jobs."""
-        return {"jobs": [words.of_job(one) for one in studio.jobs.all(subject, limit=limit)]}
+        return {"jobs": [summaries.of_job(one) for one in studio.jobs.all(subject, limit=limit)]}
 
     @verb(server, "Search pictures", reads=True, structured=False)
     def images(
@@ -95,7 +95,7 @@ def _add_money_and_machine(server: MCPServer, studio: Studio) -> None:
         return {
             "total_usd": plain(found.total),
             "of_which_estimated_usd": plain(found.estimated),
-            **words.fields_of(found, "by_vendor", "by_subject", "by_day"),
+            **summaries.fields_of(found, "by_vendor", "by_subject", "by_day"),
             "budgets": [
                 {"for": one.words, "limit_usd": plain(one.limit), "spent_usd": plain(one.spent)}
                 for one in found.budgets
@@ -113,10 +113,10 @@ def _add_money_and_machine(server: MCPServer, studio: Studio) -> None:
         return {
             "routes": [
                 {
-                    **words.fields_of(one, "base", "trainer", "hub", "generator", "works", "reasons"),
+                    **summaries.fields_of(one, "base", "trainer", "hub", "generator", "works", "reasons"),
                     "cost_usd": plain(one.cost),
                     "price_is_certain": one.certain,
-                    **words.fields_of(one, "seconds", "sees_photos"),
+                    **summaries.fields_of(one, "seconds", "sees_photos"),
                 }
                 for one in found
                 if one.works or not works_only
@@ -127,4 +127,4 @@ def _add_money_and_machine(server: MCPServer, studio: Studio) -> None:
     def doctor() -> dict[str, Any]:
         """What is installed, what is used by default, what is missing and how to get it."""
         found = studio.maintenance.doctor()
-        return words.fields_of(found, "version", "healthy", "checks")
+        return summaries.fields_of(found, "version", "healthy", "checks")

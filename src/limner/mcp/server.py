@@ -9,8 +9,7 @@ from pathlib import Path
 from mcp.server.mcpserver import MCPServer
 
 from limner._version import __version__
-from limner.mcp import read_tools as looking
-from limner.mcp import write_tools as working
+from limner.mcp import read_tools, write_tools
 from limner.mcp.folders import Folders
 from limner.processes import keep_private
 from limner.settings import Settings
@@ -28,8 +27,8 @@ key for the same wish. Photos of people need their consent, and erasing needs th
 def make_server(studio: Studio, photos: Sequence[str | Path] = ()) -> MCPServer:
     """A server with all tools, over a studio. ``photos``: the folders of this machine that may be read."""
     server = MCPServer("limner", title="Limner", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING")
-    looking.add_to(server, studio)
-    working.add_to(server, studio, Folders(photos, studio.settings.home))
+    read_tools.add_to(server, studio)
+    write_tools.add_to(server, studio, Folders(photos, studio.settings.home))
     return server
 
 

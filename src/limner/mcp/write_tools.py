@@ -18,7 +18,7 @@ from mcp_types import ImageContent, TextContent
 from pydantic import Field
 
 from limner.errors import InputRefused, SpendingRefused
-from limner.mcp import summaries as words
+from limner.mcp import summaries
 from limner.mcp.folders import Folders
 from limner.mcp.pictures import shown
 from limner.mcp.read_tools import SubjectSlug
@@ -75,7 +75,7 @@ def _add_subjects(server: MCPServer, studio: Studio, folders: Folders) -> None:
         class_word: Annotated[str, Field(max_length=60, description="What it is: dog, woman, mug.")] = "",
     ) -> dict[str, Any]:
         """Add a subject: who or what is to be learned. The consent of a person is recorded by the user, not here."""
-        return words.of_subject(studio.subjects.add(slug, name=name, kind=SubjectKind(kind), class_word=class_word))
+        return summaries.of_subject(studio.subjects.add(slug, name=name, kind=SubjectKind(kind), class_word=class_word))
 
     @verb(server, "Add photos", repeats=True)
     def add_photos(
@@ -108,7 +108,7 @@ def _add_subjects(server: MCPServer, studio: Studio, folders: Folders) -> None:
             replace_captions=replace_captions,
             captions_from_photos=captions_from_photos,
         )
-        return words.of_job(_waited(studio, job, wait_seconds))
+        return summaries.of_job(_waited(studio, job, wait_seconds))
 
 
 def _add_making(server: MCPServer, studio: Studio) -> None:
@@ -146,7 +146,7 @@ def _add_making(server: MCPServer, studio: Studio) -> None:
         """Publish a lora with its model card. It costs nothing; what is public can be copied by anybody at once."""
         said: dict[str, Any] = {"lora": lora, "hub": hub, "repo": repo, "visibility": visibility}
         job = _once(studio, "publish", key, said, lambda: studio.publications.start(**said))
-        return words.of_job(_waited(studio, job, wait_seconds))
+        return summaries.of_job(_waited(studio, job, wait_seconds))
 
     @verb(server, "Generate", repeats=True, reaches_out=True, structured=False)
     def generate(
@@ -186,7 +186,7 @@ def _add_making(server: MCPServer, studio: Studio) -> None:
             return [_text(said)]
         job = _waited(studio, studio.jobs.get(said["job"]), wait_seconds)
         made = [image.id for image in studio.generations.get(job.target).images]
-        return [_text(words.of_job(job)), *(shown(studio, made) if made else ())]
+        return [_text(summaries.of_job(job)), *(shown(studio, made) if made else ())]
 
 
 def _add_ending(server: MCPServer, studio: Studio) -> None:
@@ -195,7 +195,7 @@ def _add_ending(server: MCPServer, studio: Studio) -> None:
         job: Annotated[str, Field(max_length=80, description="Its id.")], wait_seconds: WaitSeconds = 120
     ) -> dict[str, Any]:
         """Wait until a job has ended, or so long; call it again while `ended` is false."""
-        return words.of_job(_waited(studio, studio.jobs.get(job), wait_seconds))
+        return summaries.of_job(_waited(studio, studio.jobs.get(job), wait_seconds))
 
     @verb(server, "Resume a job", repeats=True, reaches_out=True)
     def resume_job(
@@ -213,7 +213,7 @@ def _add_ending(server: MCPServer, studio: Studio) -> None:
     @verb(server, "Cancel a job", destroys=True, repeats=True)
     def cancel_job(job: Annotated[str, Field(max_length=80, description="Its id.")]) -> dict[str, Any]:
         """Ask a job to stop at its next safe point. What was done is kept; what a vendor has begun may be paid."""
-        return words.of_job(studio.cancel(job))
+        return summaries.of_job(studio.cancel(job))
 
     @verb(server, "Erase a subject", destroys=True, repeats=True, reaches_out=True)
     def erase_subject(
@@ -274,7 +274,7 @@ def _asked_or_done(
     ``start`` does what is ``said``; it takes ``what_if`` and ``yes`` besides.
     """
     if what_if:
-        return words.of_what_if(start(**said, what_if=True))
+        return summaries.of_what_if(start(**said, what_if=True))
 
     def make() -> Job:
         found: Estimate = start(**said, what_if=True).estimate
@@ -293,7 +293,7 @@ def _asked_or_done(
         job: Job = start(**said, yes=True)
         return job
 
-    return words.of_job(_once(studio, tool, key, said, make))
+    return summaries.of_job(_once(studio, tool, key, said, make))
 
 
 def _waited(studio: Studio, job: Job, seconds: float) -> Job:

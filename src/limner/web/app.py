@@ -16,7 +16,7 @@ from limner.studio import Studio
 from limner.web import access, live
 from limner.web.api.openapi import describe
 from limner.web.problems import answer_errors
-from limner.web.rendering import static as static_files
+from limner.web.rendering import static
 from limner.web.rendering.templates import page_templates
 
 __all__ = ["API", "PAGES", "create_app"]
@@ -99,7 +99,7 @@ def create_app(settings: Settings, *, rules: access.Rules | None = None) -> Fast
     app.state.templates = page_templates()
     app.router.routes.extend(_routes())
     describe(app)
-    static_files.mount(app)
+    static.mount(app)
     answer_errors(app)
     access.guard(app, studio, rules or access.Rules())
     return app

@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from limner.errors import InputRefused, NotFound
-from limner.generation.metadata import limner_text as record_text
+from limner.generation.metadata import limner_text
 from limner.generation.metadata.inspection import describe
 from limner.generation.metadata.pixels import pixel_digest
 from limner.generation.metadata.png import Chunk, read_chunks, read_texts, write_chunks
@@ -66,16 +66,16 @@ def test_a_record_comes_back_whole(tmp_path_factory: pytest.TempPathFactory, mad
 @given(JSON | st.dictionaries(st.sampled_from([*ImageRecord.__dataclass_fields__, "form", "pixels"]), JSON))
 def test_a_damaged_record_is_told_and_not_believed(found: Any) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        record_text.parse(json.dumps(found))
+        limner_text.parse(json.dumps(found))
 
 
 @many
 @given(st.sampled_from(sorted({*ImageRecord.__dataclass_fields__, "form", "pixels"})), JSON)
 def test_a_record_with_one_odd_value(name: str, value: Any) -> None:
-    text = json.loads(record_text.write(record(), "d" * 64))
+    text = json.loads(limner_text.write(record(), "d" * 64))
     text[name] = value
     try:
-        found, _ = record_text.parse(json.dumps(text))
+        found, _ = limner_text.parse(json.dumps(text))
     except ValueError as problem:
         assert str(problem)
     else:
@@ -83,9 +83,9 @@ def test_a_record_with_one_odd_value(name: str, value: Any) -> None:
 
 
 def test_numbers_too_large_are_no_numbers() -> None:
-    text = record_text.write(record(), "d" * 64).replace('"guidance":1.0', f'"guidance":1{"0" * 400}')
+    text = limner_text.write(record(), "d" * 64).replace('"guidance":1.0', f'"guidance":1{"0" * 400}')
     with pytest.raises(ValueError, match="'guidance' is no finite number"):
-        record_text.parse(text)
+        limner_text.parse(text)
 
 
 def test_the_record_in_a_picture_is_damaged(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from limner import Studio
 from limner.errors import Conflict, NotFound
-from limner.operations.publications import job as publishing
+from limner.operations.publications import job as publication_job
 from limner.settings import Settings
 from limner.store.models import JobRow
 from limner.types import JobState
@@ -45,14 +45,14 @@ def test_a_changed_card_is_published_under_a_tag_of_its_own(
 ) -> None:
     workspace = trained._workspace
     [first] = trained.publications.all("zib")
-    request = publishing.make_request(workspace, subject="zib", lora="zib@v1")
+    request = publication_job.make_request(workspace, subject="zib", lora="zib@v1")
 
-    again = publishing._publish(workspace, request, "zib@v1")
+    again = publication_job._publish(workspace, request, "zib@v1")
     assert again["revision"] == first.revision
     assert len(trained.publications.all("zib")) == 1
 
-    monkeypatch.setattr(publishing, "__version__", "99.0")
-    changed = [publishing._publish(workspace, request, "zib@v1") for _ in range(2)]
+    monkeypatch.setattr(publication_job, "__version__", "99.0")
+    changed = [publication_job._publish(workspace, request, "zib@v1") for _ in range(2)]
     assert changed[0]["revision"] == changed[1]["revision"] != first.revision
     assert len(trained.publications.all("zib")) == 2
     hub = workspace.settings.hub_folder

@@ -17,7 +17,7 @@ from limner import Studio
 from limner.errors import InputRefused, NotFound
 from limner.generation.metadata.png import read_chunks, read_texts
 from limner.operations.gallery import archive as picture_archive
-from limner.operations.home import blob_erasure as erasing
+from limner.operations.home import blob_erasure
 from limner.records import GalleryFilter
 from limner.settings import Settings
 from limner.store.models import BlobRow, GenerationRow
@@ -241,7 +241,7 @@ def test_nothing_is_deleted_if_one_is_missing(many: Studio) -> None:
 def test_more_images_than_one_statement_names(studio: Studio) -> None:
     add_generation(studio, "aa", count=9)
     small = pytest.MonkeyPatch()
-    small.setattr(erasing, "AT_ONCE", 4)
+    small.setattr(blob_erasure, "AT_ONCE", 4)
     small.setattr(picture_archive, "AT_ONCE", 4)
     try:
         assert studio.gallery.archive(range(1, 10)).count == 9
@@ -337,7 +337,7 @@ def test_the_loras_of_a_request_are_kept_to_be_found_by(studio: Studio) -> None:
 
     from sqlalchemy import select
 
-    from limner.operations.generations import orders as ordering
+    from limner.operations.generations import orders
     from limner.store.models import GenerationLoraRow
 
     uses = [SimpleNamespace(name=name, digest="", scale=1.0) for name in ("zib@v1", "ann/ink", "zib@v1", "")]
@@ -347,7 +347,7 @@ def test_the_loras_of_a_request_are_kept_to_be_found_by(studio: Studio) -> None:
     )
     with studio._workspace.database.write() as session:
         for _ in range(2):
-            ordering.add_row(session, SimpleNamespace(generator="local"), order, [])  # type: ignore[arg-type]
+            orders.add_row(session, SimpleNamespace(generator="local"), order, [])  # type: ignore[arg-type]
         assert set(session.scalars(select(GenerationLoraRow.lora))) == {"zib@v1", "ann/ink"}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from limner.errors import InputRefused
-from limner.operations.generations import submission as generating
+from limner.operations.generations import submission as generations
 from limner.studio import Studio
 from tests.lora_rows import add_lora
 
@@ -38,14 +38,14 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 def test_a_tag_names_a_lora_of_this_home(
     studio: Studio, prompt: str, given: tuple[tuple[str, float], ...], words: str, loras: list[list[object]]
 ) -> None:
-    request = generating.make_request(studio._workspace, prompt=prompt, loras=given)
+    request = generations.make_request(studio._workspace, prompt=prompt, loras=given)
     assert (request.prompt, [list(use) for use in request.loras]) == (words, loras)
 
 
 def test_the_base_is_that_of_the_lora_and_two_bases_are_refused(studio: Studio) -> None:
-    assert generating.make_request(studio._workspace, prompt="x <lora:dev:1>", loras=()).base == "flux1-dev"
+    assert generations.make_request(studio._workspace, prompt="x <lora:dev:1>", loras=()).base == "flux1-dev"
     with pytest.raises(InputRefused, match="different bases"):
-        generating.make_request(studio._workspace, prompt="x <lora:dev:1> <lora:rex:1>", loras=())
+        generations.make_request(studio._workspace, prompt="x <lora:dev:1> <lora:rex:1>", loras=())
 
 
 def test_what_is_not_here_is_warned_of_before_anything_is_drawn(studio: Studio) -> None:
@@ -62,7 +62,7 @@ def test_a_tag_of_somebody_elses_lora_is_none_here(tmp_path: Path) -> None:
             whole.members.add(name, "a long enough password")
         add_lora(whole.owned_by("bob"), "rex")
         found = {
-            name: generating.make_request(whole.owned_by(name)._workspace, prompt="x <lora:rex:1>", loras=()).loras
+            name: generations.make_request(whole.owned_by(name)._workspace, prompt="x <lora:rex:1>", loras=()).loras
             for name in ("anna", "bob")
         }
         assert found == {"anna": (), "bob": (("rex@v1", 1.0),)}

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from limner import Studio
 from limner.errors import Conflict, NotFound
-from limner.operations.home import blob_erasure as erasing
+from limner.operations.home import blob_erasure
 from limner.operations.home.scratch import scratch
 from limner.operations.jobs.context import StageContext
 from limner.operations.photos import job as intake
@@ -128,14 +128,14 @@ def test_a_photo_that_another_takes_meanwhile_stays(
     folder = draw_photos(tmp_path / "drawn", 1)
     digest = take_photo(studio, "bob", folder)
     if when.startswith("after"):
-        finish = erasing.finish
+        finish = blob_erasure.finish
 
         def later(*words: object) -> dict[str, str]:
-            monkeypatch.setattr(erasing, "finish", finish)
+            monkeypatch.setattr(blob_erasure, "finish", finish)
             assert take_photo(studio, "anna", folder) == digest
             return finish(*words)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(erasing, "finish", later)
+        monkeypatch.setattr(blob_erasure, "finish", later)
         assert studio.erasure.erase("bob").left == ()
     else:
         blobs = studio._workspace.blobs
@@ -173,7 +173,7 @@ def test_what_a_killed_process_was_erasing_goes_when_a_worker_or_server_starts(s
         (home / "logs" / "trainings" / f"{training}.txt").write_text("carl")
         in_child(
             studio,
-            "from limner.operations.home import blob_erasure as erasing\n"
+            "from limner.operations.home import blob_erasure\n"
             "erasing.finish = lambda workspace: os._exit(9)\n"
             "studio.erasure.erase('carl')",
         )

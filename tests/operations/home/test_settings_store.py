@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from limner.errors import ChangedMeanwhile, Conflict, InputRefused, StorageFailed
-from limner.operations.home import settings_store as settings_file
+from limner.operations.home import settings_store
 from limner.setting_groups import GROUPS
 from limner.settings import Settings, read_settings
 from limner.studio import Studio
@@ -253,7 +253,7 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(
     def full(self: Path, target: Path) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(settings_file.Path, "replace", full)
+    monkeypatch.setattr(settings_store.Path, "replace", full)
     with pytest.raises(StorageFailed):
         studio.settings_file.change({"workers": "2"})
     assert (home / "limner.toml").read_text() == WRITTEN

@@ -13,9 +13,9 @@ from sqlalchemy import text
 
 from limner import Studio
 from limner.errors import Cancelled, Conflict, InputRefused, WorkFailed
-from limner.operations.home import dbos_engine as durable
+from limner.operations.home import dbos_engine
 from limner.operations.jobs import idempotency as wishes
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.records import Job
 from limner.settings import Settings
 from limner.store.models import GenerationRow
@@ -38,7 +38,8 @@ def studio(tmp_path: Path) -> Studio:
 def make(studio: Studio, *, times: int = 1) -> Job:
     with studio._workspace.database.write() as session:
         made = [
-            jobs.add_job(session, kind="intake", stages=[StoredRequest("intake")], subject=None) for _ in range(times)
+            lifecycle.add_job(session, kind="intake", stages=[StoredRequest("intake")], subject=None)
+            for _ in range(times)
         ]
         first = made[0].id
     return studio.jobs.get(first)
@@ -137,9 +138,9 @@ def test_one_left_by_a_crash_is_taken_over_and_the_late_one_makes_nothing(
 def test_two_pages_that_resume_one_job_at_the_same_time_make_one(studio: Studio) -> None:
     job = make(studio)
     database = studio._workspace.database
-    jobs.start_stage(database, job.id, 0)
-    jobs.end_stage(database, job.id, 0, error=WorkFailed("The disk is full."))
-    jobs.end_job(database, job.id)
+    lifecycle.start_stage(database, job.id, 0)
+    lifecycle.end_stage(database, job.id, 0, error=WorkFailed("The disk is full."))
+    lifecycle.end_job(database, job.id)
     studio._workspace.submitter  # noqa: B018 - so that both threads begin with the same
     both = threading.Barrier(2)
     made: list[str] = []
@@ -172,8 +173,8 @@ def wish_and_die(home: Path, photos: Path, point: str) -> None:
 
     with Studio(settings=Settings(home=home, start_worker=False)) as studio:
         where: dict[str, tuple[object, str]] = {
-            "claimed": (jobs, "add_job"),
-            "added": (durable.Submitter, "submit"),
+            "claimed": (lifecycle, "add_job"),
+            "added": (dbos_engine.Submitter, "submit"),
             "committed": (type(studio._workspace), "ensure_worker"),
         }
         setattr(*where[point], die)
@@ -217,14 +218,14 @@ def test_a_wish_that_is_no_id_is_refused(studio: Studio, wish: str) -> None:
 def test_every_state_of_a_job_is_an_event_once(studio: Studio) -> None:
     database = studio._workspace.database
     with database.write() as session:
-        job = jobs.add_job(
+        job = lifecycle.add_job(
             session, kind="run", stages=[StoredRequest("intake"), StoredRequest("freeze")], subject=None, owner="ada"
         ).id
     for stage in (0, 0, 1):  # the first one again, as after a crash
-        jobs.start_stage(database, job, stage)
-        jobs.end_stage(database, job, stage, result={})
-    jobs.end_job(database, job)
-    jobs.end_job(database, job)
+        lifecycle.start_stage(database, job, stage)
+        lifecycle.end_stage(database, job, stage, result={})
+    lifecycle.end_job(database, job)
+    lifecycle.end_job(database, job)
     assert [event.kind for event in studio.jobs.events(job)] == ["job.waiting", "job.running", "job.done"]
 
 
@@ -235,11 +236,11 @@ def test_what_a_killed_stage_left_unsaid_ends_with_its_job(studio: Studio) -> No
     with database.write() as session:
         session.get_one(GenerationRow, "generation_left").state = JobState.RUNNING
         stages = [StoredRequest("generate", generation="generation_left")]
-        job = jobs.add_job(session, kind="run", stages=stages, subject=None, target="training_other").id
+        job = lifecycle.add_job(session, kind="run", stages=stages, subject=None, target="training_other").id
     assert studio.generations.get("generation_left").state is JobState.WAITING
-    jobs.start_stage(database, job, 0)
-    jobs.end_stage(database, job, 0, error=Cancelled("Stopped as you asked."))
-    jobs.end_job(database, job)
+    lifecycle.start_stage(database, job, 0)
+    lifecycle.end_stage(database, job, 0, error=Cancelled("Stopped as you asked."))
+    lifecycle.end_job(database, job)
     found = studio.generations.get("generation_left")
     assert found.state is JobState.CANCELLED
     assert found.error is not None and found.error.code == "cancelled"
@@ -248,7 +249,7 @@ def test_what_a_killed_stage_left_unsaid_ends_with_its_job(studio: Studio) -> No
 def test_an_event_is_gone_with_the_change_that_it_told_of(studio: Studio) -> None:
     job = make(studio)
     with pytest.raises(RuntimeError), studio._workspace.database.write() as session:
-        jobs.add_job(session, kind="intake", stages=[StoredRequest("intake")], subject=None)
+        lifecycle.add_job(session, kind="intake", stages=[StoredRequest("intake")], subject=None)
         raise RuntimeError
     assert [event.job for event in studio.jobs.events(job.id)] == [job.id]
     assert len(studio.jobs.all()) == 1

@@ -19,7 +19,7 @@ from sqlalchemy import select
 from limner.errors import Conflict, ConsentNeeded
 from limner.operations.generations import job as drawing_stage
 from limner.operations.jobs.vendor_webhooks import listening
-from limner.operations.trainings import job as training_stage
+from limner.operations.trainings import job as training_job
 from limner.stand_ins.replicate.webhooks import sign
 from limner.store.models import IntentRow
 from limner.training.replicate import trainer as replicate_trainer
@@ -210,7 +210,7 @@ def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servic
     with open_bench(tmp_path, monkeypatch, public_url=f"http://127.0.0.1:{port}", webhook_port=port) as opened:
         monkeypatch.setattr(replicate_trainer, "FIRST_LOOK", 900.0)
         monkeypatch.setattr(replicate_trainer, "LAST_LOOK", 900.0)
-        monkeypatch.setattr(training_stage, "GLANCE_SECONDS", 900.0)
+        monkeypatch.setattr(training_job, "GLANCE_SECONDS", 900.0)
         with listening(opened.settings):
             until(lambda: answers(opened))
             opened.run(opened.studio.photos.add(opened.subject(), [opened.photos]))

@@ -396,11 +396,11 @@ def test_a_file_too_large_is_refused_at_once(workspace: Workspace, monkeypatch: 
 def test_what_is_on_the_hub_is_listed_opened_and_taken_away(
     workspace: Workspace, hub_server: HuggingFaceStandIn, tmp_path: Path
 ) -> None:
-    from limner.operations.publications import job as publishing
+    from limner.operations.publications import job as publication_job
 
     (tmp_path / "a.safetensors").write_bytes(lora_bytes())
     Loras(workspace).adopt(tmp_path / "a.safetensors", subject="zib", kind="character", trigger="zibbo")
-    publishing.publish_now(workspace, "zib", hub="huggingface", visibility=Visibility.PRIVATE)
+    publication_job.publish_now(workspace, "zib", hub="huggingface", visibility=Visibility.PRIVATE)
     (entry,) = Publications(workspace).hub_listing("huggingface")
     assert (entry.repo, entry.visibility, entry.loras) == ("ann/zib-lora", Visibility.PRIVATE, ("zib@v1",))
     assert Publications(workspace).set_visibility("zib", Visibility.PUBLIC) == [
@@ -421,11 +421,11 @@ def test_what_is_on_the_hub_is_listed_opened_and_taken_away(
 def test_a_person_is_not_made_public_without_consent(
     workspace: Workspace, hub_server: HuggingFaceStandIn, tmp_path: Path
 ) -> None:
-    from limner.operations.publications import job as publishing
+    from limner.operations.publications import job as publication_job
 
     (tmp_path / "a.safetensors").write_bytes(lora_bytes())
     Loras(workspace).adopt(tmp_path / "a.safetensors", subject="jane", kind="person", trigger="jane_doe")
-    publishing.publish_now(workspace, "jane", hub="huggingface", visibility=Visibility.PRIVATE)
+    publication_job.publish_now(workspace, "jane", hub="huggingface", visibility=Visibility.PRIVATE)
     with pytest.raises(Conflict, match="consent"):
         Publications(workspace).set_visibility("jane", Visibility.PUBLIC)
     assert hub_server.repos["ann/jane-lora"].private

@@ -13,7 +13,7 @@ from limner.catalog import find_base
 from limner.errors import BaseUnclear, Conflict, InputRefused, LoraRefused, NotFound
 from limner.operations.erasure import subject
 from limner.operations.home.workspace import Workspace
-from limner.operations.loras import export as exporting
+from limner.operations.loras import export as lora_export
 from limner.operations.loras.actions import Loras
 from limner.operations.loras.normalise import in_our_naming
 from limner.operations.publications.actions import Publications
@@ -89,7 +89,7 @@ def test_clip_stays_where_t5_goes_in_import_and_in_export(
     assert "those of CLIP-L stay (layers: 1)" in said["text-encoder-left-out"]
     want = [value for name, value in CLIP[naming].items() if "up" in name or "lora_B" in name]
     for as_naming in ("diffusers", "kohya", "bfl"):
-        path = exporting.export_as(made, as_naming, tmp_path / "out" / f"{as_naming}.safetensors")
+        path = lora_export.export_as(made, as_naming, tmp_path / "out" / f"{as_naming}.safetensors")
         held = load_file(path)
         clip = [value for name, value in held.items() if "self_attn" in name and ("up" in name or "lora_B" in name)]
         np.testing.assert_array_equal(clip, want)
@@ -183,7 +183,7 @@ def test_a_lokr_becomes_the_nearest_lora_and_is_kept_as_it_came(
     assert "%" in finding.message
     assert "a rank of 32" in finding.remedy
     came = (tmp_path / "a.safetensors").read_bytes()
-    assert exporting.export_original(workspace, made, tmp_path / "out.safetensors").read_bytes() == came
+    assert lora_export.export_original(workspace, made, tmp_path / "out.safetensors").read_bytes() == came
     assert bring(LOKR, {"ss_network_module": "lycoris.kohya"}, rank=16).name == "zib@v1"
     finer = bring(LOKR, {"ss_network_module": "lycoris.kohya"}, rank=64)
     assert (finer.name, finer.rank) == ("zib@v2", 64)
@@ -222,4 +222,4 @@ def test_a_rank_is_for_what_has_to_be_made_a_lora(bring: Callable[..., Lora]) ->
 
 def test_a_plain_lora_has_no_original(workspace: Workspace, bring: Callable[..., Lora], tmp_path: Path) -> None:
     with pytest.raises(NotFound):
-        exporting.export_original(workspace, bring(LAYER["kohya"]), tmp_path / "x.safetensors")
+        lora_export.export_original(workspace, bring(LAYER["kohya"]), tmp_path / "x.safetensors")

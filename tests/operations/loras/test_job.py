@@ -23,7 +23,7 @@ from limner.errors import (
 )
 from limner.hubs.hub import WEIGHTS_NAME
 from limner.operations.generations.submission import describe
-from limner.operations.loras import job as fetching
+from limner.operations.loras import job as lora_job
 from limner.operations.members import passwords
 from limner.settings import Settings
 from limner.stand_ins.hub.repos import HubRepo
@@ -295,9 +295,9 @@ def test_a_slug_of_another_user_is_refused_at_once(
 
 def test_imports_wait_for_each_other_and_can_be_stopped_while_they_do(studio: Studio, home: Path, site: Site) -> None:
     site.holds = True
-    several = [studio.loras.fetch(f"{site.url}?{n}", subject="ink") for n in range(fetching.AT_ONCE + 1)]
-    until(lambda: len(site.asked) == fetching.AT_ONCE)
-    until(lambda: sum((home / "runs" / job.id / WEIGHTS_NAME).exists() for job in several) == fetching.AT_ONCE)
+    several = [studio.loras.fetch(f"{site.url}?{n}", subject="ink") for n in range(lora_job.AT_ONCE + 1)]
+    until(lambda: len(site.asked) == lora_job.AT_ONCE)
+    until(lambda: sum((home / "runs" / job.id / WEIGHTS_NAME).exists() for job in several) == lora_job.AT_ONCE)
     (last,) = [job for job in several if not (home / "runs" / job.id / WEIGHTS_NAME).exists()]
     studio.cancel(last)
     with pytest.raises(Cancelled):

@@ -13,7 +13,7 @@ from limner.errors import LimnerError, NotFound, StorageFailed
 from limner.operations.gallery.picture_files import photo_picture
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs.context import StageContext
-from limner.operations.maintenance import verification as verifying
+from limner.operations.maintenance import verification
 from limner.operations.maintenance.doctor import _verified
 from limner.operations.photos import job as intake
 from limner.records import Verification
@@ -50,8 +50,8 @@ def verify(studio: Studio, **options: bool) -> Verification:
     job = studio.maintenance.verify(**options)
     workspace = studio._workspace
     with workspace.database.read() as session:
-        request = verifying.VerifyRequest.from_json(session.get_one(JobRow, job.id).request["stages"][0])
-    result = verifying._verify(StageContext(workspace, job.id, {}), request)
+        request = verification.VerifyRequest.from_json(session.get_one(JobRow, job.id).request["stages"][0])
+    result = verification._verify(StageContext(workspace, job.id, {}), request)
     with workspace.database.write() as session:
         row = session.get_one(JobRow, job.id)
         row.state, row.result = JobState.DONE, result
@@ -159,9 +159,9 @@ def test_it_goes_on_where_it_was_stopped(studio: Studio, monkeypatch: pytest.Mon
     workspace = studio._workspace
     job = studio.maintenance.verify()
     with workspace.database.read() as session:
-        request = verifying.VerifyRequest.from_json(session.get_one(JobRow, job.id).request["stages"][0])
+        request = verification.VerifyRequest.from_json(session.get_one(JobRow, job.id).request["stages"][0])
     read: list[str] = []
-    plain = verifying.file_digest
+    plain = verification.file_digest
 
     def counted(path: Path) -> str:
         read.append(path.name)
@@ -169,14 +169,14 @@ def test_it_goes_on_where_it_was_stopped(studio: Studio, monkeypatch: pytest.Mon
             studio.cancel(job.id)
         return plain(path)
 
-    monkeypatch.setattr(verifying, "file_digest", counted)
+    monkeypatch.setattr(verification, "file_digest", counted)
     context = StageContext(workspace, job.id, {})
     context.progress._looked = -1.0
     monkeypatch.setattr(type(context.progress), "cancelled", property(lambda self: len(read) >= 2))
     with pytest.raises(LimnerError, match="Stopped as you asked"):
-        verifying._verify(context, request)
+        verification._verify(context, request)
     monkeypatch.setattr(type(context.progress), "cancelled", property(lambda self: False))
-    result = verifying._verify(StageContext(workspace, job.id, {}), request)
+    result = verification._verify(StageContext(workspace, job.id, {}), request)
     assert result["files"] == 4
     assert len(read) == len(set(read)) == 4, "each file is read once"
 

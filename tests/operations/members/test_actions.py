@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from limner import Studio
 from limner.errors import AccessRefused, Conflict, InputRefused, NameRefused, NotFound, StorageFailed
-from limner.operations.home import signing_key as keys
+from limner.operations.home import signing_key
 from limner.operations.members import passwords
 from limner.settings import Settings
 from limner.store.models import SubjectRow, now
@@ -227,7 +227,7 @@ def test_the_key_is_made_once_and_readable_by_its_owner_only(tmp_path: Path) -> 
 
     def ask() -> None:
         at_once.wait()
-        found.append(keys.home_key(tmp_path))
+        found.append(signing_key.home_key(tmp_path))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
@@ -244,11 +244,11 @@ def test_a_damaged_key_is_told(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "web.key").write_bytes(b"short")
     with pytest.raises(StorageFailed, match="damaged"):
-        keys.home_key(tmp_path)
+        signing_key.home_key(tmp_path)
 
 
 def test_secrets_differ_by_purpose_and_name_and_last(studio: Studio, tmp_path: Path) -> None:
     made = {studio.members.secret_for(*words) for words in (("a", "b"), ("a", "c"), ("ab", ""), ("", "ab"))}
     assert len(made) == 4
     assert studio.members.secret_for("a", "b") in made
-    assert keys.derived(keys.home_key(studio.settings.home), "a", "b") in made
+    assert signing_key.derived(signing_key.home_key(studio.settings.home), "a", "b") in made

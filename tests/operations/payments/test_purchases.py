@@ -31,11 +31,8 @@ from limner.money import payments as money
 from limner.money.payments import Purchase, Receipt, announce
 from limner.operations.erasure import subject
 from limner.operations.home.workspace import Workspace
-from limner.operations.payments import batch_writer as book
-from limner.operations.payments import erase
-from limner.operations.payments import ledger as costs
+from limner.operations.payments import batch_writer, erase, ledger, purchases
 from limner.operations.payments import purchase_lock as alone
-from limner.operations.payments import purchases as paying
 from limner.operations.payments.intents import IntentState
 from limner.operations.payments.purchases import StoredPayments
 from limner.settings import Settings
@@ -143,9 +140,9 @@ def test_a_buyer_that_is_killed_anywhere_pays_once(workspace: Workspace, die: st
             assert state_of(workspace)[0] == IntentState.SETTLED
         else:
             assert again == "undecided"
-            assert [one.tag for one in paying.undecided(workspace)] == ["generation_1-0"]
+            assert [one.tag for one in purchases.undecided(workspace)] == ["generation_1-0"]
             # It is counted as paid until the user says otherwise.
-            assert costs.summary(workspace).total == Decimal("0.02")
+            assert ledger.summary(workspace).total == Decimal("0.02")
 
 
 def test_a_buyer_that_is_killed_at_one_point_after_the_other_pays_once(workspace: Workspace) -> None:
@@ -207,9 +204,9 @@ def test_a_sure_refusal_costs_nothing_and_is_tried_again_by_the_next_run(workspa
     with pytest.raises(VendorRefused):
         once(workspace, shop)
     assert state_of(workspace) == (IntentState.REFUSED, Decimal(0))
-    assert costs.summary(workspace).total == 0
+    assert ledger.summary(workspace).total == 0
     assert once(workspace, shop).reference == "job-1"
-    assert (shop.sent, costs.summary(workspace).total) == (2, Decimal("0.02"))
+    assert (shop.sent, ledger.summary(workspace).total) == (2, Decimal("0.02"))
 
 
 def test_a_lost_answer_is_found_at_the_vendor(workspace: Workspace) -> None:
@@ -310,7 +307,7 @@ def test_a_purchase_stopped_while_it_is_written_down_was_not_sent(workspace: Wor
     async def stopped() -> None:
         # The one writer is kept busy, so that the claim is not written before the wish to stop comes.
         go_on = threading.Event()
-        book.write(workspace.database, lambda session: go_on.wait(PATIENCE))
+        batch_writer.write(workspace.database, lambda session: go_on.wait(PATIENCE))
         task = asyncio.ensure_future(StoredPayments(workspace, "job_1").once(purchase(), send=shop.send))
         await asyncio.sleep(0.05)
         task.cancel()
@@ -337,10 +334,10 @@ def test_an_answer_that_is_nowhere_any_more_asks_the_user(workspace: Workspace) 
     once(workspace, shop, settle=False)
     with pytest.raises(Undecided, match="was bought at shop"):
         once(workspace, shop, settle=False)
-    paying.decide(workspace, "generation_1-0", "again")
+    purchases.decide(workspace, "generation_1-0", "again")
     once(workspace, shop, settle=False)
     # Both were paid, and both count.
-    assert (shop.sent, costs.summary(workspace).total) == (2, Decimal("0.04"))
+    assert (shop.sent, ledger.summary(workspace).total) == (2, Decimal("0.04"))
 
 
 def test_what_another_vendor_may_have_done_is_not_looked_for_here(workspace: Workspace) -> None:
@@ -355,7 +352,7 @@ def test_what_another_vendor_may_have_done_is_not_looked_for_here(workspace: Wor
 
 def test_settling_what_is_not_there_is_harmless(workspace: Workspace) -> None:
     asyncio.run(StoredPayments(workspace, "job_1").settle("nothing", cost=CENT))
-    assert costs.entries(workspace) == []
+    assert ledger.entries(workspace) == []
 
 
 # --- budgets ----------------------------------------------------------------------------------------------------
@@ -375,7 +372,7 @@ def test_a_budget_refuses_before_anything_is_sent(workspace: Workspace, kind: st
         assert session.get(IntentRow, "a-1") is None
     # The actual cost counts where it is known, so 2 cents are left.
     once(workspace, shop, tag="a-2", cost=Decimal("0.02"))
-    assert (shop.sent, [b.left for b in costs.budgets(workspace, "rex")]) == (2, [Decimal(0)])
+    assert (shop.sent, [b.left for b in ledger.budgets(workspace, "rex")]) == (2, [Decimal(0)])
 
 
 def test_the_budget_of_a_subject_is_its_own_and_that_of_a_day_ends_with_it(workspace: Workspace) -> None:
@@ -423,7 +420,7 @@ def test_a_thousand_at_once_stay_within_the_budget_and_are_no_burden(workspace: 
     assert time.process_time() - started < 60, "a thousand must not get in each other's way"
     assert shop.sent == 500
     assert sum(isinstance(one, SpendingRefused) for one in found) == 500
-    assert costs.summary(workspace).total == Decimal("5.00")
+    assert ledger.summary(workspace).total == Decimal("5.00")
 
 
 # --- decisions --------------------------------------------------------------------------------------------------
@@ -438,10 +435,10 @@ def doubtful(workspace: Workspace) -> Shop:
 
 def test_again_buys_it_with_the_next_run(workspace: Workspace) -> None:
     shop = doubtful(workspace)
-    assert paying.decide(workspace, "generation_1-0", "again").state == IntentState.REFUSED
-    assert costs.summary(workspace).total == 0
+    assert purchases.decide(workspace, "generation_1-0", "again").state == IntentState.REFUSED
+    assert ledger.summary(workspace).total == 0
     assert once(workspace, shop, find=False).reference == "job-1"
-    assert (shop.sent, costs.summary(workspace).total) == (2, Decimal("0.02"))
+    assert (shop.sent, ledger.summary(workspace).total) == (2, Decimal("0.02"))
 
 
 @pytest.mark.parametrize(("decision", "counted"), [("drop", Decimal(0)), ("paid", CENT)])
@@ -449,25 +446,25 @@ def test_dropped_and_paid_are_not_bought_again_until_asked_for(
     workspace: Workspace, decision: str, counted: Decimal
 ) -> None:
     shop = doubtful(workspace)
-    paying.decide(workspace, "generation_1-0", decision)
-    assert paying.undecided(workspace) == []
-    assert costs.summary(workspace).total == counted
-    assert paying.given_up(workspace, "generation_1") == {0}
+    purchases.decide(workspace, "generation_1-0", decision)
+    assert purchases.undecided(workspace) == []
+    assert ledger.summary(workspace).total == counted
+    assert purchases.given_up(workspace, "generation_1") == {0}
     with pytest.raises(Conflict, match="not to be bought again"):
         once(workspace, shop)
-    paying.decide(workspace, "generation_1-0", "again")
+    purchases.decide(workspace, "generation_1-0", "again")
     once(workspace, shop)
-    assert (shop.sent, costs.summary(workspace).total) == (2, Decimal("0.02") + counted)
+    assert (shop.sent, ledger.summary(workspace).total) == (2, Decimal("0.02") + counted)
 
 
 def test_decisions_that_make_no_sense_are_refused(workspace: Workspace) -> None:
     with pytest.raises(NotFound, match="no purchase 'nothing'"):
-        paying.decide(workspace, "nothing", "again")
+        purchases.decide(workspace, "nothing", "again")
     with pytest.raises(InputRefused, match="'maybe' is no decision"):
-        paying.decide(workspace, "nothing", "maybe")
+        purchases.decide(workspace, "nothing", "maybe")
     once(workspace, Shop())
     with pytest.raises(Conflict, match="is bought and stored"):
-        paying.decide(workspace, "generation_1-0", "drop")
+        purchases.decide(workspace, "generation_1-0", "drop")
 
 
 def test_what_is_being_bought_right_now_cannot_be_decided(workspace: Workspace) -> None:
@@ -475,19 +472,19 @@ def test_what_is_being_bought_right_now_cannot_be_decided(workspace: Workspace) 
     assert alone.take(workspace.home, "generation_1-0")
     try:
         with pytest.raises(Conflict, match="right now"):
-            paying.decide(workspace, "generation_1-0", "again")
+            purchases.decide(workspace, "generation_1-0", "again")
     finally:
         alone.release(workspace.home, "generation_1-0")
-    paying.decide(workspace, "generation_1-0", "again")
+    purchases.decide(workspace, "generation_1-0", "again")
 
 
 def test_what_a_running_job_will_tell_is_not_asked_of_the_user(workspace: Workspace) -> None:
     with pytest.raises(KeyError):
         once(workspace, Shop(KeyError("id")))  # type: ignore[arg-type]
-    assert [one.state for one in paying.undecided(workspace)] == [IntentState.OPEN]
+    assert [one.state for one in purchases.undecided(workspace)] == [IntentState.OPEN]
     with workspace.database.write() as session:
         session.add(JobRow(id="job_1", kind="generate", subject="rex", request={}, state="running"))
-    assert paying.undecided(workspace) == []
+    assert purchases.undecided(workspace) == []
 
 
 # --- what rows hold ---------------------------------------------------------------------------------------------
@@ -525,7 +522,7 @@ def test_an_erased_subject_leaves_bare_amounts(workspace: Workspace) -> None:
         shop = Shop(Receipt(f"me/{slug}-lora:1", cost=Decimal("0.02")))
         once(workspace, shop, tag=f"g_{slug}-0", subject=slug, request=request)
     subject.remove(workspace, "rex")
-    found = costs.summary(workspace)
+    found = ledger.summary(workspace)
     assert (found.total, found.by_subject) == (Decimal("0.04"), {"": Decimal("0.02"), "tom": Decimal("0.02")})
     workspace.close()
     held = b"".join(path.read_bytes() for path in workspace.home.rglob("*") if path.is_file())
@@ -546,7 +543,7 @@ def test_a_picture_of_two_subjects_is_forgotten_with_either(workspace: Workspace
 
 def test_one_that_is_refused_does_not_undo_the_others_of_its_transaction(workspace: Workspace) -> None:
     go_on = threading.Event()
-    started = book.write(workspace.database, lambda session: go_on.wait(PATIENCE))
+    started = batch_writer.write(workspace.database, lambda session: go_on.wait(PATIENCE))
 
     def add(number: int) -> Any:
         def work(session: Any) -> int:
@@ -558,13 +555,13 @@ def test_one_that_is_refused_does_not_undo_the_others_of_its_transaction(workspa
 
         return work
 
-    futures = [book.write(workspace.database, add(number)) for number in range(3)]
+    futures = [batch_writer.write(workspace.database, add(number)) for number in range(3)]
     go_on.set()
     started.result()
     assert (futures[0].result(), futures[2].result()) == (0, 2)
     with pytest.raises(SpendingRefused):
         futures[1].result()
-    assert sorted(cost.job for cost in costs.entries(workspace)) == ["j0", "j2"]
+    assert sorted(cost.job for cost in ledger.entries(workspace)) == ["j0", "j2"]
 
 
 def test_a_locked_database_is_told_and_nothing_is_sent(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from sqlalchemy import delete
 
 from limner import Studio
-from limner.operations.home import blob_erasure as erasing
+from limner.operations.home import blob_erasure
 from limner.operations.jobs.context import StageContext
 from limner.operations.photos import job as intake
 from limner.records import Job
@@ -82,7 +82,7 @@ def test_a_larger_copy_keeps_caption_and_crop(studio: Studio, copies: Path) -> N
     (entry,) = studio.photos.report("rex", job.id)
     assert entry.photo == new.digest and entry.report.findings[-1].code == "better-copy"
     # Nothing is left of the smaller one.
-    erasing.finish(studio._workspace)
+    blob_erasure.finish(studio._workspace)
     assert not studio._workspace.blobs.has(old.digest) and studio._workspace.blobs.has(new.digest)
 
 
@@ -143,7 +143,7 @@ def test_two_subjects_share_what_one_lets_go_of(studio: Studio, copies: Path) ->
     request = intake.make_request("other", [copies / "a-small.png"])
     intake._take_in(StageContext(studio._workspace, job.id, {}), request)
     add(studio, [copies / "c-whole.png"])
-    erasing.finish(studio._workspace)
+    blob_erasure.finish(studio._workspace)
     assert studio._workspace.blobs.has(old.digest) and [one.digest for one in studio.photos.all("other")] == [
         old.digest
     ]

@@ -12,8 +12,8 @@ from sqlalchemy import select
 from limner import Studio
 from limner.errors import Conflict
 from limner.hubs.folder.hub import FolderHub
-from limner.operations.publications import job as publishing
-from limner.operations.publications import repo_owners as repos
+from limner.operations.publications import job as publication_job
+from limner.operations.publications import repo_owners
 from limner.records import Job
 from limner.settings import Settings
 from limner.store.models import JobRow, LoraRow, PublicationRow
@@ -56,8 +56,8 @@ def work(studio: Studio, job: Job) -> dict[str, Any]:
     """Do a publication that was submitted, as the worker does, who belongs to nobody."""
     with studio._workspace.database.read() as session:
         [row] = session.get_one(JobRow, job.id).request["stages"]
-    request = publishing.PublishRequest.from_json(row)
-    return publishing._publish(studio._workspace, request, request.lora)
+    request = publication_job.PublishRequest.from_json(row)
+    return publication_job._publish(studio._workspace, request, request.lora)
 
 
 def private(studio: Studio, repo: str) -> bool:
@@ -71,7 +71,7 @@ def test_of_two_who_wait_to_publish_in_one_repo_the_second_is_refused(
     assert work(studio, second)["repo"] == "limner/ours"
     with pytest.raises(Conflict, match="'limner/ours' is taken"):
         work(studio, first)
-    assert [one.lora for one in repos.held(studio._workspace, "folder", "limner/ours")] == ["mug@v1"]
+    assert [one.lora for one in repo_owners.held(studio._workspace, "folder", "limner/ours")] == ["mug@v1"]
     with pytest.raises(Conflict, match="is taken"):
         alice.publications.start("alicia@v1", repo="ours")
 

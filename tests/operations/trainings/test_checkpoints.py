@@ -12,7 +12,7 @@ from limner import Studio
 from limner.errors import Conflict, InputRefused, NotFound
 from limner.loras.file.header import digests, read_header
 from limner.operations.generations import orders, reach
-from limner.operations.generations import submission as generating
+from limner.operations.generations import submission as generations
 from limner.settings import Settings
 from limner.store.models import BlobRow, GenerationSubjectRow, JobRow, LoraRow
 from limner.types import Reach
@@ -53,7 +53,7 @@ def test_short_ids_do_and_what_is_not_there_is_said(studio: Studio) -> None:
 def test_a_checkpoint_reaches_only_what_draws_from_a_file(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOGETHER_API_KEY", "together_planted_token")
     workspace = studio._workspace
-    request = generating.make_request(workspace, prompt="x", loras=[(f"{TRAINING}#10", 1.0)], generator="together")
+    request = generations.make_request(workspace, prompt="x", loras=[(f"{TRAINING}#10", 1.0)], generator="together")
     about = next(one for one in studio.maintenance.back_ends()["generators"] if one.name == "together")
     drawing = orders.find_drawing(workspace, request, [about])
     assert Reach.FILE not in about.reach
@@ -149,11 +149,11 @@ def test_deleting_a_version_erases_its_weights_and_leaves_the_rest(studio: Studi
 
 
 def test_a_published_version_is_deleted_only_with_its_publication(studio: Studio, tmp_path: Path) -> None:
-    from limner.operations.publications import job as publishing
+    from limner.operations.publications import job as publication_job
     from limner.types import Visibility
 
     lora = studio.trainings.pick(TRAINING, 20)
-    publishing.publish_now(studio._workspace, "zib@v1", hub="folder", visibility=Visibility.PRIVATE)
+    publication_job.publish_now(studio._workspace, "zib@v1", hub="folder", visibility=Visibility.PRIVATE)
     hub = studio.settings.hub_folder or studio.settings.home / "hub"
     with pytest.raises(Conflict, match="published as limner/zib-lora on 'folder'"):
         studio.publications.delete_lora("zib@v1")

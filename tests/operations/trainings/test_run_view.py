@@ -20,9 +20,9 @@ from sqlalchemy import event
 from limner import Studio
 from limner.catalog import find_base
 from limner.errors import NotFound
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.operations.jobs.context import StageContext
-from limner.operations.trainings import job as training_stage
+from limner.operations.trainings import job as training_job
 from limner.operations.trainings import submission as trainings
 from limner.operations.trainings.artifacts import MOST_POINTS, Arrivals, Curves, curve_of, log_file
 from limner.operations.trainings.job import order_of
@@ -75,8 +75,8 @@ def add_training(
             }
             session.add(DatasetRow(digest="d" * 64, subject="rex", resolution=128, photos=12, manifest=manifest))
             session.flush()
-        training_stage.add_row(session, request, "d" * 64)
-        jobs.add_job(session, kind="train", stages=[request], subject="rex", target=request.training)
+        training_job.add_row(session, request, "d" * 64)
+        lifecycle.add_job(session, kind="train", stages=[request], subject="rex", target=request.training)
     return request.training
 
 
@@ -165,7 +165,7 @@ def test_a_log_is_without_secrets_and_goes_with_its_subject(studio: Studio) -> N
     assert "verysecret" not in studio.trainings.log(training)
     assert "verysecret" not in log_file(studio._workspace, training).read_text()
     job = studio.jobs.get(training).id
-    jobs.end_job(studio._workspace.database, job)
+    lifecycle.end_job(studio._workspace.database, job)
     studio.erasure.erase("rex")
     assert not log_file(studio._workspace, training).exists()
 
@@ -178,11 +178,11 @@ def test_a_training_without_a_log_has_none(studio: Studio) -> None:
 
 def follow(studio: Studio, training: str, *reports: TrainingReport) -> None:
     """Note reports as the stage does, each with time enough since the one before."""
-    curves = training_stage._curves(studio._workspace, training)
+    curves = training_job._curves(studio._workspace, training)
     context = StageContext(studio._workspace, studio.jobs.get(training).id, {})
     for report in reports:
         context.progress._written = 0.0
-        assert training_stage._note(context, curves, report)
+        assert training_job._note(context, curves, report)
 
 
 def a_report(steps: Iterable[int], total: int) -> TrainingReport:
@@ -215,7 +215,7 @@ def test_what_was_trained_anew_takes_the_place_of_what_came_before(studio: Studi
 def test_a_step_is_written_once_and_without_the_curve_before_it(studio: Studio) -> None:
     training = add_training(studio)
     follow(studio, training, a_report(range(1, 1500), 2000))
-    curves = training_stage._curves(studio._workspace, training)
+    curves = training_job._curves(studio._workspace, training)
     context = StageContext(studio._workspace, studio.jobs.get(training).id, {})
     changes: list[str] = []
 
@@ -226,7 +226,7 @@ def test_a_step_is_written_once_and_without_the_curve_before_it(studio: Studio) 
     before = written()
     for step in range(1500, 1510):
         context.progress._written = 0.0
-        assert training_stage._note(context, curves, a_report(range(1200, step + 1), 2000))
+        assert training_job._note(context, curves, a_report(range(1200, step + 1), 2000))
     assert changes == ["limner_jobs", "limner_curve_points", "limner_curve_points"] * 10
     # A page of the database has 4 kB; with both curves it were 150 kB.
     assert (written() - before) / 10 < 40_000

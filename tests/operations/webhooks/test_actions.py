@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from limner.errors import Conflict, InputRefused, NotFound
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.operations.webhooks import actions
 from limner.operations.webhooks import delivery as delivering
 from limner.operations.webhooks.delivery import PAUSES, deliver_due
@@ -72,7 +72,7 @@ def happen(studio: Studio, *states: JobState, owner: str | None = None) -> str:
     """A job that goes through some states, as the pipeline lets it; its id."""
     database = studio._workspace.database
     with database.write() as session:
-        job = jobs.add_job(
+        job = lifecycle.add_job(
             session,
             kind="train",
             stages=[StoredRequest("train", prompt="a secret wish")],
@@ -82,10 +82,10 @@ def happen(studio: Studio, *states: JobState, owner: str | None = None) -> str:
         ).id
     for state in states:
         if state is JobState.RUNNING:
-            jobs.start_stage(database, job, 0)
+            lifecycle.start_stage(database, job, 0)
         elif state is JobState.DONE:
-            jobs.end_stage(database, job, 0, result={})
-            jobs.end_job(database, job)
+            lifecycle.end_stage(database, job, 0, result={})
+            lifecycle.end_job(database, job)
     return job
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.errors import InputRefused
-from limner.generation.metadata import infotext, reading
-from limner.generation.metadata import limner_text as record_text
+from limner.generation.metadata import infotext, limner_text, reading
 from limner.generation.metadata.ai_marks import XMP_KEYWORD, exif_block, marks_in, xmp_packet
 from limner.generation.metadata.c2pa import sign_png
 from limner.generation.metadata.infotext import Infotext
@@ -54,7 +53,7 @@ def seal_image(data: bytes, record: ImageRecord, *, credentials: Path | None = N
     digest = pixel_digest(data)
     said = [
         text_chunk("parameters", infotext.write(record)),
-        text_chunk(record_text.KEYWORD, record_text.write(record, digest)),
+        text_chunk(limner_text.KEYWORD, limner_text.write(record, digest)),
     ]
     sealed = _marked(data, said, model=record.base)
     return sealed if credentials is None else sign_png(sealed, credentials, _assertion(record, digest))
@@ -95,9 +94,9 @@ def read_provenance(path: Path) -> Provenance:
     """What a picture says of itself, whoever made it. NotFound, InputRefused: no file, or no readable picture."""
     texts, exif = texts_of(picture_bytes(path))
     marks = marks_in(texts.get(XMP_KEYWORD, ""), exif)
-    if record_text.KEYWORD in texts:
+    if limner_text.KEYWORD in texts:
         try:
-            record, digest = record_text.parse(texts[record_text.KEYWORD])
+            record, digest = limner_text.parse(texts[limner_text.KEYWORD])
         except ValueError as failure:
             return Provenance("limner", marks=marks, problem=f"Limner's record in it is damaged: {failure}.")
         return Provenance("limner", record, digest, infotext.parse(infotext.write(record)), marks)

@@ -32,12 +32,12 @@ class Datasets(Facet):
         allow_few: bool = False,
     ) -> Dataset:
         """Freeze the subject's photos, captions and crops. The same content gives the same dataset."""
-        from limner.operations.datasets import job as freezing
+        from limner.operations.datasets import job as dataset_job
 
-        options = freezing.FreezeOptions(
+        options = dataset_job.FreezeOptions(
             base=base, resolution=resolution, template=template, captioner=captioner, allow_few=allow_few
         )
-        return freezing.freeze(self._workspace, slug, options)
+        return dataset_job.freeze(self._workspace, slug, options)
 
     def all(self, slug: str = "") -> list[Dataset]:
         """The frozen datasets, newest first."""

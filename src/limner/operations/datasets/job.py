@@ -21,7 +21,7 @@ from limner.operations.jobs.context import StageContext
 from limner.operations.jobs.request import StageRequest
 from limner.operations.photos import queries as photo_queries
 from limner.operations.photos.caption_health import cut_captions
-from limner.operations.subjects import queries as reading
+from limner.operations.subjects import queries as subject_queries
 from limner.records import Dataset
 from limner.store.models import BlobRow, DatasetPhotoRow, DatasetRow, PhotoRow
 from limner.types import Crop, DatasetManifest, Finding, Progress
@@ -88,7 +88,7 @@ def would_freeze(workspace: Workspace, slug: str, options: FreezeOptions) -> tup
     """The dataset that ``freeze`` would make, without keeping it, and what is noticed of it."""
     row = find_base(options.base or workspace.settings.base)
     with workspace.database.read() as session:
-        subject = reading.subject_facts(reading.find_subject_row(session, slug))
+        subject = subject_queries.subject_facts(subject_queries.find_subject_row(session, slug))
         found = session.execute(
             select(PhotoRow, BlobRow).join(BlobRow, BlobRow.digest == PhotoRow.digest).where(PhotoRow.subject == slug)
         ).all()

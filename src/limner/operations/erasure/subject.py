@@ -11,7 +11,7 @@ from limner.errors import Conflict
 from limner.operations.datasets import erase as datasets
 from limner.operations.generations import erase as generations
 from limner.operations.grids import erase as grids
-from limner.operations.home import blob_erasure as erasing
+from limner.operations.home import blob_erasure
 from limner.operations.home.blob_erasure import Kind
 from limner.operations.home.erasure_scope import ErasureScope
 from limner.operations.home.workspace import Workspace
@@ -24,7 +24,7 @@ from limner.operations.photos import erase as photos
 from limner.operations.publications import erase as repos
 from limner.operations.publications import queries as publication_queries
 from limner.operations.subjects import erase as subjects
-from limner.operations.subjects import queries as reading
+from limner.operations.subjects import queries as subject_queries
 from limner.operations.trainings import erase as trainings
 from limner.operations.uploads import erase as uploads
 from limner.operations.webhooks import erase as webhooks
@@ -66,7 +66,7 @@ def count_rows(session: Session, slug: str) -> dict[str, int]:
 
 def unused_blobs(session: Session) -> list[str]:
     """The digests that no row names any more."""
-    used = union(*(select(row.digest) for row in erasing.NAMING))
+    used = union(*(select(row.digest) for row in blob_erasure.NAMING))
     return list(session.scalars(select(BlobRow.digest).where(BlobRow.digest.not_in(used))))
 
 
@@ -114,7 +114,7 @@ def remove(workspace: Workspace, slug: str, *, publications: bool = True) -> Era
     erased is named in ``left``. What was paid stays in the ledger as bare amounts.
     """
     with workspace.database.read() as session:
-        of = reading.find_subject_row(session, slug).owner
+        of = subject_queries.find_subject_row(session, slug).owner
     owner = workspace.owner
     # From here on with everybody's rows: a blob may be another owner's too, and a picture may show this subject still.
     workspace = workspace.everyone
@@ -141,11 +141,11 @@ def remove(workspace: Workspace, slug: str, *, publications: bool = True) -> Era
             counted = {**count_rows(session, slug), "publications": published}
             noted = _erase_rows(session, slug)
             strays, remark = _strays(session, stored)
-            orphans = erasing.let_go(session, unused_blobs(session))
-            erasing.note(session, Kind.BLOB, strays)
-            erasing.note(session, Kind.LOG, [""])
+            orphans = blob_erasure.let_go(session, unused_blobs(session))
+            blob_erasure.note(session, Kind.BLOB, strays)
+            blob_erasure.note(session, Kind.LOG, [""])
             break
-    found = erasing.finish(workspace)
+    found = blob_erasure.finish(workspace)
     noted += orphans + strays
     left += remark + [found[name] for name in noted if name in found]
     made = Erasure(slug, {**counted, "blobs": len(orphans) + len(strays)}, tuple(left), new_id("erasure"))
@@ -176,14 +176,14 @@ def _erase_rows(session: Session, slug: str) -> list[str]:
             holding.forget(session, slug, frozenset(names))
     session.flush()
     for kind, some in on_disk.items():
-        erasing.note(session, kind, some)
+        blob_erasure.note(session, kind, some)
     return names
 
 
 def contents(workspace: Workspace, slug: str) -> SubjectContents:
     """What erasing a subject would take along."""
     with workspace.database.read() as session:
-        reading.find_subject_row(session, slug)
+        subject_queries.find_subject_row(session, slug)
         counts = count_rows(session, slug)
         # A repo goes whole, with what others of the subjects have in it.
         held = [

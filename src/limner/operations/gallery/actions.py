@@ -10,11 +10,10 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from limner.errors import InputRefused, NotFound, StorageFailed
-from limner.operations.gallery import picture_files as stored_pictures
+from limner.operations.gallery import picture_files
 from limner.operations.gallery.archive import Archive, archive
 from limner.operations.gallery.search import EVERYTHING, GallerySearch, neighbours
-from limner.operations.home import blob_erasure as erasing
-from limner.operations.home import thumbnails
+from limner.operations.home import blob_erasure, thumbnails
 from limner.records.gallery import (
     GalleryFilter,
     ImageDetail,
@@ -73,7 +72,7 @@ class Gallery(GallerySearch):
         """Mark images as favourites, or no longer; how many there were. NotFound, before any is marked."""
         wanted = self._all_there(images)
         with self._workspace.database.write() as session:
-            for some in erasing.portions(wanted):
+            for some in blob_erasure.portions(wanted):
                 session.execute(update(ImageRow).where(ImageRow.id.in_(some)).values(favourite=favourite))
         return len(wanted)
 
@@ -87,11 +86,11 @@ class Gallery(GallerySearch):
         # Seen by everybody: the same bytes may be somebody else's too.
         with self._workspace.everyone.database.write() as session:
             digests: set[str] = set()
-            for some in erasing.portions(wanted):
+            for some in blob_erasure.portions(wanted):
                 digests |= _note_places(session, some)
                 session.execute(delete(ImageRow).where(ImageRow.id.in_(some)))
-            orphans = erasing.let_go(session, digests)
-        found = erasing.finish(self._workspace)
+            orphans = blob_erasure.let_go(session, digests)
+        found = blob_erasure.finish(self._workspace)
         left = [found[digest] for digest in orphans if digest in found]
         if left:
             raise StorageFailed(
@@ -108,7 +107,7 @@ class Gallery(GallerySearch):
             raise InputRefused("No picture was chosen.", remedy="Choose at least one, then try again.", thing="images")
         found: set[int] = set()
         with self._workspace.database.read() as session:
-            for some in erasing.portions([number for number in wanted if 0 <= number < 2**63]):
+            for some in blob_erasure.portions([number for number in wanted if 0 <= number < 2**63]):
                 found |= set(session.scalars(select(ImageRow.id).where(ImageRow.id.in_(some))))
         missing = [number for number in wanted if number not in found]
         if missing:
@@ -124,15 +123,15 @@ class Gallery(GallerySearch):
 
     def picture(self, image: int) -> StoredPicture:
         """The file of an image. NotFound."""
-        return stored_pictures.image_picture(self._workspace, image)
+        return picture_files.image_picture(self._workspace, image)
 
     def photo_picture(self, slug: str, digest: str) -> StoredPicture:
         """The file of a subject's photo, by its whole digest. NotFound."""
-        return stored_pictures.photo_picture(self._workspace, slug, digest)
+        return picture_files.photo_picture(self._workspace, slug, digest)
 
     def sample_picture(self, training: str, step: int, position: int) -> StoredPicture:
         """The file of a picture drawn while training, ``position`` that of its prompt. NotFound."""
-        return stored_pictures.sample_picture(self._workspace, training, step, position)
+        return picture_files.sample_picture(self._workspace, training, step, position)
 
     def thumbnail(self, picture: StoredPicture, width: int) -> Path:
         """A WebP of a picture at one of ``widths``, drawn when it is first asked for. InputRefused, StorageFailed."""

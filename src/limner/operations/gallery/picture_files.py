@@ -7,7 +7,7 @@ from sqlalchemy import select
 from limner.errors import NotFound
 from limner.generation.metadata.pixels import media_type
 from limner.operations.home.workspace import Workspace
-from limner.operations.subjects import queries as reading
+from limner.operations.subjects import queries as subject_queries
 from limner.records.gallery import StoredPicture
 from limner.store.models import (
     LARGEST,
@@ -56,7 +56,7 @@ def image_stem(generation: str, position: int, seed: int) -> str:
 def photo_picture(workspace: Workspace, slug: str, digest: str) -> StoredPicture:
     """The file of a photo that is, or in a frozen dataset was, the subject's. NotFound: it is not."""
     with workspace.database.read() as session:
-        reading.find_subject_row(session, slug)
+        subject_queries.find_subject_row(session, slug)
         own = select(PhotoRow.id).where(PhotoRow.subject == slug, PhotoRow.digest == digest)
         frozen = (
             select(DatasetPhotoRow.digest)

@@ -49,10 +49,10 @@ class Generations(Facet):
         InputRefused for what cannot be drawn, NotFound for a lora that is not here, ConsentNeeded for what costs more
         than goes without asking. ``what_if``: give the plan with the exact requests and the price instead.
         """
-        from limner.operations.generations import submission as generating
+        from limner.operations.generations import submission as generations
 
-        named = [generating.parse_lora(words) for words in options.get("loras", ())]
-        made = generating.submit(
+        named = [generations.parse_lora(words) for words in options.get("loras", ())]
+        made = generations.submit(
             self._workspace, prompt=prompt, yes=yes, what_if=what_if, **{**options, "loras": named}
         )
         return self._started(made)
@@ -62,17 +62,17 @@ class Generations(Facet):
 
         Nothing is sent that costs. The errors of ``start`` where the wish itself cannot be.
         """
-        from limner.operations.generations import offers as choices
-        from limner.operations.generations import submission as generating
+        from limner.operations.generations import offers as generation_offers
+        from limner.operations.generations import submission as generations
 
-        named = [generating.parse_lora(words) for words in options.get("loras", ())]
-        return choices.choices(self._workspace, prompt=prompt, **{**options, "loras": named})
+        named = [generations.parse_lora(words) for words in options.get("loras", ())]
+        return generation_offers.choices(self._workspace, prompt=prompt, **{**options, "loras": named})
 
     def request_of(self, thing: int | str) -> Wish:
         """What was asked for when a picture (its number) or a generation (its id) was made, to ask for it again."""
-        from limner.operations.generations import offers as choices
+        from limner.operations.generations import offers as generation_offers
 
-        return choices.wish_of(self._workspace, thing)
+        return generation_offers.wish_of(self._workspace, thing)
 
     def prompt_templates(self, kind: SubjectKind | str = "") -> list[PromptTemplate]:
         """Prompts to begin with, for one kind of subject or all."""

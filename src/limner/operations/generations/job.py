@@ -28,15 +28,14 @@ from limner.findings import refuse
 from limner.generation.generator import Drawn, GenerationOrder, Generator
 from limner.generation.metadata import provenance
 from limner.generation.metadata.pixels import opened
-from limner.operations.generations import orders as ordering
-from limner.operations.generations import reach
+from limner.operations.generations import orders, reach
 from limner.operations.generations.request import GenerateRequest
 from limner.operations.generations.submission import generators_of
-from limner.operations.home import blob_erasure as erasing
+from limner.operations.home import blob_erasure
 from limner.operations.home.workspace import Workspace
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.operations.jobs.context import StageContext
-from limner.operations.payments import preflight as asking
+from limner.operations.payments import preflight
 from limner.operations.payments.purchases import StoredPayments, given_up
 from limner.store.models import GenerationRow, ImageRow, now
 from limner.types import ImageRecord, JobState, LoraUse, Progress, Severity
@@ -83,9 +82,9 @@ async def _draw_with(context: StageContext, name: str, request: GenerateRequest,
     workspace = context.workspace
     generator = workspace.back_ends.generator(name)
     about = generator.describe()
-    asking.refuse_unready(about)
+    preflight.refuse_unready(about)
     drawing = await asyncio.to_thread(
-        ordering.find_drawing, workspace, request, [about], made=context.earlier.get("lora", ""), seconds=HUB_SECONDS
+        orders.find_drawing, workspace, request, [about], made=context.earlier.get("lora", ""), seconds=HUB_SECONDS
     )
     reach.refuse_unknown(drawing.loras, about)
     order, subjects = drawing.order(about, among="," in request.generator), drawing.subjects
@@ -207,7 +206,7 @@ def _wish(context: StageContext) -> Cancelled | None:
 def _begin(workspace: Workspace, request: GenerateRequest, order: GenerationOrder, subjects: Sequence[str]) -> None:
     """Make the row, if it is not there yet, and mark it as running."""
     with workspace.database.write() as session:
-        ordering.add_row(session, request, order, subjects)
+        orders.add_row(session, request, order, subjects)
         row = session.get_one(GenerationRow, order.id)
         row.state, row.error, row.ended_at = JobState.RUNNING, None, None
 
@@ -265,7 +264,7 @@ def _record(
     """Store a sealed picture as a blob and a row; only then is its file let go of."""
     digest = workspace.blobs.link(path)
     with workspace.database.write() as session:
-        erasing.add_blob(session, workspace, digest, "image/png", path)
+        blob_erasure.add_blob(session, workspace, digest, "image/png", path)
         session.execute(
             insert(ImageRow)
             .values(
@@ -290,6 +289,6 @@ def _end(workspace: Workspace, generation: str, failure: Exception | None) -> No
         if row is None:
             return  # it failed before it began
         row.ended_at = now()
-        row.error = jobs.as_error(failure) if failure else None
+        row.error = lifecycle.as_error(failure) if failure else None
         ended = JobState.CANCELLED if isinstance(failure, Cancelled) else JobState.FAILED
         row.state = ended if failure else JobState.DONE

@@ -20,13 +20,12 @@ from limner.generation.checks import count_tokens
 from limner.generation.generator import GenerationOrder, Generator
 from limner.money.budgets import check_budgets
 from limner.money.consent import check_consent
-from limner.operations import ids as lookups
-from limner.operations.generations import orders as ordering
-from limner.operations.generations import reach
-from limner.operations.generations import submission as generating
+from limner.operations import ids
+from limner.operations.generations import orders, reach
+from limner.operations.generations import submission as generations
 from limner.operations.generations.orders import Drawing
 from limner.operations.home.workspace import Workspace
-from limner.operations.payments import ledger as costs
+from limner.operations.payments import ledger
 from limner.records import Choice, Choices, LoraAsked, Wish
 from limner.store.models import LARGEST, GenerationRow, ImageRow, JobRow
 from limner.types import BackEnd, Budget, Estimate, Finding, Severity
@@ -47,11 +46,11 @@ def choices(workspace: Workspace, **options: Any) -> Choices:
 
     InputRefused, NotFound: the loras do not go together or are not here, or the count is not possible.
     """
-    request = generating.make_request(workspace, **{**options, "generator": ""}, again=False)
+    request = generations.make_request(workspace, **{**options, "generator": ""}, again=False)
     written = request.prompt
     about_prompt: list[Finding] = []
     ends, found = _ends(workspace)
-    drawing = ordering.find_drawing(workspace, request, [about for _, about in ends], again=False)
+    drawing = orders.find_drawing(workspace, request, [about for _, about in ends], again=False)
     prompt = written
     try:
         prompt = drawing.prompt
@@ -59,7 +58,7 @@ def choices(workspace: Workspace, **options: Any) -> Choices:
         about_prompt.append(Finding("prompt-slot", Severity.REFUSAL, refusal.message, refusal.remedy))
     order = replace(drawing.bare, prompt=prompt if prompt.strip() else BLANK)
     drawing = replace(drawing, bare=order, filled=True)
-    budgets = costs.budgets(workspace, drawing.subjects[0] if drawing.subjects else "")
+    budgets = ledger.budgets(workspace, drawing.subjects[0] if drawing.subjects else "")
     publish = request.publish_if_needed
     for generator, about in ends:
         choice, said = _choice(workspace, drawing, generator, about, budgets, publish=publish)
@@ -193,7 +192,7 @@ def wish_of(workspace: Workspace, thing: int | str) -> Wish:
             if image is None:
                 raise NotFound(f"There is no image {thing}.", remedy="List them: limner images list", thing=str(thing))
         name = image.generation if image is not None else str(thing)
-        row = lookups.by_id(session, "generation", GenerationRow, name)
+        row = ids.by_id(session, "generation", GenerationRow, name)
         if row is None:
             raise NotFound(f"There is no generation '{name}'.", remedy="List images: limner images list", thing=name)
         request = _request(session, row.id)

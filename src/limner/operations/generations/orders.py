@@ -16,8 +16,8 @@ from limner.operations.generations.reach import Located, Place, locate
 from limner.operations.generations.request import GenerateRequest
 from limner.operations.home.workspace import Workspace
 from limner.operations.loras import queries as lora_queries
-from limner.operations.subjects import queries as reading
-from limner.operations.trainings import actions as picking
+from limner.operations.subjects import queries as subject_queries
+from limner.operations.trainings import actions as training_actions
 from limner.store.models import (
     GenerationLoraRow,
     GenerationRow,
@@ -89,12 +89,12 @@ def find_drawing(
                 use = replace(request.remote[name], scale=scale)
                 words.append((use.trigger, ""))
                 loras.append(Located(use))
-            elif picking.is_checkpoint(name):
-                training, checkpoint = picking.find_checkpoint(session, name)
+            elif training_actions.is_checkpoint(name):
+                training, checkpoint = training_actions.find_checkpoint(session, name)
                 show(subject := session.get_one(SubjectRow, training.subject))
-                loras.append(Located(picking.use_of(workspace, training, checkpoint, subject, scale)))
+                loras.append(Located(training_actions.use_of(workspace, training, checkpoint, subject, scale)))
             elif not name and not made:
-                show(subject := reading.find_subject_row(session, request.subject))
+                show(subject := subject_queries.find_subject_row(session, request.subject))
                 title = f"the new lora of {subject.slug}"
                 loras.append(Located(LoraUse("", scale, title, subject.trigger, base=request.base)))
             else:
@@ -103,7 +103,7 @@ def find_drawing(
                 loras.append(_own(workspace, session, row, scale))
         if not loras and request.subject:
             # A picture of the base alone, for comparison: the same words, and it belongs to the subject it compares to.
-            show(reading.find_subject_row(session, request.subject))
+            show(subject_queries.find_subject_row(session, request.subject))
     return Drawing(
         bare_order(workspace, request),
         locate(workspace, loras, generators, seconds=seconds, again=again),

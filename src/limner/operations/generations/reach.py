@@ -15,8 +15,8 @@ from limner.errors import Conflict, InputRefused, LimnerError, VendorFailed
 from limner.hubs.granting import Granting
 from limner.hubs.hub import Hub
 from limner.operations.home.workspace import Workspace
-from limner.operations.publications import job as publishing
-from limner.operations.trainings import actions as picking
+from limner.operations.publications import job as publication_job
+from limner.operations.trainings import actions as training_actions
 from limner.types import BackEnd, Finding, LoraUse, Reach, Severity, Visibility
 
 __all__ = [
@@ -184,7 +184,7 @@ def _reach(workspace: Workspace, one: Located, about: BackEnd, publish_if_needed
         mend = f"limner loras import {use.name} --subject SLUG, and publish that; or --generator local."
         yield Finding(code, Severity.REFUSAL, message, mend)
         return
-    if picking.is_checkpoint(use.name):
+    if training_actions.is_checkpoint(use.name):
         message = f"{about.title} fetches loras from an address that anyone can read; {use.name} is a checkpoint here."
         mend = f"limner loras pick {use.name.replace('#', ' ')}, and publish that; or --generator local."
         yield Finding(code, Severity.REFUSAL, message, mend)
@@ -200,7 +200,7 @@ def _reach(workspace: Workspace, one: Located, about: BackEnd, publish_if_needed
     if publish_if_needed:
         hub = _hub_for(workspace, about)
         try:
-            publishing.refuse_without_consent(workspace, use.name.partition("@")[0])
+            publication_job.refuse_without_consent(workspace, use.name.partition("@")[0])
         except Conflict as refusal:
             yield Finding("consent", Severity.REFUSAL, refusal.message, refusal.remedy)
         else:
@@ -261,7 +261,7 @@ def _hub_for(workspace: Workspace, about: BackEnd) -> str:
 def _publish(workspace: Workspace, use: LoraUse, about: BackEnd) -> str:
     """Publish a lora for everyone, because the user said so; its address."""
     hub = _hub_for(workspace, about)
-    made = publishing.publish_now(workspace, use.name, hub=hub, visibility=Visibility.PUBLIC)
+    made = publication_job.publish_now(workspace, use.name, hub=hub, visibility=Visibility.PUBLIC)
     url = workspace.back_ends.hub(hub).address(made["repo"], revision=made["revision"])
     if not url:
         raise InputRefused(

@@ -10,12 +10,12 @@ from limner import plugins
 from limner.errors import Conflict, NotFound, NotReady
 from limner.generation.metadata import provenance
 from limner.operations.generations import queries as generation_queries
-from limner.operations.generations import submission as generating
+from limner.operations.generations import submission as generations
 from limner.operations.generations.request import GenerateRequest
 from limner.operations.home.workspace import Workspace
-from limner.operations.jobs import lifecycle as jobs
-from limner.operations.payments import preflight as asking
-from limner.operations.trainings import actions as picking
+from limner.operations.jobs import lifecycle
+from limner.operations.payments import preflight
+from limner.operations.trainings import actions as training_actions
 from limner.records import Job, Reproduction, WhatIf
 from limner.store.models import GenerationRow, ImageRow, LoraRow
 
@@ -32,7 +32,7 @@ def submit(workspace: Workspace, picture: Path, *, yes: bool = False, what_if: b
             row = session.scalars(select(LoraRow).where(LoraRow.digest == use.digest)).first()
             if row is not None:
                 loras.append((f"{row.subject}@v{row.version}", use.scale))
-            elif checkpoint := picking.checkpoint_of_digest(session, use.digest):
+            elif checkpoint := training_actions.checkpoint_of_digest(session, use.digest):
                 loras.append((checkpoint, use.scale))
             elif "/" in use.name:
                 strange.append(use.name)
@@ -52,7 +52,7 @@ def submit(workspace: Workspace, picture: Path, *, yes: bool = False, what_if: b
     about = workspace.back_ends.generator(record.generator).describe()
     model = record.versions.get("model", "")
     request = GenerateRequest(
-        generation=jobs.new_id("generation"),
+        generation=lifecycle.new_id("generation"),
         prompt=record.prompt,
         loras=tuple(loras),
         base=record.base,
@@ -63,12 +63,12 @@ def submit(workspace: Workspace, picture: Path, *, yes: bool = False, what_if: b
         guidance=record.guidance,
         seed=record.seed,
         model=model if model in about.models else "",
-        remote={name: generating.describe(workspace, name) for name in strange},
+        remote={name: generations.describe(workspace, name) for name in strange},
         filled=True,
     )
     if what_if:
-        return asking.what_if(generating.plans(workspace, request))
-    return generating.submit_request(workspace, request, yes=yes)
+        return preflight.what_if(generations.plans(workspace, request))
+    return generations.submit_request(workspace, request, yes=yes)
 
 
 def reproduced(workspace: Workspace, picture: Path, job: Job) -> Reproduction:

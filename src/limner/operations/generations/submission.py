@@ -18,18 +18,16 @@ from limner.findings import refuse
 from limner.generation.generator import GenerationOrder, Generator
 from limner.generation.prompts import lora_tags, without_tags
 from limner.money.sums import dearest
-from limner.operations.generations import orders as ordering
-from limner.operations.generations import reach
+from limner.operations.generations import orders, reach
 from limner.operations.generations.orders import Drawing
 from limner.operations.generations.request import GenerateRequest
 from limner.operations.home.workspace import Workspace
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.operations.jobs import queries as job_queries
 from limner.operations.loras import queries as lora_queries
 from limner.operations.loras import remote
-from limner.operations.payments import ledger as costs
-from limner.operations.payments import preflight as asking
-from limner.operations.trainings import actions as picking
+from limner.operations.payments import ledger, preflight
+from limner.operations.trainings import actions as training_actions
 from limner.records import Job, WhatIf
 from limner.store.models import JobRow
 from limner.types import BackEnd, Estimate, LoraUse, Plan
@@ -119,10 +117,10 @@ def make_request(
             if not name or name in remote:
                 pinned.append((name, scale))
                 continue
-            if picking.is_checkpoint(name):
-                training, checkpoint = picking.find_checkpoint(session, name)
+            if training_actions.is_checkpoint(name):
+                training, checkpoint = training_actions.find_checkpoint(session, name)
                 bases.add(training.base)
-                pinned.append((picking.name_of(training.id, checkpoint.step), scale))
+                pinned.append((training_actions.name_of(training.id, checkpoint.step), scale))
                 continue
             row = lora_queries.find_lora_row(session, name)
             bases.add(row.base)
@@ -145,7 +143,7 @@ def make_request(
             )
         remote[name] = replace(remote[name], base=chosen_base.id)
     return GenerateRequest(
-        generation=jobs.new_id("generation"),
+        generation=lifecycle.new_id("generation"),
         prompt=prompt,
         loras=tuple(pinned),
         base=chosen_base.id,
@@ -205,7 +203,7 @@ def submit(workspace: Workspace, *, yes: bool = False, what_if: bool = False, **
     """
     request = make_request(workspace, **options)
     if what_if:
-        return asking.what_if(plans(workspace, request))
+        return preflight.what_if(plans(workspace, request))
     return submit_request(workspace, request, yes=yes)
 
 
@@ -214,7 +212,7 @@ def plans(
 ) -> list[Coroutine[Any, Any, Plan]]:
     """What each generator of a request would do, to be asked for by ``asking.what_if``; ``done`` are drawn already."""
     named = _named(workspace, request)
-    drawing = ordering.find_drawing(workspace, request, [about for _, about in named])
+    drawing = orders.find_drawing(workspace, request, [about for _, about in named])
     among = len(named) > 1
     return [_plan(workspace, request, drawing, generator, about, among=among, done=done) for generator, about in named]
 
@@ -261,7 +259,7 @@ def prepare(workspace: Workspace, request: GenerateRequest, *, again: bool = Tru
     ``again``: a hub that did not answer a moment ago is asked again.
     """
     named = _named(workspace, request)
-    drawing = ordering.find_drawing(workspace, request, [about for _, about in named], again=again)
+    drawing = orders.find_drawing(workspace, request, [about for _, about in named], again=again)
     publish = request.publish_if_needed
     usable: list[GenerationOrder] = []
     estimates: list[Estimate] = []
@@ -270,7 +268,7 @@ def prepare(workspace: Workspace, request: GenerateRequest, *, again: bool = Tru
     for generator, about in named:
         order = drawing.order(about, among=len(named) > 1)
         try:
-            asking.refuse_unready(about)
+            preflight.refuse_unready(about)
             found = generator.check(order)
             reach.refuse_unknown(drawing.loras, about)
             refuse(
@@ -290,8 +288,8 @@ def prepare(workspace: Workspace, request: GenerateRequest, *, again: bool = Tru
 def enqueue(workspace: Workspace, session: Session, submitter: Submitter, ready: Prepared) -> JobRow:
     """Add a checked request's generation and job to the caller's transaction."""
     subject = ready.subjects[0] if ready.subjects else None
-    ordering.add_row(session, ready.request, ready.order, ready.subjects)
-    job = jobs.add_job(
+    orders.add_row(session, ready.request, ready.order, ready.subjects)
+    job = lifecycle.add_job(
         session,
         kind="generate",
         stages=[ready.request],
@@ -306,7 +304,7 @@ def enqueue(workspace: Workspace, session: Session, submitter: Submitter, ready:
 def submit_request(workspace: Workspace, request: GenerateRequest, *, yes: bool = False) -> Job:
     """Enqueue a request that is complete."""
     ready = prepare(workspace, request)
-    costs.allow(workspace, ready.estimate, subject=next(iter(ready.subjects), ""), yes=yes, what="generation")
+    ledger.allow(workspace, ready.estimate, subject=next(iter(ready.subjects), ""), yes=yes, what="generation")
     submitter = workspace.submitter
     with workspace.database.write() as session:
         return job_queries.to_job(enqueue(workspace, session, submitter, ready))
@@ -316,12 +314,12 @@ def estimate(workspace: Workspace, request: GenerateRequest) -> Estimate:
     """What pictures will cost with a lora that is not there yet: the dearest generator that could be asked."""
     asked: list[Estimate] = []
     refusals: list[LimnerError] = []
-    bare = ordering.bare_order(workspace, request)
+    bare = orders.bare_order(workspace, request)
     named = _named(workspace, request)
     for generator, about in named:
-        order = replace(bare, model=ordering.model_for(bare.model, about, among=len(named) > 1))
+        order = replace(bare, model=orders.model_for(bare.model, about, among=len(named) > 1))
         try:
-            asking.refuse_unready(about)
+            preflight.refuse_unready(about)
             if about.bases and request.base not in about.bases:
                 raise InputRefused(
                     f"The generator '{about.name}' draws nothing of the base '{request.base}'.",

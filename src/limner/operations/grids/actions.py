@@ -15,16 +15,15 @@ from sqlalchemy.orm import Session
 
 from limner.errors import InputRefused, LimnerError, NotFound
 from limner.money.sums import total
-from limner.operations import ids as lookups
+from limner.operations import ids
 from limner.operations.generations import queries as generation_queries
-from limner.operations.generations import submission as generating
+from limner.operations.generations import submission as generations
 from limner.operations.generations.request import GenerateRequest
 from limner.operations.grids import voting
 from limner.operations.grids.axes import GridRequest, as_axis, cells_of
 from limner.operations.home.facet import Facet
 from limner.operations.jobs.actions import Jobs
-from limner.operations.payments import ledger as costs
-from limner.operations.payments import preflight as asking
+from limner.operations.payments import ledger, preflight
 from limner.operations.trainings.actions import Trainings
 from limner.records import Generation, Grid, GridAxis, GridCell, GridPlan, Pair, Ranking, Vote, WhatIf
 from limner.store.models import GenerationRow, ImageRow, JobRow
@@ -66,11 +65,11 @@ class Grids(Facet):
         """
         requests = self._requests(self._plan(prompt, x, y, training, dict(options)))
         flat = [request for row in requests for cell in row for request in cell]
-        asked = asking.what_if(generating.plans(self._workspace, flat[0]))
+        asked = preflight.what_if(generations.plans(self._workspace, flat[0]))
         ready, found = [], []
         for request in flat:
             try:
-                ready.append(generating.prepare(self._workspace, request, again=False))
+                ready.append(generations.prepare(self._workspace, request, again=False))
             except LimnerError as refusal:
                 found.append(Finding("cell", Severity.REFUSAL, refusal.message, refusal.remedy))
         told = {(one.message, one.remedy): one for one in found}
@@ -96,7 +95,7 @@ class Grids(Facet):
         """
         requests = self._requests(self._plan(prompt, x, y, training, dict(options)))
         ready = [
-            generating.prepare(self._workspace, one, again=False) for row in requests for cell in row for one in cell
+            generations.prepare(self._workspace, one, again=False) for row in requests for cell in row for one in cell
         ]
         return sum(one.request.count for one in ready), total(one.estimate for one in ready)
 
@@ -123,20 +122,20 @@ class Grids(Facet):
         plan = self._plan(prompt, x, y, training, dict(options))
         requests = self._requests(plan)
         ready = {
-            request.generation: generating.prepare(workspace, request, again=False)
+            request.generation: generations.prepare(workspace, request, again=False)
             for row in requests
             for cell in row
             for request in cell
         }
         subject = next((slug for one in ready.values() for slug in one.subjects), "")
-        costs.allow(workspace, total(one.estimate for one in ready.values()), subject=subject, yes=yes, what="grid")
+        ledger.allow(workspace, total(one.estimate for one in ready.values()), subject=subject, yes=yes, what="grid")
         submitter = workspace.submitter
         try:
             with workspace.database.write() as session:
                 session.add(_row(name, plan, requests))
                 session.flush()
                 for one in ready.values():
-                    generating.enqueue(workspace, session, submitter, one)
+                    generations.enqueue(workspace, session, submitter, one)
         except IntegrityError:
             # the same wish, sent twice at the same moment
             if (known := self._known(name)) is not None:
@@ -259,16 +258,16 @@ class Grids(Facet):
 
     def sheet(self, grid: str, destination: str | Path) -> Path:
         """Draw the whole grid with its labels into one PNG."""
-        from limner.operations.grids import export as grid_files
+        from limner.operations.grids import export as grid_export
 
-        return grid_files.sheet(self._sound(self.grid(grid)), Path(destination))
+        return grid_export.sheet(self._sound(self.grid(grid)), Path(destination))
 
     def archive(self, grid: str, destination: str | Path) -> Path:
         """Write a zip of its pictures, each named by its cell, with their metadata in them, and the votes."""
-        from limner.operations.grids import export as grid_files
+        from limner.operations.grids import export as grid_export
 
         found = self._sound(self.grid(grid))
-        return grid_files.archive(found, self.ranking(found.id), Path(destination))
+        return grid_export.archive(found, self.ranking(found.id), Path(destination))
 
     # --- within -------------------------------------------------------------------------------------------------
 
@@ -290,11 +289,11 @@ class Grids(Facet):
         prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
         of = Trainings(self._workspace).get(training).id if training else ""
         plan = GridRequest(tuple(dict.fromkeys(prompts)), as_axis(x), as_axis(y), of, options)
-        return plan.with_seed(secrets.randbelow(generating.SEEDS))
+        return plan.with_seed(secrets.randbelow(generations.SEEDS))
 
     def _requests(self, plan: GridRequest) -> Requests:
         return [
-            [[generating.make_request(self._workspace, **options, again=False) for options in cell] for cell in row]
+            [[generations.make_request(self._workspace, **options, again=False) for options in cell] for cell in row]
             for row in cells_of(plan)
         ]
 
@@ -333,7 +332,7 @@ def _row(name: str, plan: GridRequest, requests: Requests) -> GridRow:
 
 
 def _find(session: Session, grid: str) -> GridRow:
-    row: GridRow | None = lookups.by_id(session, "grid", GridRow, grid)
+    row: GridRow | None = ids.by_id(session, "grid", GridRow, grid)
     if row is None:
         raise NotFound(f"There is no grid '{grid[:80]}'.", remedy="List them: limner grids list", thing=grid[:80])
     return row

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from limner.errors import InputRefused
-from limner.operations.generations import submission as generating
-from limner.operations.trainings import actions as picking
+from limner.operations.generations import submission as generations
+from limner.operations.trainings import actions as training_actions
 from limner.records import GridAxis
 
 __all__ = ["AXES", "MOST_CELLS", "GridRequest", "as_axis", "cells_of"]
@@ -114,7 +114,7 @@ def cells_of(request: GridRequest) -> list[list[list[Mapping[str, Any]]]]:
             remedy="Take fewer values, or fewer prompts.",
             thing="grid",
         )
-    loras = [generating.parse_lora(words) for words in request.options.get("loras", ())]
+    loras = [generations.parse_lora(words) for words in request.options.get("loras", ())]
     if "scale" in named and not loras and not {"checkpoint", "lora"} & set(named):
         raise InputRefused("The scale of which lora?", remedy="Name a lora.", thing="scale")
     return [
@@ -127,9 +127,9 @@ def _cell(request: GridRequest, prompt: str, loras: Sequence[tuple[str, float]],
     varied = dict(_varied(request, x, y))
     first, scale = loras[0] if loras else ("", 1.0)
     if "checkpoint" in varied:
-        first = picking.name_of(request.training, varied.pop("checkpoint"))
+        first = training_actions.name_of(request.training, varied.pop("checkpoint"))
     elif "lora" in varied:
-        first, given = generating.parse_lora(varied.pop("lora"))
+        first, given = generations.parse_lora(varied.pop("lora"))
         scale = scale if given == 1.0 else given
     scale = varied.pop("scale", scale)
     return {

@@ -97,10 +97,10 @@ class Workspace:
             # Several requests may ask at the same moment, each with a workspace of its own.
             with self._opening:
                 return self._everyone.submitter
-        from limner.operations.home import dbos_engine as durable
+        from limner.operations.home import dbos_engine
 
-        durable.prepare(self.database)
-        return durable.Submitter(self.database)
+        dbos_engine.prepare(self.database)
+        return dbos_engine.Submitter(self.database)
 
     def directory(self, name: str) -> Path:
         """The working folder of one job, training or generation; it outlives crashes."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import and_, or_, select
 
 from limner.errors import LimnerError
-from limner.operations.home import blob_erasure as erasing
+from limner.operations.home import blob_erasure
 from limner.operations.home.change_counter import Changes
 from limner.operations.home.facet import Facet
 from limner.operations.jobs import lifecycle
@@ -142,7 +142,7 @@ class Jobs(Facet):
 
     def go_on(self) -> None:
         """Start a worker if a job has not ended and none lives, as whoever watches a job does by itself."""
-        erasing.finish_later(self._workspace)
+        blob_erasure.finish_later(self._workspace)
         if lifecycle.waiting_jobs(self._workspace.everyone.database):
             self._workspace.ensure_worker()
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from limner.operations.home.workspace import Workspace
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.types import Progress
 
 __all__ = ["StageContext"]
@@ -19,7 +19,7 @@ class StageContext:
         self.workspace = workspace
         self.job = job
         self.earlier = earlier
-        self.progress = jobs.JobProgress(workspace.database, job)
+        self.progress = lifecycle.JobProgress(workspace.database, job)
 
     def report(self, progress: Progress) -> None:
         """Say how far the stage is."""

@@ -16,7 +16,7 @@ from sqlalchemy import delete, update
 from sqlalchemy.dialects.sqlite import insert
 
 from limner.errors import InputRefused, StillDoing
-from limner.operations.home import signing_key as keys
+from limner.operations.home import signing_key
 from limner.operations.home.facet import Facet
 from limner.operations.home.workspace import Workspace
 from limner.records import KeptAnswer
@@ -108,7 +108,9 @@ class Answers(Facet):
 
     def _mark(self, route: str, request: Sequence[bytes]) -> str:
         """A digest of the request that tells nobody a password that was in it."""
-        digest = hmac.new(keys.derived(keys.home_key(self._workspace.home), "answers", ""), digestmod=hashlib.sha256)
+        digest = hmac.new(
+            signing_key.derived(signing_key.home_key(self._workspace.home), "answers", ""), digestmod=hashlib.sha256
+        )
         for part in (route.encode(), *request):
             digest.update(len(part).to_bytes(8, "big") + part)
         return digest.hexdigest()

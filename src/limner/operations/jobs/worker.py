@@ -18,10 +18,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 
 from limner.errors import LimnerError
-from limner.operations.home import blob_erasure as erasing
+from limner.operations.home import blob_erasure
 from limner.operations.home.worker_start import forget_failure, take_worker_lock
 from limner.operations.home.workspace import Workspace
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.operations.jobs.context import StageContext
 from limner.operations.jobs.vendor_webhooks import listening
 from limner.operations.webhooks.delivery import delivering
@@ -53,7 +53,7 @@ LOOK_SECONDS = 0.5
 def _runner(workspace: Workspace) -> Callable[[str, int], Awaitable[bool]]:
     async def run_stage(job: str, stage: int) -> bool:
         try:
-            begun = await asyncio.to_thread(jobs.start_stage, workspace.database, job, stage)
+            begun = await asyncio.to_thread(lifecycle.start_stage, workspace.database, job, stage)
             if begun is None:
                 return False
             row, earlier, ended = begun
@@ -67,11 +67,11 @@ def _runner(workspace: Workspace) -> Callable[[str, int], Awaitable[bool]]:
             result = await module.stage(context, getattr(module, kind).from_json(row))
         except LimnerError as failure:
             log.warning("job %s stopped: %s", job, failure.code)
-            return await asyncio.to_thread(jobs.end_stage, workspace.database, job, stage, error=failure)
+            return await asyncio.to_thread(lifecycle.end_stage, workspace.database, job, stage, error=failure)
         except Exception as failure:
             log.exception("job %s failed unexpectedly", job)
-            return await asyncio.to_thread(jobs.end_stage, workspace.database, job, stage, error=failure)
-        return await asyncio.to_thread(jobs.end_stage, workspace.database, job, stage, result=result)
+            return await asyncio.to_thread(lifecycle.end_stage, workspace.database, job, stage, error=failure)
+        return await asyncio.to_thread(lifecycle.end_stage, workspace.database, job, stage, result=result)
 
     return run_stage
 
@@ -83,15 +83,15 @@ def work(settings: Settings, *, idle_seconds: float | None, stop: threading.Even
     handle = take_worker_lock(workspace.home)
     if handle is None:
         return False
-    from limner.operations.home import dbos_engine as durable
+    from limner.operations.home import dbos_engine
 
-    durable.prepare(workspace.database)
-    erasing.finish_later(workspace)
+    dbos_engine.prepare(workspace.database)
+    blob_erasure.finish_later(workspace)
 
     async def finish(job: str) -> None:
-        await asyncio.to_thread(jobs.end_job, workspace.database, job)
+        await asyncio.to_thread(lifecycle.end_job, workspace.database, job)
 
-    executor = durable.Executor(workspace.database, workspace.home, _runner(workspace), finish)
+    executor = dbos_engine.Executor(workspace.database, workspace.home, _runner(workspace), finish)
     os.ftruncate(handle, 0)
     os.pwrite(handle, str(os.getpid()).encode(), 0)
     forget_failure(workspace.home)
@@ -101,13 +101,13 @@ def work(settings: Settings, *, idle_seconds: float | None, stop: threading.Even
     try:
         idle = 0.0
         while not stop.wait(LOOK_SECONDS):
-            idle = 0.0 if jobs.waiting_jobs(workspace.database) else idle + LOOK_SECONDS
+            idle = 0.0 if lifecycle.waiting_jobs(workspace.database) else idle + LOOK_SECONDS
             if idle_seconds is None or idle < idle_seconds:
                 continue
             # Let go of the lock before the last look: a job submitted after that look finds no worker and starts one.
             os.close(handle)
             handle = None
-            if not jobs.waiting_jobs(workspace.database):
+            if not lifecycle.waiting_jobs(workspace.database):
                 break
             handle = take_worker_lock(workspace.home)
             if handle is None:

@@ -48,12 +48,12 @@ class Loras(Facet):
             path = path / f"{lora.subject}-v{lora.version}.safetensors"
         if naming in ("", lora.naming):
             return self._workspace.blobs.export(lora.digest, path)
-        from limner.operations.loras import export as exporting
+        from limner.operations.loras import export as lora_export
 
         self._workspace.blobs.path(lora.digest)
-        if naming == exporting.ORIGINAL:
-            return exporting.export_original(self._workspace, lora, path)
-        return exporting.export_as(lora, str(naming), path)
+        if naming == lora_export.ORIGINAL:
+            return lora_export.export_original(self._workspace, lora, path)
+        return lora_export.export_as(lora, str(naming), path)
 
     def file(self, name: str) -> Path:
         """The weights of a lora as they are stored, checked; not to be changed. StorageFailed: they are damaged."""
@@ -78,16 +78,16 @@ class Loras(Facet):
         It tells how far it is, goes on where it broke off, and its result names the lora. What can be known at once is
         refused at once: names, an address that may not be used, a repo or file that is not there.
         """
-        from limner.operations.loras import job as fetching
+        from limner.operations.loras import job as lora_job
         from limner.operations.loras.adopt import Adoption
 
-        return self._started(fetching.submit(self._workspace, source, Adoption(subject=subject, **options)))
+        return self._started(lora_job.submit(self._workspace, source, Adoption(subject=subject, **options)))
 
     def inspect(self, path: str | Path, *, base: str = "") -> dict[str, Any]:
         """What a picture or a lora file says of itself, and whether its signature and digests hold. Plain JSON data.
 
         A lora's ``problem`` says why it cannot be used on ``base``, or on its own base if none is named.
         """
-        from limner.operations.loras import inspect as inspecting
+        from limner.operations.loras import inspect as lora_inspection
 
-        return inspecting.inspect_file(Path(path), base)
+        return lora_inspection.inspect_file(Path(path), base)

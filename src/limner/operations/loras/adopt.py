@@ -13,7 +13,7 @@ from limner.datasets.triggers import check_slug, check_trigger
 from limner.errors import Conflict, LoraRefused, NameRefused, NotFound
 from limner.hubs.hub import WEIGHTS_NAME
 from limner.loras.file import header
-from limner.operations.home import blob_erasure as erasing
+from limner.operations.home import blob_erasure
 from limner.operations.home.scratch import scratch
 from limner.operations.home.workspace import Workspace
 from limner.operations.loras import queries as lora_queries
@@ -23,7 +23,7 @@ from limner.operations.loras.remote import LONGEST_TRIGGER
 from limner.operations.loras.sources import Found
 from limner.operations.loras.versions import add_lora
 from limner.operations.members import actions as members
-from limner.operations.subjects import queries as reading
+from limner.operations.subjects import queries as subject_queries
 from limner.operations.subjects.actions import Subjects
 from limner.records import Lora
 from limner.store.models import LoraOriginalRow, LoraRow, SubjectRow
@@ -250,13 +250,13 @@ def _ensure_subject(workspace: Workspace, adoption: Adoption, word: str) -> None
 def _store(workspace: Workspace, subject: str, checked: _Checked, word: str) -> Lora:
     facts = checked.facts
     with workspace.database.write() as session:
-        reading.find_subject_row(session, subject)
-        erasing.add_blob(session, workspace, facts.digest, "application/safetensors", facts.path)
+        subject_queries.find_subject_row(session, subject)
+        blob_erasure.add_blob(session, workspace, facts.digest, "application/safetensors", facts.path)
         row = session.scalars(select(LoraRow).where(LoraRow.subject == subject, _same(checked))).first()
         if row is None:
             row = add_lora(session, subject, facts, trigger=word, original=checked.kind)
             if checked.original is not None:
-                erasing.add_blob(session, workspace, checked.digest, "application/safetensors", checked.original)
+                blob_erasure.add_blob(session, workspace, checked.digest, "application/safetensors", checked.original)
                 session.add(LoraOriginalRow(lora=row.id, digest=checked.digest))
         return lora_queries.lora_record(workspace, row)
 

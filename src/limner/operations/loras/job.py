@@ -17,10 +17,10 @@ from limner.errors import BaseUnclear, Cancelled, InputRefused, LimnerError, Ven
 from limner.hubs.hub import WEIGHTS_NAME
 from limner.loras.file import header
 from limner.operations.home.workspace import Workspace
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.operations.jobs.context import StageContext
 from limner.operations.jobs.request import StageRequest
-from limner.operations.loras import adopt as importing
+from limner.operations.loras import adopt
 from limner.operations.loras import sources as lora_sources
 from limner.operations.loras.sources import Found
 from limner.operations.members import actions as members
@@ -39,7 +39,7 @@ LEAST_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImportRequest(importing.Adoption, StageRequest):
+class ImportRequest(adopt.Adoption, StageRequest):
     """One file to be fetched, and what it becomes here. ``folder`` is that of the job that began to fetch it.
 
     ``owned``: whoever asked sees only their own; ``from_here``: addresses of this machine may be named.
@@ -57,7 +57,7 @@ class ImportRequest(importing.Adoption, StageRequest):
 _gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
-def submit(workspace: Workspace, source: str, adoption: importing.Adoption) -> Job:
+def submit(workspace: Workspace, source: str, adoption: adopt.Adoption) -> Job:
     """Enqueue the import of a LoRA from the Hub or an https address.
 
     What can be known at once is refused at once: names, a base that is none, an address that may not be used, a repo or
@@ -73,7 +73,7 @@ def submit(workspace: Workspace, source: str, adoption: importing.Adoption) -> J
     if isinstance(place, Path):
         place = lora_sources.weights_of(place)
         if not place.is_file():
-            raise importing.no_file(place)
+            raise adopt.no_file(place)
         raise InputRefused(
             f"{place} is a file on this machine: there is nothing to fetch.",
             remedy="Import it directly: Studio.import_lora, or limner loras import.",
@@ -84,10 +84,10 @@ def submit(workspace: Workspace, source: str, adoption: importing.Adoption) -> J
     found = lora_sources.find(place, workspace.settings, anonymous=anonymous)
     lora_sources.web_for(workspace.settings, loopback=inside, anonymous=anonymous).check(found.url)
     settled = {"from_here": inside, "kind": subjects.find_kind(adoption.kind)}
-    job = jobs.new_id("job")
+    job = lifecycle.new_id("job")
     # A job that goes on with this one goes on with what it had fetched.
     request = ImportRequest(found=found, owned=workspace.owner is not None, folder=job, **{**vars(adoption), **settled})
-    return jobs.enqueue(workspace, "import", [request], subject=subject, job=job, waits=True)
+    return lifecycle.enqueue(workspace, "import", [request], subject=subject, job=job, waits=True)
 
 
 async def stage(context: StageContext, request: ImportRequest) -> Mapping[str, object]:
@@ -114,7 +114,7 @@ def _import(context: StageContext, request: ImportRequest) -> Mapping[str, objec
     folder = context.workspace.directory(request.folder)
     web = lora_sources.web_for(workspace.settings, loopback=request.from_here, anonymous=not members.manages(workspace))
     try:
-        importing.bring_config(web, found, folder)
+        adopt.bring_config(web, found, folder)
         path = web.download(
             found.url,
             folder / WEIGHTS_NAME,
@@ -124,7 +124,7 @@ def _import(context: StageContext, request: ImportRequest) -> Mapping[str, objec
             told=_Meter(context, found),
         )
         context.report(Progress("import", message="Checking the weights"))
-        made = importing.adopt(workspace, path, found, request, folder)
+        made = adopt.adopt(workspace, path, found, request, folder)
     except (Cancelled, VendorBusy, VendorFailed):
         raise  # what came is gone on with
     except BaseUnclear as question:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from limner.atomic_file import write_atomically
 from limner.errors import LimnerError
 from limner.operations.home.workspace import Workspace
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.operations.jobs.context import StageContext
 from limner.operations.jobs.request import StageRequest
 from limner.records import Job, VerifyFinding
@@ -67,10 +67,10 @@ class VerifyRequest(StageRequest):
 
 def submit(workspace: Workspace, *, remove_stray: bool = False) -> Job:
     """Enqueue a verification of the whole home. ``remove_stray``: delete what belongs to nothing, and only that."""
-    job = jobs.new_id("job")
+    job = lifecycle.new_id("job")
     # A job that goes on with this one goes on where it stopped.
     request = VerifyRequest(remove_stray=remove_stray, folder=job)
-    return jobs.enqueue(workspace, KIND, [request], subject=None, job=job)
+    return lifecycle.enqueue(workspace, KIND, [request], subject=None, job=job)
 
 
 async def stage(context: StageContext, request: VerifyRequest) -> Mapping[str, object]:

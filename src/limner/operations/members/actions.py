@@ -13,7 +13,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session as DatabaseSession
 
 from limner.errors import AccessRefused, Conflict, InputRefused, NameRefused, NotFound
-from limner.operations.home import signing_key as keys
+from limner.operations.home import signing_key
 from limner.operations.home.facet import Facet
 from limner.operations.home.ownership import OWNED
 from limner.operations.home.workspace import Workspace
@@ -304,11 +304,11 @@ class Members(Facet):
 
     def secret_for(self, purpose: str, name: str) -> bytes:
         """32 bytes of this home for a purpose and a name: always the same ones, and nobody else can make them."""
-        return keys.derived(self._key, purpose, name)
+        return signing_key.derived(self._key, purpose, name)
 
     @cached_property
     def _key(self) -> bytes:
-        return keys.home_key(self._workspace.home)
+        return signing_key.home_key(self._workspace.home)
 
     # --- who may ------------------------------------------------------------------------------------------------
 

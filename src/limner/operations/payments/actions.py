@@ -16,18 +16,18 @@ class Payments(Facet):
 
     def costs(self, slug: str = "", *, vendor: str = "", days: int | None = None) -> CostSummary:
         """The ledger: what was estimated and paid, by subject, vendor and day, and how the budgets stand."""
-        from limner.operations.payments import ledger as costs
+        from limner.operations.payments import ledger
 
-        return costs.summary(self._workspace, slug, vendor=vendor, days=days)
+        return ledger.summary(self._workspace, slug, vendor=vendor, days=days)
 
     def open(self) -> list[OpenPurchase]:
         """Paid calls of which nobody can tell whether they were done; ``decide`` settles each."""
-        from limner.operations.payments import purchases as paying
+        from limner.operations.payments import purchases
 
-        return paying.undecided(self._workspace)
+        return purchases.undecided(self._workspace)
 
     def decide(self, tag: str, decision: str) -> OpenPurchase:
         """Say what became of an open purchase: ``again`` sends it again, ``drop`` leaves it, ``paid`` books it."""
-        from limner.operations.payments import purchases as paying
+        from limner.operations.payments import purchases
 
-        return paying.decide(self._workspace, tag, decision)
+        return purchases.decide(self._workspace, tag, decision)

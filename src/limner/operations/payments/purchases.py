@@ -18,8 +18,7 @@ from limner.money.payments import Purchase, Receipt, announcing, find_lost
 from limner.money.payments import undecided as undecided_error
 from limner.money.prices import usd
 from limner.operations.home.workspace import Workspace
-from limner.operations.payments import batch_writer as book
-from limner.operations.payments import intents
+from limner.operations.payments import batch_writer, intents
 from limner.operations.payments.intents import PENDING, IntentState, Standing
 from limner.operations.payments.purchase_lock import alone, release, take
 from limner.records import OpenPurchase
@@ -77,7 +76,7 @@ class StoredPayments:
 
     async def _write(self, work: Callable[[Session], Found]) -> Found:
         """Write, to the end even when the task is cancelled meanwhile: what is then known must not be forgotten."""
-        writing = asyncio.wrap_future(book.write(self._workspace.database, work))
+        writing = asyncio.wrap_future(batch_writer.write(self._workspace.database, work))
         stopped: asyncio.CancelledError | None = None
         while not writing.done():
             try:
@@ -265,7 +264,7 @@ def decide(workspace: Workspace, tag: str, decision: str) -> OpenPurchase:
     if not take(workspace.home, tag):
         raise Conflict(f"{tag} is being bought right now.", remedy="Wait for its job, or cancel it.", thing=tag)
     try:
-        return book.write(workspace.database, partial(_decide, tag=tag, decision=decision)).result()
+        return batch_writer.write(workspace.database, partial(_decide, tag=tag, decision=decision)).result()
     finally:
         release(workspace.home, tag)
 

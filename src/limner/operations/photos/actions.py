@@ -13,12 +13,12 @@ from limner.datasets.crops import check_crop
 from limner.datasets.placing import place
 from limner.datasets.render import encode_picture, open_photo, render_image
 from limner.errors import CaptionRefused, InputRefused
-from limner.operations.home import blob_erasure as erasing
+from limner.operations.home import blob_erasure
 from limner.operations.home.facet import Facet
 from limner.operations.home.workspace import Workspace
 from limner.operations.photos import queries as photo_queries
 from limner.operations.photos.queries import base_and_resolution, checked_caption, find_photo_row, to_intakes, to_photo
-from limner.operations.subjects import queries as reading
+from limner.operations.subjects import queries as subject_queries
 from limner.records import (
     DatasetHealth,
     IntakeEntry,
@@ -70,14 +70,14 @@ class Photos(Facet):
     def all(self, slug: str) -> list[PhotoEntry]:
         """The accepted photos of a subject, in the order of their arrival."""
         with self._workspace.database.read() as session:
-            reading.find_subject_row(session, slug)
+            subject_queries.find_subject_row(session, slug)
             rows = session.scalars(select(PhotoRow).where(PhotoRow.subject == slug).order_by(PhotoRow.id))
             return [to_photo(self._workspace, row) for row in rows]
 
     def report(self, slug: str, job: str = "") -> list[IntakeEntry]:
         """What an intake (the newest if none is named) said of each file, the refused ones too."""
         with self._workspace.database.read() as session:
-            reading.find_subject_row(session, slug)
+            subject_queries.find_subject_row(session, slug)
             return to_intakes(session, slug, job)
 
     def set_caption(self, slug: str, photo: str, caption: str) -> None:
@@ -138,7 +138,7 @@ class Photos(Facet):
         """What freezing would take of each photo named, or of all, for a base: crop, bucket, and who chose it."""
         row, size = base_and_resolution(self._workspace, base, resolution)
         with self._workspace.database.read() as session:
-            reading.find_subject_row(session, slug)
+            subject_queries.find_subject_row(session, slug)
             if photos:
                 rows = [find_photo_row(session, slug, digest) for digest in photos]
             else:
@@ -169,15 +169,15 @@ class Photos(Facet):
 
     def health(self, slug: str, *, base: str = "", resolution: int | None = None) -> DatasetHealth:
         """How fit the photos are as a set for a training on a base: sizes, shapes, framing, what is alike, captions."""
-        from limner.operations.photos import dataset_health as health
+        from limner.operations.photos import dataset_health
 
-        return health.photo_health(self._workspace, slug, base=base, resolution=resolution)
+        return dataset_health.photo_health(self._workspace, slug, base=base, resolution=resolution)
 
     def findings(self, slug: str, photo: str, *, base: str = "", resolution: int | None = None) -> tuple[Finding, ...]:
         """What the health says of one photo by itself: its pixels, its light, its caption."""
-        from limner.operations.photos import dataset_health as health
+        from limner.operations.photos import dataset_health
 
-        return health.photo_findings(self._workspace, slug, photo, base=base, resolution=resolution)
+        return dataset_health.photo_findings(self._workspace, slug, photo, base=base, resolution=resolution)
 
     def remove(self, slug: str, photo: str) -> None:
         """Take a photo away from a subject; frozen datasets keep it."""
@@ -189,8 +189,8 @@ class Photos(Facet):
             if row is not None:
                 session.delete(row)
                 session.flush()
-                erasing.let_go(session, [row.digest])
-        erasing.finish_later(self._workspace)
+                blob_erasure.let_go(session, [row.digest])
+        blob_erasure.finish_later(self._workspace)
 
 
 def _caption(row: PhotoRow, caption: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from limner.operations.home import blob_erasure as erasing
+from limner.operations.home import blob_erasure
 from limner.operations.home.workspace import Workspace
 from limner.photos import IntakeResult, Outdone
 from limner.store.models import IntakeRow, PhotoRow
@@ -29,14 +29,14 @@ def replace_outdone(workspace: Workspace, job: str, slug: str, result: IntakeRes
         return
     # Seen by everybody: the bytes that are let go of may be somebody else's too.
     with workspace.everyone.database.write() as session:
-        erasing.add_blob(session, workspace, photo.digest, photo.media_type, data)
+        blob_erasure.add_blob(session, workspace, photo.digest, photo.media_type, data)
         for worse in result.outdone:
             _take_place(session, slug, photo, worse, asdict(result.report), caption)
             if worse.report is not None:
                 about = update(IntakeRow).where(IntakeRow.job == job, IntakeRow.photo == worse.digest)
                 session.execute(about.values(photo=None, report=asdict(worse.report)))
         session.flush()
-        erasing.let_go(session, [worse.digest for worse in result.outdone])
+        blob_erasure.let_go(session, [worse.digest for worse in result.outdone])
 
 
 def _take_place(

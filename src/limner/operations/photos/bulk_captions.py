@@ -14,7 +14,7 @@ from limner.errors import CaptionRefused, InputRefused, NotFound
 from limner.operations.home.facet import Facet
 from limner.operations.photos import late_captions
 from limner.operations.photos.queries import checked_caption, find_photo_row
-from limner.operations.subjects import queries as reading
+from limner.operations.subjects import queries as subject_queries
 from limner.options import CaptionEditOptions
 from limner.records import CaptionChange, CaptionChanges
 from limner.store.models import PhotoRow, now
@@ -61,7 +61,7 @@ class Captions(Facet):
     def last(self, slug: str) -> CaptionChanges | None:
         """The last change of many captions that can be taken back; None if there is none."""
         with self._workspace.database.read() as session:
-            reading.find_subject_row(session, slug)
+            subject_queries.find_subject_row(session, slug)
             row = session.get(CaptionEditRow, slug)
             return None if row is None else _record(row)
 
@@ -82,7 +82,7 @@ class Captions(Facet):
         NotFound: there is nothing to take back.
         """
         with self._workspace.database.write() as session:
-            reading.find_subject_row(session, slug)
+            subject_queries.find_subject_row(session, slug)
             row = session.get(CaptionEditRow, slug)
             if row is None:
                 raise NotFound(
@@ -145,7 +145,7 @@ class _Edit:
 
 
 def _rows(session: Session, slug: str, photos: Iterable[str]) -> list[PhotoRow]:
-    reading.find_subject_row(session, slug)
+    subject_queries.find_subject_row(session, slug)
     named = list(photos)
     if named:
         return [find_photo_row(session, slug, digest) for digest in dict.fromkeys(named)]

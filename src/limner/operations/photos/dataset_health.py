@@ -14,7 +14,7 @@ from limner.operations.home.workspace import Workspace
 from limner.operations.photos import caption_health
 from limner.operations.photos import queries as photo_queries
 from limner.operations.photos.queries import base_and_resolution, find_photo_row
-from limner.operations.subjects import queries as reading
+from limner.operations.subjects import queries as subject_queries
 from limner.photos.quality.duplicates import ALIKE_BITS
 from limner.records import DatasetHealth, HealthFinding, PhotoEntry, PhotoShare
 from limner.store.models import PhotoRow
@@ -58,7 +58,7 @@ def photo_health(workspace: Workspace, slug: str, *, base: str = "", resolution:
     """
     row, size = base_and_resolution(workspace, base, resolution)
     with workspace.database.read() as session:
-        subject = reading.subject_facts(reading.find_subject_row(session, slug))
+        subject = subject_queries.subject_facts(subject_queries.find_subject_row(session, slug))
         rows = session.scalars(select(PhotoRow).where(PhotoRow.subject == slug).order_by(PhotoRow.id))
         photos = [photo_queries.to_photo(workspace, one) for one in rows]
     return _examine(subject, photos, row, size, caption_health.path_of(workspace, row))
@@ -70,7 +70,7 @@ def photo_findings(
     """What is noticed of one photo by itself: the same as the health of all says of it."""
     row, size = base_and_resolution(workspace, base, resolution)
     with workspace.database.read() as session:
-        subject = reading.subject_facts(reading.find_subject_row(session, slug))
+        subject = subject_queries.subject_facts(subject_queries.find_subject_row(session, slug))
         photo = photo_queries.to_photo(workspace, find_photo_row(session, slug, digest))
     found = _of_photos([_place(photo, row, size)], size)[photo.digest]
     path = caption_health.path_of(workspace, row)

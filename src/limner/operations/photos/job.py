@@ -19,14 +19,14 @@ from limner.atomic_file import write_atomically
 from limner.datasets.captions.files import SIDECARS, TABLES, read_captions
 from limner.datasets.captions.pairing import Caption
 from limner.errors import CaptionRefused, PhotoRefused
-from limner.operations.home import blob_erasure as erasing
+from limner.operations.home import blob_erasure
 from limner.operations.home.workspace import Workspace
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.operations.jobs.context import StageContext
 from limner.operations.jobs.queries import last_verification
 from limner.operations.photos.better_copies import replace_outdone
 from limner.operations.photos.intake_captions import IntakeCaptions
-from limner.operations.subjects import queries as reading
+from limner.operations.subjects import queries as subject_queries
 from limner.operations.uploads import actions as uploads
 from limner.operations.uploads.request import IntakeRequest
 from limner.operations.uploads.safe_layout import Renamed
@@ -92,8 +92,8 @@ def submit(
     request = make_request(
         slug, paths, captions, replace_captions=replace_captions, captions_from_photos=captions_from_photos
     )
-    there = partial(reading.find_subject_row, slug=slug)
-    return jobs.enqueue(workspace, "intake", [request], subject=slug, first=there)
+    there = partial(subject_queries.find_subject_row, slug=slug)
+    return lifecycle.enqueue(workspace, "intake", [request], subject=slug, first=there)
 
 
 async def stage(context: StageContext, request: IntakeRequest) -> Mapping[str, object]:
@@ -252,7 +252,7 @@ def _keep(
     with workspace.database.write() as session:
         if result.photo is not None and result.data is not None:
             photo = result.photo
-            erasing.add_blob(session, workspace, photo.digest, photo.media_type, result.data)
+            blob_erasure.add_blob(session, workspace, photo.digest, photo.media_type, result.data)
             session.execute(
                 insert(PhotoRow)
                 .values(

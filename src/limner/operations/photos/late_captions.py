@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from limner.datasets.captions.pairing import Caption
 from limner.errors import NotFound
 from limner.operations.home.workspace import Workspace
-from limner.operations.subjects import queries as reading
+from limner.operations.subjects import queries as subject_queries
 from limner.records import CaptionChange, CaptionChanges
 from limner.store.models import JobRow, PhotoRow, now
 from limner.store.web_models import CaptionEditRow
@@ -71,7 +71,7 @@ def bring(workspace: Workspace, slug: str, pairs: Iterable[tuple[str, Caption]],
 def offered(workspace: Workspace, slug: str) -> CaptionChanges:
     """The captions that came later, differ from those that are there, and wait for an answer."""
     with workspace.database.read() as session:
-        reading.find_subject_row(session, slug)
+        subject_queries.find_subject_row(session, slug)
         waiting = _waiting(session, slug)
         rows = _rows(session, slug, waiting)
         changes = [
@@ -88,7 +88,7 @@ def answer(workspace: Workspace, slug: str, *, replace: bool, photos: Sequence[s
     What was taken can be taken back. NotFound: no caption waits for one of ``photos``.
     """
     with workspace.database.write() as session:
-        reading.find_subject_row(session, slug)
+        subject_queries.find_subject_row(session, slug)
         waiting = _waiting(session, slug)
         asked = [_named(waiting, photo) for photo in photos] or list(waiting)
         rows = [row for row in _rows(session, slug, asked) if row.caption != waiting[row.digest]]

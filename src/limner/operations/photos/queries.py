@@ -11,7 +11,7 @@ from limner.datasets.buckets import check_resolution
 from limner.datasets.captions.template import check_template, clean_caption
 from limner.errors import NotFound
 from limner.operations.home.workspace import Workspace
-from limner.operations.subjects import queries as reading
+from limner.operations.subjects import queries as subject_queries
 from limner.records import (
     IntakeEntry,
     PhotoEntry,
@@ -82,7 +82,7 @@ def checked_caption(text: str) -> str:
 
 def find_photo_row(session: Session, slug: str, digest: str) -> PhotoRow:
     """A photo of a subject by its digest, or by six or more digits of it; NotFound says how to list them."""
-    reading.find_subject_row(session, slug)
+    subject_queries.find_subject_row(session, slug)
     query = select(PhotoRow).where(PhotoRow.subject == slug, PhotoRow.digest.startswith(digest, autoescape=True))
     rows = session.scalars(query.limit(2)).all() if digest else []
     if len(rows) != 1 or len(digest) < 6:

@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 from limner.errors import Conflict, InputRefused, NotFound
 from limner.hubs.card import model_card
 from limner.hubs.hub import Hub
-from limner.operations.home import blob_erasure as erasing
+from limner.operations.home import blob_erasure
 from limner.operations.home.facet import Facet
 from limner.operations.home.workspace import Workspace
 from limner.operations.loras import queries as lora_queries
-from limner.operations.publications import job as publishing
-from limner.operations.publications import repo_owners as repos
+from limner.operations.publications import job as publication_job
+from limner.operations.publications import repo_owners
 from limner.operations.publications.queries import to_publication
 from limner.records import (
     Erasure,
@@ -46,8 +46,8 @@ class Publications(Facet):
             place = session.scalars(
                 select(PublicationRow).where(PublicationRow.lora == row.id).order_by(PublicationRow.id.desc()).limit(1)
             ).first()
-            repo = place.repo if place is not None else repos.usual_name(row.subject)
-        facts, _ = publishing.card_of(self._workspace, name, repo)
+            repo = place.repo if place is not None else repo_owners.usual_name(row.subject)
+        facts, _ = publication_job.card_of(self._workspace, name, repo)
         return model_card(replace(facts, tag=f"v{version}"))
 
     def set_card(self, lora: str, words: str) -> Lora:
@@ -93,8 +93,8 @@ class Publications(Facet):
             session.delete(row)
         # Whether a blob is used is asked of everybody's rows: another user may have the same weights.
         with self._workspace.everyone.database.write() as session:
-            unused = erasing.let_go(session, [digest, *kept])
-        erasing.finish_later(self._workspace)
+            unused = blob_erasure.let_go(session, [digest, *kept])
+        blob_erasure.finish_later(self._workspace)
         return Erasure(subject, {"loras": 1, "publications": len(where), "blobs": len(unused)}, ())
 
     def start(
@@ -107,7 +107,7 @@ class Publications(Facet):
     ) -> Job:
         """Publish a lora with its model card and samples; private unless told otherwise."""
         return self._started(
-            publishing.submit(self._workspace, lora, hub=hub, repo=repo, visibility=Visibility(visibility))
+            publication_job.submit(self._workspace, lora, hub=hub, repo=repo, visibility=Visibility(visibility))
         )
 
     def all(self, slug: str = "") -> list[Publication]:
@@ -170,7 +170,7 @@ class Publications(Facet):
         _refuse_shared(self._workspace, subject, places)
         if Visibility(visibility) is Visibility.PUBLIC:
             for name, repo in places:
-                publishing.refuse_without_consents(self._workspace, name, repo)
+                publication_job.refuse_without_consents(self._workspace, name, repo)
         found = []
         for name, repo in places:
             seen = _hub(self._workspace, name).set_visibility(repo, Visibility(visibility))
@@ -215,7 +215,7 @@ def _refuse_shared(workspace: Workspace, subject: str, places: list[tuple[str, s
     if workspace.owner is None:
         return
     for hub, repo in places:
-        repos.refuse_anothers(workspace, subject, hub, repo)
+        repo_owners.refuse_anothers(workspace, subject, hub, repo)
 
 
 def _hub(workspace: Workspace, name: str) -> Hub:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from limner.errors import LimnerError, NotFound
 from limner.operations.home.erasure_scope import ErasureScope
 from limner.operations.home.workspace import Workspace
-from limner.operations.publications import repo_owners as repos
+from limner.operations.publications import repo_owners
 from limner.store.models import LoraRow, PublicationRow
 
 __all__ = ["SCOPE", "places", "unpublish"]
@@ -35,7 +35,7 @@ def unpublish(workspace: Workspace, owner: str | None, published: Iterable[tuple
     """Delete repos, given as (hub, repo), with the rows of all that they hold; say which could not be."""
     left = []
     for hub, repo in sorted(published):
-        if owner is not None and any(one.owner != owner for one in repos.held(workspace, hub, repo)):
+        if owner is not None and any(one.owner != owner for one in repo_owners.held(workspace, hub, repo)):
             left.append(f"{repo} on the hub '{hub}': it holds another user's loras too, so an admin has to delete it")
             continue
         try:

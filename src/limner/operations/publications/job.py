@@ -18,13 +18,13 @@ from limner.errors import Conflict
 from limner.hubs.card import CardFacts, CardSample, model_card
 from limner.hubs.hub import WEIGHTS_NAME, Hub, LoraPackage, Published, TagTaken
 from limner.operations.home.workspace import Workspace
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.operations.jobs.context import StageContext
 from limner.operations.jobs.request import StageRequest
 from limner.operations.loras import queries as lora_queries
-from limner.operations.payments import preflight as asking
-from limner.operations.publications import repo_owners as repos
-from limner.operations.subjects import queries as reading
+from limner.operations.payments import preflight
+from limner.operations.publications import repo_owners
+from limner.operations.subjects import queries as subject_queries
 from limner.records import Job
 from limner.store.models import ConsentRow, DatasetRow, PublicationRow, SampleRow, SubjectRow, TrainingRow
 from limner.types import Consent, Progress, SubjectKind, Visibility
@@ -67,11 +67,11 @@ def make_request(
     Conflict: the repo is another user's, or it shall be public and of a person in it no consent is on record.
     """
     hub = hub or workspace.settings.hub
-    repo = repo or repos.usual_name(subject)
+    repo = repo or repo_owners.usual_name(subject)
     keeper = workspace.back_ends.hub(hub)
-    asking.refuse_unready(keeper.describe())
+    preflight.refuse_unready(keeper.describe())
     # The hub may be far away: it is asked for the whole name only where that can matter.
-    full = keeper.full_name(repo) if repos.is_known(workspace, hub, repo) else repo
+    full = keeper.full_name(repo) if repo_owners.is_known(workspace, hub, repo) else repo
     _refuse_repo(workspace, subject, hub, full, Visibility(visibility))
     return PublishRequest(lora=lora, hub=hub, repo=repo, visibility=Visibility(visibility))
 
@@ -79,7 +79,7 @@ def make_request(
 def refuse_without_consent(workspace: Workspace, subject: str) -> None:
     """Conflict: the subject is a person, and no consent to a publication is on record."""
     with workspace.database.read() as session:
-        record = reading.to_subject(session, reading.find_subject_row(session, subject))
+        record = subject_queries.to_subject(session, subject_queries.find_subject_row(session, subject))
     if record.kind is SubjectKind.PERSON and record.consent is None:
         raise Conflict(
             f"A lora of a person is biometric data, and no consent of '{subject}' to its publication is on record.",
@@ -90,13 +90,13 @@ def refuse_without_consent(workspace: Workspace, subject: str) -> None:
 
 def refuse_without_consents(workspace: Workspace, hub: str, repo: str) -> None:
     """Conflict: of a person whose lora a repo holds no consent is on record: a repo is opened whole."""
-    for subject in sorted({one.subject for one in repos.held(workspace, hub, repo)}):
+    for subject in sorted({one.subject for one in repo_owners.held(workspace, hub, repo)}):
         refuse_without_consent(workspace.everyone, subject)
 
 
 def _refuse_repo(workspace: Workspace, subject: str, hub: str, repo: str, visibility: Visibility) -> None:
     """Conflict: a lora of the subject cannot be published there, or not so."""
-    repos.refuse_anothers(workspace, subject, hub, repo)
+    repo_owners.refuse_anothers(workspace, subject, hub, repo)
     if visibility is Visibility.PUBLIC:
         refuse_without_consent(workspace, subject)
         refuse_without_consents(workspace, hub, repo)
@@ -120,7 +120,7 @@ def submit(
         row = lora_queries.find_lora_row(session, lora)
         name, subject = f"{row.subject}@v{row.version}", row.subject
     request = make_request(workspace, subject=subject, lora=name, hub=hub, repo=repo, visibility=visibility)
-    return jobs.enqueue(workspace, "publish", [request], subject=subject, target=name)
+    return lifecycle.enqueue(workspace, "publish", [request], subject=subject, target=name)
 
 
 async def stage(context: StageContext, request: PublishRequest) -> Mapping[str, object]:
@@ -186,7 +186,7 @@ def card_of(workspace: Workspace, name: str, repo: str) -> tuple[CardFacts, dict
         photos = (
             session.scalar(select(DatasetRow.photos).where(DatasetRow.digest == training.dataset)) if training else 0
         )
-        facts = reading.subject_facts(subject)
+        facts = subject_queries.subject_facts(subject)
     shown = {f"{sample.step:06d}-{sample.position}.png": sample for sample in samples}
     settings = dict(training.recipe) if training else {}
     if lora.step is not None:

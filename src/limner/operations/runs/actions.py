@@ -63,9 +63,9 @@ class Runs(Facet):
         All options are checked before anything runs: whether the lora fits the generator and can get there, and what
         it costs in all (ConsentNeeded). ``what_if``: give the plans and the price instead.
         """
-        from limner.operations.runs import submission as whole
+        from limner.operations.runs import submission as runs
 
-        return self._started(whole.submit(self._workspace, slug, photos, prompts, yes=yes, what_if=what_if, **options))
+        return self._started(runs.submit(self._workspace, slug, photos, prompts, yes=yes, what_if=what_if, **options))
 
     @overload
     def resume(self, job: Job | str, *, yes: bool = False, what_if: Literal[True]) -> WhatIf: ...

@@ -10,7 +10,7 @@ from limner.money.sums import total
 from limner.operations.generations import queries as generation_queries
 from limner.operations.generations.request import GenerateRequest
 from limner.operations.home.workspace import Workspace
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.operations.jobs import queries as job_queries
 from limner.operations.trainings.request import TrainRequest
 from limner.records import Job, WhatIf
@@ -46,7 +46,7 @@ def resume(workspace: Workspace, job: str, *, yes: bool = False, what_if: bool =
     cost = total(trainings.estimate(workspace, one) for one in training)
     check_consent(cost, workspace.settings.consent_above, yes=yes)
     with workspace.database.write() as session:
-        again = jobs.resume_job(session, session.get_one(JobRow, found.id))
+        again = lifecycle.resume_job(session, session.get_one(JobRow, found.id))
         waits = found.kind == "import" or any(trainings.waits(workspace, one) for one in training)
         submitter.submit(session, again.id, len(again.request["stages"]), waits=waits)
         return job_queries.to_job(again)
@@ -54,16 +54,15 @@ def resume(workspace: Workspace, job: str, *, yes: bool = False, what_if: bool =
 
 def _what_if(workspace: Workspace, kind: str, stages: Sequence[TrainRequest | GenerateRequest]) -> WhatIf:
     """What the stages that are left would do, and cost at most."""
-    from limner.operations.generations import submission as generating
-    from limner.operations.payments import preflight as asking
-    from limner.operations.payments import purchases as paying
-    from limner.operations.runs import submission as whole
+    from limner.operations.generations import submission as generations
+    from limner.operations.payments import preflight, purchases
+    from limner.operations.runs import submission as runs
 
     if kind != "generate":
-        return asking.what_if(*whole.plans(workspace, stages))
+        return preflight.what_if(*runs.plans(workspace, stages))
     steps = []
     for one in stages:
         if isinstance(one, GenerateRequest):
-            done = paying.given_up(workspace, one.generation) | generation_queries.drawn(workspace, one.generation)
-            steps.append(generating.plans(workspace, one, done=done))
-    return asking.what_if(*steps)
+            done = purchases.given_up(workspace, one.generation) | generation_queries.drawn(workspace, one.generation)
+            steps.append(generations.plans(workspace, one, done=done))
+    return preflight.what_if(*steps)

@@ -20,7 +20,7 @@ from limner.hubs.granting import Granting
 from limner.money.prices import estimate_pictures, estimate_training, usd
 from limner.money.sums import total
 from limner.operations.home.workspace import Workspace
-from limner.operations.subjects import queries as reading
+from limner.operations.subjects import queries as subject_queries
 from limner.records import Route, RouteStep
 from limner.settings import Settings
 from limner.training.recipe import preset
@@ -70,7 +70,7 @@ def routes(workspace: Workspace, *, base: str = "", subject: str = "") -> list[R
     kind = None
     if subject:
         with workspace.database.read() as session:
-            kind = SubjectKind(reading.find_subject_row(session, subject).kind)
+            kind = SubjectKind(subject_queries.find_subject_row(session, subject).kind)
     row = find_base(base or workspace.settings.base)
     trainers, hubs, generators = (_parts(workspace, kind, does, row) for does in ("train", "keep", "generate"))
     found = [

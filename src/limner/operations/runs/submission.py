@@ -11,18 +11,16 @@ from typing import Any
 from limner.errors import InputRefused
 from limner.money.sums import total
 from limner.operations.datasets.job import FreezeOptions, FreezeRequest
-from limner.operations.generations import orders as ordering
-from limner.operations.generations import reach
-from limner.operations.generations import submission as generating
+from limner.operations.generations import orders, reach
+from limner.operations.generations import submission as generations
 from limner.operations.generations.request import GenerateRequest
 from limner.operations.home.workspace import Workspace
-from limner.operations.jobs import lifecycle as jobs
-from limner.operations.payments import ledger as costs
-from limner.operations.payments import preflight as asking
+from limner.operations.jobs import lifecycle
+from limner.operations.payments import ledger, preflight
 from limner.operations.photos import job as intake
-from limner.operations.publications import job as publishing
+from limner.operations.publications import job as publication_job
 from limner.operations.publications.job import PublishRequest
-from limner.operations.subjects import queries as reading
+from limner.operations.subjects import queries as subject_queries
 from limner.operations.trainings import submission as trainings
 from limner.operations.trainings.request import TrainRequest
 from limner.records import Job, WhatIf
@@ -52,23 +50,23 @@ def submit(
     that the base can be trained, that the lora can get to the generator, and what all of it costs.
     """
     with workspace.database.read() as session:
-        kind = reading.find_subject_row(session, slug).kind
+        kind = subject_queries.find_subject_row(session, slug).kind
     training = trainings.make_request(workspace, subject=slug, kind=kind, **dict(train or {}))
-    publication = publishing.make_request(workspace, subject=slug, **dict(publish or {}))
+    publication = publication_job.make_request(workspace, subject=slug, **dict(publish or {}))
     drawing = {"base": training.base, **dict(generate or {})}
     scale = float(drawing.pop("scale", 1.0))
-    loras = [("", scale), *(generating.parse_lora(words) for words in drawing.pop("loras", ()))]
+    loras = [("", scale), *(generations.parse_lora(words) for words in drawing.pop("loras", ()))]
     pictures: list[GenerateRequest] = []
     for prompt in prompts:
         for some in ([], loras) if with_base else (loras,):
-            request = generating.make_request(workspace, prompt=prompt, loras=some, **drawing)
+            request = generations.make_request(workspace, prompt=prompt, loras=some, **drawing)
             pictures.append(replace(request, subject=slug))
     for request in pictures:
         _refuse_unreachable(workspace, training, publication, request)
     if what_if:
-        return asking.what_if(*plans(workspace, [training, *pictures]))
-    cost = total([trainings.estimate(workspace, training), *(generating.estimate(workspace, one) for one in pictures)])
-    costs.allow(workspace, cost, subject=slug, yes=yes, what="whole run")
+        return preflight.what_if(*plans(workspace, [training, *pictures]))
+    cost = total([trainings.estimate(workspace, training), *(generations.estimate(workspace, one) for one in pictures)])
+    ledger.allow(workspace, cost, subject=slug, yes=yes, what="whole run")
     options = {"base": training.base, "resolution": training.recipe.resolution, **dict(freeze or {})}
     stages = [
         intake.make_request(slug, paths, captions),
@@ -78,7 +76,7 @@ def submit(
         *pictures,
     ]
     waits = trainings.waits(workspace, training)
-    return jobs.enqueue(workspace, "run", stages, subject=slug, target=training.training, waits=waits)
+    return lifecycle.enqueue(workspace, "run", stages, subject=slug, target=training.training, waits=waits)
 
 
 def _refuse_unreachable(
@@ -91,7 +89,7 @@ def _refuse_unreachable(
     trainer = workspace.back_ends.trainer(training.trainer).describe()
     public = publication.visibility is Visibility.PUBLIC
     out_of_reach: list[BackEnd] = []
-    for name in generating.generators_of(request.generator):
+    for name in generations.generators_of(request.generator):
         about = workspace.back_ends.generator(name).describe()
         at_home = Reach.HOSTED in about.reach and bool(about.vendor) and about.vendor == trainer.vendor
         opened = reach.grants(hub) and Reach.URL in about.reach
@@ -99,7 +97,7 @@ def _refuse_unreachable(
             return
         out_of_reach.append(about)
     if request.publish_if_needed:
-        publishing.refuse_without_consent(workspace, request.subject)
+        publication_job.refuse_without_consent(workspace, request.subject)
         return
     raise InputRefused(
         f"{out_of_reach[0].title} fetches loras from an address that anyone can read; on the hub "
@@ -123,7 +121,7 @@ def plans(
     return [
         [_training_plan(workspace, one)]
         if isinstance(one, TrainRequest)
-        else [_picture_plan(workspace, one, name) for name in generating.generators_of(one.generator)]
+        else [_picture_plan(workspace, one, name) for name in generations.generators_of(one.generator)]
         for one in stages
     ]
 
@@ -132,6 +130,6 @@ async def _picture_plan(workspace: Workspace, request: GenerateRequest, name: st
     """The plan of pictures with a lora that is yet to be made: it has no file, address or digest so far."""
     generator = workspace.back_ends.generator(name)
     about = generator.describe()
-    drawing = await asyncio.to_thread(ordering.find_drawing, workspace, request, [about])
+    drawing = await asyncio.to_thread(orders.find_drawing, workspace, request, [about])
     plan = await generator.plan(drawing.order(about, among="," in request.generator))
     return replace(plan, findings=tuple(one for one in plan.findings if one.code not in reach.ADDRESS_CODES))

@@ -13,7 +13,7 @@ from limner.errors import Conflict, InputRefused, NameRefused
 from limner.operations.home.facet import Facet
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import queries as job_queries
-from limner.operations.subjects import queries as reading
+from limner.operations.subjects import queries as subject_queries
 from limner.operations.subjects.queries import find_subject_row, to_subject
 from limner.plain_text import fit_for_terminal, plain_name
 from limner.records import (
@@ -83,7 +83,7 @@ class Subjects(Facet):
             if consent is not None:
                 session.add(_consent_row(slug, consent))
                 session.flush()
-            record = reading.to_subject(session, row)
+            record = subject_queries.to_subject(session, row)
         return replace(record, findings=findings)
 
     def all(self) -> list[Subject]:
@@ -115,7 +115,7 @@ class Subjects(Facet):
                 running.setdefault(job.subject or "", []).append(job_queries.to_job(job))
             return [
                 SubjectCard(
-                    subject=reading.to_subject(session, row),
+                    subject=subject_queries.to_subject(session, row),
                     images=drawn.get(row.slug, (0, None))[0],
                     image=liked.get(row.slug) or drawn.get(row.slug, (0, None))[1],
                     photo=photos.get(row.slug, ""),
@@ -165,19 +165,19 @@ class Subjects(Facet):
     def record_consent(self, slug: str, consent: Consent) -> Subject:
         """Put on record who agreed to what; an earlier consent stays on record as withdrawn."""
         with self._workspace.database.write() as session:
-            row = reading.find_subject_row(session, slug)
+            row = subject_queries.find_subject_row(session, slug)
             _withdraw(session, slug)
             session.add(_consent_row(slug, consent))
             session.flush()
-            return reading.to_subject(session, row)
+            return subject_queries.to_subject(session, row)
 
     def withdraw_consent(self, slug: str) -> Subject:
         """Note that the consent was withdrawn; erase or unpublish what should not stay."""
         with self._workspace.database.write() as session:
-            row = reading.find_subject_row(session, slug)
+            row = subject_queries.find_subject_row(session, slug)
             _withdraw(session, slug)
             session.flush()
-            return reading.to_subject(session, row)
+            return subject_queries.to_subject(session, row)
 
 
 def find_kind(kind: SubjectKind | str) -> SubjectKind:

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from limner.catalog import find_base
 from limner.errors import NotFound
-from limner.operations import ids as lookups
+from limner.operations import ids
 from limner.operations.datasets import queries as dataset_queries
-from limner.operations.home import blob_erasure as erasing
+from limner.operations.home import blob_erasure
 from limner.operations.home.facet import Facet
 from limner.operations.home.scratch import scratch
 from limner.operations.home.workspace import Workspace
@@ -22,7 +22,7 @@ from limner.operations.ids import by_id
 from limner.operations.jobs.actions import Jobs
 from limner.operations.loras import queries as lora_queries
 from limner.operations.loras.versions import add_lora
-from limner.operations.payments import ledger as costs
+from limner.operations.payments import ledger
 from limner.operations.trainings.artifacts import log_file
 from limner.operations.trainings.queries import to_training
 from limner.options import TrainOptions
@@ -94,15 +94,15 @@ class Trainings(Facet):
 
         Nothing is sent and nothing frozen. The options are those of ``start``; a setting that cannot be used is named.
         """
-        from limner.operations.trainings import offers as training_choices
+        from limner.operations.trainings import offers as training_offers
 
-        return training_choices.choices(self._workspace, slug, **options)
+        return training_offers.choices(self._workspace, slug, **options)
 
     def recipe_fields(self, *, base: str = "", preset: str = "") -> tuple[RecipeField, ...]:
         """Every field of a recipe in words, with what is allowed and its value in the preset."""
-        from limner.operations.trainings import offers as training_choices
+        from limner.operations.trainings import offers as training_offers
 
-        return training_choices.fields(self._workspace, base=base, preset=preset)
+        return training_offers.fields(self._workspace, base=base, preset=preset)
 
     def view(self, training: str) -> TrainingRun:
         """One training with its samples, checkpoints, cost and log."""
@@ -113,7 +113,7 @@ class Trainings(Facet):
         with self._workspace.database.read() as session:
             dataset = session.get(DatasetRow, found.dataset)
             jobs = list(session.scalars(select(JobRow.id).where(JobRow.target == found.id)))
-        lines = [line for job in jobs for line in costs.entries(self._workspace, subject=found.subject, job=job)]
+        lines = [line for job in jobs for line in ledger.entries(self._workspace, subject=found.subject, job=job)]
         mine = [line for line in lines if line.what == "training"]
         return TrainingRun(
             training=found,
@@ -217,7 +217,7 @@ class Trainings(Facet):
                 )
                 row = _picked(session, of, step) or session.scalars(same.order_by(LoraRow.version)).first()
                 if row is None:
-                    erasing.add_blob(session, self._workspace, digest, "application/safetensors", sealed)
+                    blob_erasure.add_blob(session, self._workspace, digest, "application/safetensors", sealed)
                     row = add_lora(session, of.subject, facts, picked_from=of.id, step=step)
                 elif row.digest != digest and session.get(BlobRow, digest) is None:
                     self._workspace.blobs.remove(digest)  # the same weights under another header: not needed
@@ -250,7 +250,7 @@ def find_checkpoint(session: Session, name: str) -> tuple[TrainingRow, Checkpoin
     match = NAME.fullmatch(name.strip())
     training: TrainingRow | None = None
     if match:
-        training = lookups.by_id(session, "training", TrainingRow, match["training"])
+        training = ids.by_id(session, "training", TrainingRow, match["training"])
     if match is None or training is None:
         raise NotFound(f"There is no training of the name '{name}'.", remedy="`limner trainings list`.", thing=name)
     query = select(CheckpointRow).where(CheckpointRow.training == training.id)

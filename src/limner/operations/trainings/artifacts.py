@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
-from limner.operations.home import blob_erasure as erasing
+from limner.operations.home import blob_erasure
 from limner.operations.home.workspace import Workspace
 from limner.store.models import CheckpointRow, CurvePointRow, SampleRow
 from limner.training.trainer import TrainingReport
@@ -84,12 +84,12 @@ def add_rows(
 ) -> None:
     """The rows of stored checkpoints, and of samples with their positions, unless they are there."""
     for step, path in checkpoints:
-        erasing.add_blob(session, workspace, digests[path], "application/safetensors", path)
+        blob_erasure.add_blob(session, workspace, digests[path], "application/safetensors", path)
         session.execute(
             insert(CheckpointRow).values(training=training, step=step, digest=digests[path]).on_conflict_do_nothing()
         )
     for position, sample in samples:
-        erasing.add_blob(session, workspace, digests[sample.path], "image/png", sample.path)
+        blob_erasure.add_blob(session, workspace, digests[sample.path], "image/png", sample.path)
         session.execute(
             insert(SampleRow)
             .values(
@@ -126,7 +126,7 @@ class Curves:
         known, newest = self._known[curve], dict(points)
         rows = CurvePointRow.training == self._training, CurvePointRow.curve == curve
         gone = [step for step in known if step >= points[0][0] and known[step] != newest.get(step)]
-        for some in erasing.portions(gone):
+        for some in blob_erasure.portions(gone):
             session.execute(delete(CurvePointRow).where(*rows, CurvePointRow.step.in_(some)))
         for step in gone:
             del known[step]

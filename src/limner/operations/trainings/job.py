@@ -23,10 +23,9 @@ from limner.findings import refuse
 from limner.loras.checks.validation import validate
 from limner.loras.file.metadata import lora_metadata, seal
 from limner.operations.datasets import queries as dataset_queries
-from limner.operations.home import blob_erasure as erasing
+from limner.operations.home import blob_erasure
 from limner.operations.home.workspace import Workspace
-from limner.operations.jobs import lifecycle as jobs
-from limner.operations.jobs import wakeups
+from limner.operations.jobs import lifecycle, wakeups
 from limner.operations.jobs.context import StageContext
 from limner.operations.loras.normalise import in_our_naming
 from limner.operations.loras.versions import add_lora
@@ -250,7 +249,7 @@ def _fail(context: StageContext, training: str, state: JobState, failure: Except
         row = session.get(TrainingRow, training)
         if row is not None:
             _end(session, row, context.job, state)
-            row.error = jobs.as_error(failure)
+            row.error = lifecycle.as_error(failure)
 
 
 def _end(session: Session, row: TrainingRow, job: str, state: JobState) -> None:
@@ -283,7 +282,7 @@ def _keep(
     paths = [path for _, path in collected.checkpoints] + [sample.path for _, sample in samples]
     digests = {path: workspace.blobs.put(path) for path in paths}
     with workspace.database.write() as session:
-        erasing.add_blob(session, workspace, sealed_digest, "application/safetensors", sealed)
+        blob_erasure.add_blob(session, workspace, sealed_digest, "application/safetensors", sealed)
         add_rows(session, workspace, order.id, digests, collected.checkpoints, samples)
         lora = add_lora(session, request.subject, facts, training=order.id, hosted=dict(collected.hosted))
         row = session.get_one(TrainingRow, order.id)

@@ -20,11 +20,11 @@ from limner.money.budgets import check_budgets
 from limner.money.consent import check_consent
 from limner.operations.datasets import queries as dataset_queries
 from limner.operations.home.workspace import Workspace
-from limner.operations.payments import ledger as costs
+from limner.operations.payments import ledger
 from limner.operations.photos import queries as photo_queries
 from limner.operations.photos.caption_health import cut_captions
-from limner.operations.subjects import queries as reading
-from limner.operations.trainings import job as training_stage
+from limner.operations.subjects import queries as subject_queries
+from limner.operations.trainings import job as training_job
 from limner.operations.trainings import submission as trainings
 from limner.operations.trainings.request import TrainRequest
 from limner.records import RecipeField, Subject, TrainerChoice, TrainingChoices
@@ -73,9 +73,9 @@ def choices(
     """
     row = find_base(base or workspace.settings.base)
     with workspace.database.read() as session:
-        found = reading.find_subject_row(session, slug)
-        subject = reading.to_subject(session, found)
-        facts = reading.subject_facts(found)
+        found = subject_queries.find_subject_row(session, slug)
+        subject = subject_queries.to_subject(session, found)
+        facts = subject_queries.subject_facts(found)
         photos = session.execute(
             select(PhotoRow, BlobRow).join(BlobRow, BlobRow.digest == PhotoRow.digest).where(PhotoRow.subject == slug)
         ).all()
@@ -106,7 +106,7 @@ def choices(
         recipe=recipe,
         sample_prompts=tuple(others.get("sample_prompts") or ()),
     )
-    budgets = costs.budgets(workspace, slug)
+    budgets = ledger.budgets(workspace, slug)
     offered = sorted(
         (_choice(workspace, replace(request, trainer=one), manifest, budgets) for one in plugins.names(GROUP)),
         key=lambda one: (not one.usable, one.cost, one.trainer),
@@ -201,7 +201,7 @@ def _choice(
     said: list[Finding] = []
     serves = not about.bases or request.base in about.bases
     try:
-        order = training_stage.order_of(workspace, request, manifest)
+        order = training_job.order_of(workspace, request, manifest)
         # That there are no photos is said once.
         said = [one for one in trainer.check(order) if one.code not in ("dataset", "photos")]
         if serves and not any(one.code in ("trainer", "base") for one in said if one.severity is Severity.REFUSAL):

@@ -14,16 +14,15 @@ from limner.catalog import find_base
 from limner.errors import Conflict, InputRefused, NotFound, RecipeRefused
 from limner.findings import refuse
 from limner.money.consent import check_consent
-from limner.operations.datasets import job as freezing
+from limner.operations.datasets import job as dataset_job
 from limner.operations.datasets import queries as dataset_queries
 from limner.operations.datasets.job import FreezeOptions
 from limner.operations.home.workspace import Workspace
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.operations.jobs import queries as job_queries
-from limner.operations.payments import ledger as costs
-from limner.operations.payments import preflight as asking
-from limner.operations.subjects import queries as reading
-from limner.operations.trainings import job as training_stage
+from limner.operations.payments import ledger, preflight
+from limner.operations.subjects import queries as subject_queries
+from limner.operations.trainings import job as training_job
 from limner.operations.trainings.request import TrainRequest
 from limner.records import Job, WhatIf
 from limner.store.models import DatasetRow, JobRow, TrainingRow
@@ -65,7 +64,7 @@ def make_request(
         )
     return TrainRequest(
         subject=subject,
-        training=jobs.new_id("training"),
+        training=lifecycle.new_id("training"),
         base=row.id,
         trainer=trainer,
         recipe=recipe,
@@ -92,7 +91,7 @@ def submit(
     enqueued and nothing sent that costs: it gives what would be.
     """
     with workspace.database.read() as session:
-        kind = reading.find_subject_row(session, slug).kind
+        kind = subject_queries.find_subject_row(session, slug).kind
         manifest = dataset_queries.to_dataset(dataset_of(session, slug, dataset)).manifest if dataset else None
     request = make_request(workspace, subject=slug, kind=kind, **options)
     trainer = workspace.back_ends.trainer(request.trainer)
@@ -104,21 +103,21 @@ def submit(
         allow_few=allow_few,
     )
     if what_if:
-        manifest = manifest or freezing.would_freeze(workspace, slug, how)[0]
-        return asking.what_if([trainer.plan(training_stage.order_of(workspace, request, manifest))])
-    manifest = manifest or freezing.freeze(workspace, slug, how).manifest
+        manifest = manifest or dataset_job.would_freeze(workspace, slug, how)[0]
+        return preflight.what_if([trainer.plan(training_job.order_of(workspace, request, manifest))])
+    manifest = manifest or dataset_job.freeze(workspace, slug, how).manifest
     request = replace(request, dataset=manifest.digest)
-    order = training_stage.order_of(workspace, request, manifest)
+    order = training_job.order_of(workspace, request, manifest)
     _check(trainer, order)
-    costs.allow(workspace, trainer.estimate(order), subject=slug, yes=yes, what="training")
-    return jobs.enqueue(
+    ledger.allow(workspace, trainer.estimate(order), subject=slug, yes=yes, what="training")
+    return lifecycle.enqueue(
         workspace,
         "train",
         [request],
         subject=slug,
         target=request.training,
         waits=waits(workspace, request),
-        first=partial(training_stage.add_row, request=request, dataset=manifest.digest),
+        first=partial(training_job.add_row, request=request, dataset=manifest.digest),
     )
 
 
@@ -131,7 +130,7 @@ def dataset_of(session: Session, slug: str, name: str) -> DatasetRow:
 
 
 def _check(trainer: Trainer, order: TrainingOrder) -> None:
-    asking.refuse_unready(trainer.describe())
+    preflight.refuse_unready(trainer.describe())
     refuse(trainer.check(order), RecipeRefused)
 
 
@@ -139,15 +138,15 @@ def order_without_photos(workspace: Workspace, request: TrainRequest) -> tuple[T
     """A request's trainer and order while no dataset is there yet: enough to say what it would cost and send."""
     trainer = workspace.back_ends.trainer(request.trainer)
     with workspace.database.read() as session:
-        subject = reading.subject_facts(reading.find_subject_row(session, request.subject))
+        subject = subject_queries.subject_facts(subject_queries.find_subject_row(session, request.subject))
     unknown = DatasetManifest("", subject, request.recipe.resolution, ())
-    return trainer, training_stage.order_of(workspace, request, unknown)
+    return trainer, training_job.order_of(workspace, request, unknown)
 
 
 def estimate(workspace: Workspace, request: TrainRequest) -> Estimate:
     """What a training will cost of which no dataset is there yet. NotReady: the trainer lacks something here."""
     trainer, order = order_without_photos(workspace, request)
-    asking.refuse_unready(trainer.describe())
+    preflight.refuse_unready(trainer.describe())
     return trainer.estimate(order)
 
 
@@ -166,7 +165,7 @@ def resume(workspace: Workspace, training: str, *, yes: bool = False, what_if: b
     if what_if:
         with workspace.database.read() as session:
             trainer, order = _of_stopped(workspace, session, _stopped(session, training))
-        return asking.what_if([trainer.plan(order)])
+        return preflight.what_if([trainer.plan(order)])
     submitter = workspace.submitter
     with workspace.database.write() as session:
         request = _stopped(session, training)
@@ -175,7 +174,7 @@ def resume(workspace: Workspace, training: str, *, yes: bool = False, what_if: b
         last = session.scalars(
             select(JobRow).where(JobRow.target == training).order_by(JobRow.created_at.desc()).limit(1)
         ).first()
-        job = jobs.add_job(
+        job = lifecycle.add_job(
             session,
             kind="train",
             stages=[request],
@@ -185,7 +184,7 @@ def resume(workspace: Workspace, training: str, *, yes: bool = False, what_if: b
         )
         submitter.submit(session, job.id, 1, waits=waits(workspace, request))
         if last is not None:
-            jobs.note_resumed(last, job)
+            lifecycle.note_resumed(last, job)
         return job_queries.to_job(job)
 
 
@@ -206,11 +205,11 @@ def _stopped(session: Session, training: str) -> TrainRequest:
         sample_prompts=tuple(row.sample_prompts),
         reopen=True,
     )
-    jobs.refuse_twice(session, training, [request])
+    lifecycle.refuse_twice(session, training, [request])
     return request
 
 
 def _of_stopped(workspace: Workspace, session: Session, request: TrainRequest) -> tuple[Trainer, TrainingOrder]:
     trainer = workspace.back_ends.trainer(request.trainer)
     manifest = dataset_queries.to_dataset(session.get_one(DatasetRow, request.dataset)).manifest
-    return trainer, training_stage.order_of(workspace, request, manifest)
+    return trainer, training_job.order_of(workspace, request, manifest)

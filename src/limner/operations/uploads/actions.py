@@ -19,9 +19,9 @@ from sqlalchemy.orm import Session
 from limner.errors import Conflict, InputRefused, NotFound
 from limner.operations.home.facet import Facet
 from limner.operations.home.workspace import Workspace
-from limner.operations.jobs import lifecycle as jobs
+from limner.operations.jobs import lifecycle
 from limner.operations.jobs import queries as job_queries
-from limner.operations.subjects import queries as reading
+from limner.operations.subjects import queries as subject_queries
 from limner.operations.uploads.receiver import DigestDiffers, Receiver, Room, Spool
 from limner.operations.uploads.request import IntakeRequest
 from limner.operations.uploads.safe_layout import Drop, lay_out, shown_name
@@ -42,7 +42,7 @@ class Uploads(Facet):
     def open(self, slug: str) -> UploadBatch:
         """A new, empty batch for a subject; what was left too long by others is deleted on the way."""
         with self._workspace.database.read() as session:
-            reading.find_subject_row(session, slug)
+            subject_queries.find_subject_row(session, slug)
         self.sweep()
         # The worker is awake by the time the files are here.
         self._workspace.ensure_worker()
@@ -148,7 +148,7 @@ class Uploads(Facet):
             return session.get_one(UploadRow, found), int(count)
         if not count:
             # Otherwise there are files of the subject, which would have gone with it.
-            reading.find_subject_row(session, row.subject)
+            subject_queries.find_subject_row(session, row.subject)
         elif subject != row.subject:
             raise Conflict("The batch is another subject's.", remedy="Open a batch of its own.", thing=row.batch)
         if job:
@@ -193,7 +193,7 @@ class Uploads(Facet):
     def pending(self, slug: str) -> list[UploadBatch]:
         """The subject's batches that were not taken in yet, oldest first."""
         with self._workspace.database.read() as session:
-            reading.find_subject_row(session, slug)
+            subject_queries.find_subject_row(session, slug)
             query = select(UploadRow).where(UploadRow.subject == slug, UploadRow.job == "")
             found: dict[str, list[Upload]] = {}
             for row in session.scalars(query.order_by(UploadRow.created_at, UploadRow.position)):
@@ -205,7 +205,7 @@ class Uploads(Facet):
         asked = set(digests)
         source = PhotoRow.report["source_digest"].as_string()
         with self._workspace.database.read() as session:
-            reading.find_subject_row(session, slug)
+            subject_queries.find_subject_row(session, slug)
             rows = session.execute(select(source, PhotoRow.digest).where(PhotoRow.subject == slug)).all()
         return {said: photo for said, photo in rows if said and said in asked}
 
@@ -306,7 +306,7 @@ class Uploads(Facet):
                 replace_captions=replace_captions,
                 captions_from_photos=captions_from_photos,
             )
-            job = jobs.add_job(session, kind="intake", stages=[request], subject=slug)
+            job = lifecycle.add_job(session, kind="intake", stages=[request], subject=slug)
             for row in rows:
                 row.job = job.id
             submitter.submit(session, job.id, 1)

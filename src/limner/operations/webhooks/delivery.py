@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 
 from limner.operations.home.change_counter import Changes
 from limner.operations.home.workspace import Workspace
-from limner.operations.webhooks import messages as notifying
+from limner.operations.webhooks import messages as webhook_messages
 from limner.store.models import JobRow, now
 from limner.store.web_models import DeliveryRow, EventRow, WebhookRow
 
@@ -88,9 +88,9 @@ def _deliver(workspace: Workspace, delivery: int) -> bool:
 
 
 def _send(workspace: Workspace, webhook: WebhookRow, event: EventRow, job: JobRow) -> tuple[int | None, str]:
-    body = notifying.message_body(event, job)
-    message = notifying.message_id(workspace, event.id)
-    return notifying.send(workspace, webhook.id, webhook.url, message, body, seconds=SECONDS)
+    body = webhook_messages.message_body(event, job)
+    message = webhook_messages.message_id(workspace, event.id)
+    return webhook_messages.send(workspace, webhook.id, webhook.url, message, body, seconds=SECONDS)
 
 
 def _record(workspace: Workspace, delivery: int, webhook: str, status: int | None, note: str) -> None:
@@ -107,7 +107,7 @@ def _record(workspace: Workspace, delivery: int, webhook: str, status: int | Non
                 target.active = False
             row.state = "given-up"
             session.flush()
-            notifying.give_up(session, webhook, "The address answered 410: it wants no more messages.")
+            webhook_messages.give_up(session, webhook, "The address answered 410: it wants no more messages.")
         elif row.attempts > len(PAUSES):
             row.state = "given-up"
         else:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from limner.blocking import run_now
 from limner.errors import LimnerError
-from limner.operations.home import signing_key as keys
+from limner.operations.home import signing_key
 from limner.operations.home.workspace import Workspace
 from limner.settings import Settings
 from limner.store.models import JobRow, now
@@ -38,13 +38,13 @@ log = logging.getLogger(__name__)
 
 def secret_of(workspace: Workspace, webhook: str) -> str:
     """The secret that a webhook's messages are signed with."""
-    derived = keys.derived(keys.home_key(workspace.home), "webhook", webhook)
+    derived = signing_key.derived(signing_key.home_key(workspace.home), "webhook", webhook)
     return f"whsec_{base64.b64encode(derived).decode()}"
 
 
 def message_id(workspace: Workspace, event: int) -> str:
     """The id of an event's message: the same in every attempt, and no other home's."""
-    return f"msg_{keys.derived(keys.home_key(workspace.home), 'message', str(event)).hex()[:24]}"
+    return f"msg_{signing_key.derived(signing_key.home_key(workspace.home), 'message', str(event)).hex()[:24]}"
 
 
 def message_body(event: EventRow, job: JobRow) -> bytes:

@@ -20,7 +20,7 @@ import httpx2
 
 from limner._version import __version__
 from limner.errors import LimnerError, VendorBusy, VendorFailed
-from limner.vendors.http import errors as refusals
+from limner.vendors.http import errors as vendor_errors
 from limner.vendors.http.answers import Answer, message_of, read_json
 from limner.vendors.http.backoff import retry_delay
 from limner.vendors.http.decompression_limit import Swells, refuse_swelling
@@ -144,7 +144,7 @@ class VendorClient:
             said = answer or Answer(0, {}, None)
             delay = retry_delay(said.status, said.headers, said.json, attempt)
             if delay > MOST_WAIT:
-                raise refusals.asks_too_long(self.vendor, delay)
+                raise vendor_errors.asks_too_long(self.vendor, delay)
             again = answer is not None and answer.status == 429
             if again and turn.at - first < PATIENCE:
                 # The limiter waits, for this call and all others; a held call is no failed one.
@@ -187,7 +187,7 @@ class VendorClient:
     async def _turn(self, again: bool) -> Turn:
         asked = self.limiter.paused_for
         if asked > MOST_WAIT:
-            raise refusals.asks_too_long(self.vendor, asked)
+            raise vendor_errors.asks_too_long(self.vendor, asked)
         return await self.limiter.turn(again=again, pause=lambda seconds: pause(seconds))
 
     async def _attempt(self, call: _Call, turn: Turn) -> tuple[Answer | None, LimnerError | None]:
@@ -206,25 +206,27 @@ class VendorClient:
             if not (300 <= answer.status < 400 and location and call.expect_json):
                 return answer, self._verdict(call, answer)
             if call.method not in ("GET", "HEAD") or call.paid:
-                sure = not call.paid or refusals.surely_refused(self.vendor, answer)
-                failed = refusals.moved(self.vendor, answer)
-                return None, failed if sure else refusals.lost(self.vendor, f"it answered {answer.status}")
+                sure = not call.paid or vendor_errors.surely_refused(self.vendor, answer)
+                failed = vendor_errors.moved(self.vendor, answer)
+                return None, failed if sure else vendor_errors.lost(self.vendor, f"it answered {answer.status}")
             following = urljoin(url, location)
             authorised = authorised and _same_host(url, following)
             url = following
-        return None, refusals.moved(self.vendor, answer)
+        return None, vendor_errors.moved(self.vendor, answer)
 
     def _unanswered(self, call: _Call, url: str, failure: Exception) -> LimnerError:
         """What a request without a whole answer means."""
         if isinstance(failure, _NOT_SENT):
-            return refusals.unreachable(self.vendor, url, failure)
+            return vendor_errors.unreachable(self.vendor, url, failure)
         if isinstance(failure, httpx2.InvalidURL):
-            return refusals.no_address(self.vendor, url)
+            return vendor_errors.no_address(self.vendor, url)
         if call.paid:
-            return refusals.lost(self.vendor, str(failure) if isinstance(failure, Swells) else type(failure).__name__)
+            return vendor_errors.lost(
+                self.vendor, str(failure) if isinstance(failure, Swells) else type(failure).__name__
+            )
         if isinstance(failure, Swells):
-            return refusals.too_much(self.vendor, url, failure)
-        return refusals.unreachable(self.vendor, url, failure)
+            return vendor_errors.too_much(self.vendor, url, failure)
+        return vendor_errors.unreachable(self.vendor, url, failure)
 
     async def _exchange(self, call: _Call, url: str, authorised: bool) -> Answer:
         """One request and its answer, read within DEADLINE; for a large request that begins with the answer's head."""
@@ -257,11 +259,11 @@ class VendorClient:
             if not call.expect_json or answer.json is not None or answer.status == 204:
                 return None
             if call.paid:
-                return refusals.lost(self.vendor, "it cannot be read")
-            return refusals.not_understood(self.vendor, answer)
-        if call.paid and not refusals.surely_refused(self.vendor, answer):
-            return refusals.lost(self.vendor, f"it answered {answer.status}")
-        return (call.describe(answer) if call.describe else None) or refusals.refusal(self.vendor, answer)
+                return vendor_errors.lost(self.vendor, "it cannot be read")
+            return vendor_errors.not_understood(self.vendor, answer)
+        if call.paid and not vendor_errors.surely_refused(self.vendor, answer):
+            return vendor_errors.lost(self.vendor, f"it answered {answer.status}")
+        return (call.describe(answer) if call.describe else None) or vendor_errors.refusal(self.vendor, answer)
 
     def _authorisation(self, authorised: bool) -> dict[str, str]:
         if not authorised or self._token is None:
