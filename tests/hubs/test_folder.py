@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 from limner.errors import Conflict, NameRefused, NotFound, StorageFailed
 from limner.hubs.card import card_header
 from limner.hubs.folder.hub import FolderHub
+from limner.hubs.folder.repo import FolderRepo
 from limner.hubs.hub import WEIGHTS_NAME, LoraPackage
 from limner.hubs.repo_names import check_picture_name, check_repo
 from limner.settings import Settings
@@ -248,6 +251,26 @@ def test_killed_at_any_moment_it_shows_the_old_or_the_new(
     assert seen > 0
     folder_hub.delete("ann/jane")
     assert everything(folder_hub) == set()
+
+
+def test_the_visible_name_never_leads_to_a_revision_that_goes(
+    folder_hub: FolderHub, pack: Packer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between a new state and its link, then killed again while that is put right."""
+    publish(folder_hub, pack())
+    repo = FolderRepo(folder_hub.root, "ann", "jane")
+    [main] = (repo.folder / "revisions").iterdir()
+    shutil.copytree(main, main.with_name("0" * 40))
+    repo.visible.unlink()
+    repo.visible.symlink_to(os.path.relpath(main.with_name("0" * 40), repo.visible.parent))
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(FolderRepo, "_discard", interrupt)
+        repo.tidy()
+    assert repo.visible_revision() == main.name
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_deletion_that_was_killed_is_ended_by_the_next_one(folder_hub: FolderHub, pack: Packer) -> None:

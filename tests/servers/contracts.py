@@ -154,7 +154,9 @@ class Validated:
 def _only_bytes(error: BaseException) -> bool:
     """Whether all that is wrong is that a file of a form is bytes, where the description says string."""
     details = [str(one).splitlines()[0] for one in getattr(error.__cause__, "schema_errors", ())]
-    return bool(details) and all(one.startswith("b'") and one.endswith("is not of type 'string'") for one in details)
+    return bool(details) and all(
+        one.startswith(("b'", 'b"')) and one.endswith("is not of type 'string'") for one in details
+    )
 
 
 def _in_words(error: BaseException) -> str:

@@ -174,7 +174,7 @@ def test_what_a_killed_process_was_erasing_goes_when_a_worker_or_server_starts(s
         in_child(
             studio,
             "from limner.operations.home import blob_erasure\n"
-            "erasing.finish = lambda workspace: os._exit(9)\n"
+            "blob_erasure.finish = lambda workspace: os._exit(9)\n"
             "studio.erasure.erase('carl')",
         )
         with pytest.raises(NotFound):

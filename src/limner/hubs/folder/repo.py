@@ -185,10 +185,11 @@ class FolderRepo:
             if state is not None or not self._state_file.exists():
                 self.remove()
             return
+        # the visible name first: it may still lead to a revision that goes now
+        self._follow(state)
         for folder in (self.folder / "revisions").glob("*"):
             if folder.name not in state.revisions:
                 self._discard(folder)
-        self._follow(state)
 
     def _sweep(self) -> None:
         for path in self.leftovers():
