@@ -16,7 +16,6 @@ from limner.errors import CaptionRefused, InputRefused
 from limner.operations.home import blob_erasure
 from limner.operations.home.facet import Facet
 from limner.operations.home.workspace import Workspace
-from limner.operations.photos import queries as photo_queries
 from limner.operations.photos.queries import base_and_resolution, checked_caption, find_photo_row, to_intakes, to_photo
 from limner.operations.subjects import queries as subject_queries
 from limner.records import (
@@ -107,7 +106,7 @@ class Photos(Facet):
             for row, caption in rows:
                 _caption(row, caption)
             session.flush()
-            return [photo_queries.to_photo(self._workspace, row) for row, _ in rows]
+            return [to_photo(self._workspace, row) for row, _ in rows]
 
     def set_crop(self, slug: str, photo: str, crop: Crop | None) -> PhotoEntry:
         """Choose the part of a photo that is trained on, in its pixels; None leaves the choice to Limner again.
@@ -130,7 +129,7 @@ class Photos(Facet):
             if clean is not None:
                 _caption(row, clean)
             session.flush()
-            return photo_queries.to_photo(self._workspace, row)
+            return to_photo(self._workspace, row)
 
     def proposed_crops(
         self, slug: str, photos: Sequence[str] = (), *, base: str = "", resolution: int | None = None
@@ -165,7 +164,7 @@ class Photos(Facet):
     def get(self, slug: str, photo: str) -> PhotoEntry:
         """One photo of a subject by its digest, or by six or more digits of it."""
         with self._workspace.database.read() as session:
-            return photo_queries.to_photo(self._workspace, find_photo_row(session, slug, photo))
+            return to_photo(self._workspace, find_photo_row(session, slug, photo))
 
     def health(self, slug: str, *, base: str = "", resolution: int | None = None) -> DatasetHealth:
         """How fit the photos are as a set for a training on a base: sizes, shapes, framing, what is alike, captions."""

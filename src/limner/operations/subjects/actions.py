@@ -14,7 +14,6 @@ from limner.operations.home.facet import Facet
 from limner.operations.home.workspace import Workspace
 from limner.operations.jobs import queries as job_queries
 from limner.operations.subjects import queries as subject_queries
-from limner.operations.subjects.queries import find_subject_row, to_subject
 from limner.plain_text import fit_for_terminal, plain_name
 from limner.records import (
     Job,
@@ -89,12 +88,15 @@ class Subjects(Facet):
     def all(self) -> list[Subject]:
         """All subjects, by slug."""
         with self._workspace.database.read() as session:
-            return [to_subject(session, row) for row in session.scalars(select(SubjectRow).order_by(SubjectRow.slug))]
+            return [
+                subject_queries.to_subject(session, row)
+                for row in session.scalars(select(SubjectRow).order_by(SubjectRow.slug))
+            ]
 
     def get(self, slug: str) -> Subject:
         """One subject."""
         with self._workspace.database.read() as session:
-            return to_subject(session, find_subject_row(session, slug))
+            return subject_queries.to_subject(session, subject_queries.find_subject_row(session, slug))
 
     def cards(self) -> list[SubjectCard]:
         """All subjects at a glance, newest first: best picture, counts, and what runs now."""

@@ -18,7 +18,6 @@ from limner.operations.home import blob_erasure
 from limner.operations.home.facet import Facet
 from limner.operations.home.scratch import scratch
 from limner.operations.home.workspace import Workspace
-from limner.operations.ids import by_id
 from limner.operations.jobs.actions import Jobs
 from limner.operations.loras import queries as lora_queries
 from limner.operations.loras.versions import add_lora
@@ -50,7 +49,7 @@ NAME = re.compile(r"(?P<training>training_[0-9a-f]{4,16}|[0-9a-f]{4,16})#(?P<ste
 
 
 class Trainings(Facet):
-    """``studio.trainings``: trainings: started, looked at, gone on with, picked from."""
+    """``studio.trainings``: started, looked at, gone on with, picked from."""
 
     @overload
     def start(
@@ -82,7 +81,7 @@ class Trainings(Facet):
     def get(self, training: str) -> Training:
         """One training."""
         with self._workspace.database.read() as session:
-            row = by_id(session, "training", TrainingRow, training)
+            row = ids.by_id(session, "training", TrainingRow, training)
             if row is None:
                 raise NotFound(
                     f"There is no training '{training}'.", remedy="List them: limner trainings list", thing=training
