@@ -253,6 +253,15 @@ def test_killed_at_any_moment_it_shows_the_old_or_the_new(
     assert everything(folder_hub) == set()
 
 
+def test_the_same_content_again_leaves_a_sound_revision_where_it_is(folder_hub: FolderHub, pack: Packer) -> None:
+    package = pack()
+    publish(folder_hub, package, tag="v1")
+    [revision] = (folder_hub.root / ".limner" / "repos" / "ann" / "jane" / "revisions").iterdir()
+    before = revision.stat().st_ino
+    publish(folder_hub, package, tag="v2")
+    assert revision.stat().st_ino == before
+
+
 def test_the_visible_name_never_leads_to_a_revision_that_goes(
     folder_hub: FolderHub, pack: Packer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

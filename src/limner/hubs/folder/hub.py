@@ -233,7 +233,10 @@ def _digests(package: LoraPackage) -> dict[str, str]:
 
 def _intact(place: FolderRepo, state: State, revision: str) -> bool:
     known = state.revisions.get(revision)
-    return known is not None and not _content_problems(place.revision_folder(revision), known.files)
+    if known is None:
+        return False
+    problems, _ = _content_problems(place.revision_folder(revision), known.files)
+    return not problems
 
 
 def _fill(folder: Path, package: LoraPackage, files: dict[str, str], twin: Path | None) -> None:

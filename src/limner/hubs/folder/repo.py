@@ -133,12 +133,10 @@ class FolderRepo:
             final = self.revision_folder(revision)
             final.parent.mkdir(exist_ok=True)
             final.parent.chmod(0o755)
-            # the visible name may lead here: between the two steps is as little as can be
-            doomed = self._set_aside(final) if final.exists() else None
+            if final.exists():
+                self._discard(final)
             incoming.rename(final)
             sync_folder(final.parent)
-            if doomed is not None:
-                shutil.rmtree(doomed)
         except BaseException:
             shutil.rmtree(incoming, ignore_errors=True)
             raise
@@ -218,13 +216,10 @@ class FolderRepo:
 
     def _discard(self, folder: Path) -> None:
         """Rename, then remove: a half-removed folder is never taken for a whole one."""
-        shutil.rmtree(self._set_aside(folder))
-
-    def _set_aside(self, folder: Path) -> Path:
         self._trash.mkdir(parents=True, exist_ok=True, mode=0o700)
         doomed = self._trash / f"{self._mark}.{secrets.token_hex(6)}"
         folder.rename(doomed)
-        return doomed
+        shutil.rmtree(doomed)
 
 
 def revision_of(files: Mapping[str, str]) -> str:
